@@ -1,0 +1,84 @@
+package maps
+
+import "fmt"
+
+// Builder6 makes a Ranges6 from range starts in ascending order. The zero value
+// is ready to use.
+type Builder6 struct {
+	ranges Ranges6
+	last   Addr6 // the start added last
+	row    Row   // the row that holds from there on
+	inside bool  // the last entry is flagged: its exceptions are being added
+}
+
+// Add says that the addresses from start on, up to the next start, have this
+// row. The first start is :: and every other is larger than the one before it;
+// Add panics when that is not so, since the fault is the caller's. A row equal
+// to the one before it goes on without a new range.
+func (b *Builder6) Add(hi, lo uint64, row Row) {
+	start := Addr6{hi, lo}
+	if len(b.ranges.Rows) == 0 {
+		if start != (Addr6{}) {
+			panic(fmt.Sprintf("maps: first range starts at %v, want ::", start.Addr()))
+		}
+		b.append(0, row)
+		b.row = row
+		return
+	}
+	if hi < b.last.Hi || hi == b.last.Hi && lo <= b.last.Lo {
+		panic(fmt.Sprintf("maps: range starts at %v after %v, want ascending starts", start.Addr(), b.last.Addr()))
+	}
+	b.last = start
+	if row == b.row {
+		return
+	}
+	n := len(b.ranges.Starts)
+	if at := b.ranges.Starts[n-1]; b.inside && hi > at {
+		b.inside = false
+		if lo > 0 || hi > at+1 {
+			b.append(at+1, b.row)
+			n++
+		}
+	}
+	switch {
+	case lo == 0:
+		b.append(hi, row)
+	case b.inside:
+		b.except(hi, lo, row)
+	default:
+		// The first boundary within this /64: its entry, which may be there
+		// already, turns into a flagged one.
+		if b.ranges.Starts[n-1] != hi {
+			b.append(hi, 0)
+			n++
+		}
+		b.ranges.Rows[n-1] = rowExceptions | Row(len(b.ranges.Exceptions))
+		b.except(hi, 0, b.row)
+		b.except(hi, lo, row)
+		b.inside = true
+	}
+	b.row = row
+}
+
+// Finish returns the ranges. It panics when nothing was added. The builder must
+// not be used again.
+func (b *Builder6) Finish() *Ranges6 {
+	n := len(b.ranges.Starts)
+	if n == 0 {
+		panic("maps: no range was added")
+	}
+	if at := b.ranges.Starts[n-1]; b.inside && at != ^uint64(0) {
+		b.append(at+1, b.row)
+	}
+	b.ranges.makeIndex()
+	return &b.ranges
+}
+
+func (b *Builder6) append(hi uint64, row Row) {
+	b.ranges.Starts = append(b.ranges.Starts, hi)
+	b.ranges.Rows = append(b.ranges.Rows, row)
+}
+
+func (b *Builder6) except(hi, lo uint64, row Row) {
+	b.ranges.Exceptions = append(b.ranges.Exceptions, Exception{hi, lo, row})
+}

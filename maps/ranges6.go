@@ -1,0 +1,238 @@
+package maps
+
+import (
+	"encoding/binary"
+	"iter"
+	"math/bits"
+	"net/netip"
+	"sort"
+)
+
+// Addr6 is an IPv6 address as two numbers.
+type Addr6 struct{ Hi, Lo uint64 }
+
+// Addr6From returns an IPv6 address as two numbers; a v4 address becomes its
+// v4-mapped form.
+func Addr6From(a netip.Addr) Addr6 {
+	b := a.As16()
+	return Addr6{binary.BigEndian.Uint64(b[:8]), binary.BigEndian.Uint64(b[8:])}
+}
+
+// Addr returns the address.
+func (a Addr6) Addr() netip.Addr {
+	var b [16]byte
+	binary.BigEndian.PutUint64(b[:8], a.Hi)
+	binary.BigEndian.PutUint64(b[8:], a.Lo)
+	return netip.AddrFrom16(b)
+}
+
+// Exception is a range that begins inside or at the edge of a /64 which is not
+// of one row.
+type Exception struct {
+	Hi, Lo uint64
+	Row    Row
+}
+
+// Ranges6 holds sorted disjoint ranges that cover all of IPv6, keyed by the top
+// 64 bits. A /64 that is not of one row has an entry of its own, whose row is
+// flagged and leads to the exceptions. Builder6 makes one; it must not be
+// changed after.
+type Ranges6 struct {
+	// Starts holds the top half of each entry's first address. The first is 0.
+	Starts []uint64
+	// Rows holds what each entry says. Neighbours differ.
+	Rows []Row
+	// Exceptions holds the ranges within the flagged entries, two or more for
+	// each, ordered by Hi and Lo; the first one of each has Lo 0.
+	Exceptions []Exception
+
+	// index holds, for each of 1<<(61-shift) equal parts of 2000::/3, the entry
+	// that holds the part's first address, and at its end the entry that holds
+	// the last address of 2000::/3. It is derived, and never in a file.
+	index []uint32
+	shift uint8
+}
+
+// Find returns the entry that holds the addresses with these top 64 bits.
+func (r *Ranges6) Find(hi uint64) int {
+	lo, end := r.Bucket(hi)
+	return int(lo) + search64(r.Starts[lo:end], hi)
+}
+
+// Bucket returns the half-open interval of entries that Find searches. It lets
+// a caller touch that memory ahead of the search.
+func (r *Ranges6) Bucket(hi uint64) (lo, end uint32) {
+	if hi>>61 != 1 {
+		return 0, uint32(len(r.Starts))
+	}
+	part := hi << 3 >> 3 >> r.shift
+	index := r.index[part : part+2]
+	return index[0], index[1] + 1
+}
+
+// search64 returns the last position whose start is at most key; the first
+// start is. Like search16 it has no branch to mispredict.
+func search64(starts []uint64, key uint64) int {
+	base, n := 0, len(starts)
+	for n > 1 {
+		half := n >> 1
+		next := base + half
+		if starts[next] <= key {
+			base = next
+		}
+		n -= half
+	}
+	return base
+}
+
+// FindBlock returns the row for the addresses with these top 64 bits and the
+// length of the largest aligned block (0..64) around them that has this row
+// throughout. When exception is true, the /64 is not of one row: the other
+// results mean nothing and FindLong has the answer.
+func (r *Ranges6) FindBlock(hi uint64) (row Row, blockLen uint8, exception bool) {
+	i := r.Find(hi)
+	row = r.Rows[i]
+	if row&rowExceptions != 0 {
+		return 0, 0, true
+	}
+	// A neighbour that is an exception may begin with the same row. It is still
+	// right to stop there: its /64 as a whole is not of this row.
+	if i > 0 {
+		blockLen = uint8(bits.LeadingZeros64(hi^(r.Starts[i]-1))) + 1
+	}
+	if i+1 < len(r.Starts) {
+		blockLen = max(blockLen, uint8(bits.LeadingZeros64(hi^r.Starts[i+1]))+1)
+	}
+	return row, blockLen, false
+}
+
+// FindLong returns the row of an address and the length of the largest aligned
+// block (0..128) around it that has this row throughout, whether its /64 is of
+// one row or not.
+func (r *Ranges6) FindLong(a Addr6) (row Row, blockLen uint8) {
+	row, blockLen, exception := r.FindBlock(a.Hi)
+	if !exception {
+		return row, blockLen
+	}
+	group := r.exceptions(r.Find(a.Hi))
+	i := searchExceptions(group, a.Lo)
+	if i > 0 {
+		blockLen = uint8(bits.LeadingZeros64(a.Lo^(group[i].Lo-1))) + 65
+	}
+	if i+1 < len(group) {
+		blockLen = max(blockLen, uint8(bits.LeadingZeros64(a.Lo^group[i+1].Lo))+65)
+	}
+	return group[i].Row, blockLen
+}
+
+// exceptions returns the ranges within a flagged entry, nil for any other.
+func (r *Ranges6) exceptions(entry int) []Exception {
+	row := r.Rows[entry]
+	if row&rowExceptions == 0 {
+		return nil
+	}
+	group := r.Exceptions[row&rowID:]
+	n := sort.Search(len(group), func(i int) bool { return group[i].Hi > r.Starts[entry] })
+	return group[:n]
+}
+
+// searchExceptions returns the last of a flagged entry's ranges that starts at
+// or before lo.
+func searchExceptions(group []Exception, lo uint64) int {
+	return sort.Search(len(group), func(i int) bool { return group[i].Lo > lo }) - 1
+}
+
+// All yields the ranges in order: the first address and the row of each. Equal
+// neighbours, which stem from the edges of exceptions, come out as one.
+func (r *Ranges6) All() iter.Seq2[Addr6, Row] {
+	return func(yield func(Addr6, Row) bool) {
+		last, first := Row(0), true
+		emit := func(a Addr6, row Row) bool {
+			if !first && row == last {
+				return true
+			}
+			last, first = row, false
+			return yield(a, row)
+		}
+		for i, hi := range r.Starts {
+			if r.Rows[i]&rowExceptions == 0 {
+				if !emit(Addr6{Hi: hi}, r.Rows[i]) {
+					return
+				}
+				continue
+			}
+			for _, e := range r.exceptions(i) {
+				if !emit(Addr6{e.Hi, e.Lo}, e.Row) {
+					return
+				}
+			}
+		}
+	}
+}
+
+// Len returns the number of entries, exceptions not counted.
+func (r *Ranges6) Len() int { return len(r.Rows) }
+
+// Extent returns the first and the last address of the range that an address
+// belongs to, and its row. It is for people, not for the query path.
+func (r *Ranges6) Extent(a Addr6) (from, to Addr6, row Row) {
+	entry := r.Find(a.Hi)
+	from, to, row = r.span(entry, a.Lo)
+	// Only at the edges of exceptions can a neighbour have the same row.
+	for left := entry - 1; left >= 0 && from.Lo == 0; left-- {
+		start, _, other := r.span(left, ^uint64(0))
+		if other != row {
+			break
+		}
+		from = start
+	}
+	for right := entry + 1; right < len(r.Starts) && to.Lo == ^uint64(0); right++ {
+		_, end, other := r.span(right, 0)
+		if other != row {
+			break
+		}
+		to = end
+	}
+	return from, to, row
+}
+
+// span returns what an entry says about the addresses with the low half lo, and
+// how far that holds without leaving the entry.
+func (r *Ranges6) span(entry int, lo uint64) (from, to Addr6, row Row) {
+	from, to, row = Addr6{Hi: r.Starts[entry]}, Addr6{^uint64(0), ^uint64(0)}, r.Rows[entry]
+	if entry+1 < len(r.Starts) {
+		to.Hi = r.Starts[entry+1] - 1
+	}
+	group := r.exceptions(entry)
+	if group == nil {
+		return from, to, row
+	}
+	i := searchExceptions(group, lo)
+	from.Lo = group[i].Lo
+	if i+1 < len(group) {
+		to.Lo = group[i+1].Lo - 1
+	}
+	return from, to, group[i].Row
+}
+
+// The index has a part for every second entry or so, within these bounds: at
+// most 4 MiB.
+const minIndexBits, maxIndexBits = 8, 20
+
+// makeIndex derives the index over 2000::/3.
+func (r *Ranges6) makeIndex() {
+	size := min(max(bits.Len(uint(len(r.Starts)))-1, minIndexBits), maxIndexBits)
+	r.shift = uint8(61 - size)
+	r.index = make([]uint32, 1<<size+1)
+	entry := uint32(0)
+	for part := range r.index {
+		first := uint64(1)<<61 + uint64(part)<<r.shift
+		if part == 1<<size {
+			first-- // the last address of 2000::/3
+		}
+		for int(entry)+1 < len(r.Starts) && r.Starts[entry+1] <= first {
+			entry++
+		}
+		r.index[part] = entry
+	}
+}

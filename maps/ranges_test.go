@@ -1,0 +1,340 @@
+package maps
+
+import (
+	"fmt"
+	"math/rand/v2"
+	"net/netip"
+	"slices"
+	"testing"
+
+	"github.com/gaissmai/bart"
+)
+
+// trie is the slow twin of both kinds of ranges: prefixes by length, longest
+// match by trying every length.
+type trie struct {
+	rows map[netip.Prefix]Row
+	bits int
+}
+
+func newTrie(bits int, rows map[netip.Prefix]Row) trie { return trie{rows, bits} }
+
+func (t trie) lookup(a netip.Addr) Row {
+	for n := t.bits; n >= 0; n-- {
+		p, _ := a.Prefix(n)
+		if row, ok := t.rows[p]; ok {
+			return row
+		}
+	}
+	panic("no default")
+}
+
+// starts returns every address at which the row can change, in order.
+func (t trie) starts() []netip.Addr {
+	all := []netip.Addr{}
+	for p := range t.rows {
+		all = append(all, p.Addr())
+		if next := lastOf(p).Next(); next.IsValid() {
+			all = append(all, next)
+		}
+	}
+	slices.SortFunc(all, netip.Addr.Compare)
+	return slices.Compact(all)
+}
+
+func lastOf(p netip.Prefix) netip.Addr {
+	b := p.Addr().AsSlice()
+	for i := p.Bits(); i < len(b)*8; i++ {
+		b[i/8] |= 0x80 >> (i % 8)
+	}
+	a, _ := netip.AddrFromSlice(b)
+	return a
+}
+
+// block finds the largest block of one row by asking about its edges, starts
+// being every place where the row can change.
+func (t trie) block(a netip.Addr, starts []netip.Addr) int {
+	row := t.lookup(a)
+	for n := range t.bits {
+		p, _ := a.Prefix(n)
+		uniform := t.lookup(p.Addr()) == row
+		last := lastOf(p)
+		i, _ := slices.BinarySearchFunc(starts, p.Addr(), netip.Addr.Compare)
+		for ; uniform && i < len(starts) && starts[i].Compare(last) <= 0; i++ {
+			uniform = t.lookup(starts[i]) == row
+		}
+		if uniform {
+			return n
+		}
+	}
+	return t.bits
+}
+
+func (t trie) ranges4() *Ranges4 {
+	var b Builder4
+	for _, a := range t.starts() {
+		b.Add(number4(a), t.lookup(a))
+	}
+	return b.Finish()
+}
+
+func (t trie) ranges6() *Ranges6 {
+	var b Builder6
+	for _, a := range t.starts() {
+		at := Addr6From(a)
+		b.Add(at.Hi, at.Lo, t.lookup(a))
+	}
+	return b.Finish()
+}
+
+func number4(a netip.Addr) uint32 {
+	b := a.As4()
+	return uint32(b[0])<<24 | uint32(b[1])<<16 | uint32(b[2])<<8 | uint32(b[3])
+}
+
+func address4(n uint32) netip.Addr {
+	return netip.AddrFrom4([4]byte{byte(n >> 24), byte(n >> 16), byte(n >> 8), byte(n)})
+}
+
+func parseTrie(bits int, table map[string]uint32) trie {
+	rows := map[netip.Prefix]Row{}
+	for text, id := range table {
+		rows[netip.MustParsePrefix(text)] = MakeRow(id, true)
+	}
+	return newTrie(bits, rows)
+}
+
+// randomTrie draws prefixes that nest and touch: few rows, addresses from a
+// small set of bits, so that neighbours are often equal.
+func randomTrie(rng *rand.Rand, bits, n int) trie {
+	rows := map[netip.Prefix]Row{}
+	if bits == 32 {
+		rows[netip.MustParsePrefix("0.0.0.0/0")] = MakeRow(0, false)
+	} else {
+		rows[netip.MustParsePrefix("::/0")] = MakeRow(0, false)
+	}
+	for range n {
+		length := rng.IntN(bits + 1)
+		p := netip.PrefixFrom(randomAddr(rng, bits), length).Masked()
+		rows[p] = MakeRow(rng.Uint32N(4), rng.IntN(2) == 0)
+	}
+	return newTrie(bits, rows)
+}
+
+// randomAddr draws from the whole space, from its edges, and from a corner that
+// the prefixes of a trie share.
+func randomAddr(rng *rand.Rand, bits int) netip.Addr {
+	hi, lo := rng.Uint64(), rng.Uint64()
+	switch rng.IntN(4) {
+	case 0:
+		hi, lo = 0x20010db8_00000000|hi&3, lo&0xf<<60|lo>>61
+	case 1:
+		hi, lo = 0x20010db8_00000000|hi&0xff0ff, 0
+	case 2:
+		hi, lo = -(hi & 1), -(lo & 1)
+	}
+	if bits == 32 {
+		return address4(uint32(hi>>32) ^ uint32(hi)<<8)
+	}
+	return Addr6{hi, lo}.Addr()
+}
+
+func TestRanges4MatchTrieAndBart(t *testing.T) {
+	rng := rand.New(rand.NewPCG(1, 4))
+	for _, n := range []int{0, 1, 3, 20, 400} {
+		slow := randomTrie(rng, 32, n)
+		fast, oracle := slow.ranges4(), new(bart.Table[Row])
+		for p, row := range slow.rows {
+			oracle.Insert(p, row)
+		}
+		starts := slow.starts()
+		probe := func(a netip.Addr) {
+			addr, want := number4(a), slow.lookup(a)
+			if got := fast.Rows[fast.Find(addr)]; got != want {
+				t.Fatalf("%d prefixes: Find(%s) gives row %#x, want %#x", n, a, got, want)
+			}
+			if got, _ := oracle.Lookup(a); got != want {
+				t.Fatalf("%d prefixes: bart(%s) gives row %#x, want %#x", n, a, got, want)
+			}
+			row, length := fast.FindBlock(addr)
+			if wantLen := slow.block(a, starts); row != want || int(length) != wantLen {
+				t.Fatalf("%d prefixes: FindBlock(%s) = %#x, /%d, want %#x, /%d", n, a, row, length, want, wantLen)
+			}
+			from, to := fast.Extent(fast.Find(addr))
+			checkExtent(t, slow, starts, a, address4(from), address4(to))
+		}
+		for _, a := range starts {
+			probe(a)
+			if a.Prev().IsValid() {
+				probe(a.Prev())
+			}
+		}
+		for range 500 {
+			probe(randomAddr(rng, 32))
+		}
+	}
+}
+
+func TestRanges6MatchTrieAndBart(t *testing.T) {
+	rng := rand.New(rand.NewPCG(1, 6))
+	for _, n := range []int{0, 1, 3, 20, 400} {
+		slow := randomTrie(rng, 128, n)
+		fast, oracle := slow.ranges6(), new(bart.Table[Row])
+		for p, row := range slow.rows {
+			oracle.Insert(p, row)
+		}
+		starts := slow.starts()
+		probe := func(a netip.Addr) {
+			at, want := Addr6From(a), slow.lookup(a)
+			if got, _ := oracle.Lookup(a); got != want {
+				t.Fatalf("%d prefixes: bart(%s) gives row %#x, want %#x", n, a, got, want)
+			}
+			row, length := fast.FindLong(at)
+			if wantLen := slow.block(a, starts); row != want || int(length) != wantLen {
+				t.Fatalf("%d prefixes: FindLong(%s) = %#x, /%d, want %#x, /%d", n, a, row, length, want, wantLen)
+			}
+			if short, shortLen, exception := fast.FindBlock(at.Hi); exception != (length > 64) ||
+				!exception && (short != row || shortLen != length) {
+				t.Fatalf("%d prefixes: FindBlock(%s) = %#x, /%d, %v, want %#x, /%d", n, a, short, shortLen, exception, row, length)
+			}
+			from, to, row := fast.Extent(at)
+			if row != want {
+				t.Fatalf("%d prefixes: Extent(%s) gives row %#x, want %#x", n, a, row, want)
+			}
+			checkExtent(t, slow, starts, a, from.Addr(), to.Addr())
+		}
+		for _, a := range starts {
+			probe(a)
+			if a.Prev().IsValid() {
+				probe(a.Prev())
+			}
+		}
+		for range 500 {
+			probe(randomAddr(rng, 128))
+		}
+	}
+}
+
+// checkExtent holds a range against every place where the row can change.
+func checkExtent(t *testing.T, slow trie, starts []netip.Addr, a, from, to netip.Addr) {
+	t.Helper()
+	row := slow.lookup(a)
+	wantFrom, wantTo := starts[0], netip.Addr{}
+	for i, start := range starts {
+		if i > 0 && slow.lookup(start) == slow.lookup(starts[i-1]) {
+			continue
+		}
+		if start.Compare(a) <= 0 {
+			wantFrom = start
+		} else if !wantTo.IsValid() {
+			wantTo = start.Prev()
+		}
+	}
+	if !wantTo.IsValid() {
+		wantTo = lastOf(netip.PrefixFrom(a, 0).Masked())
+	}
+	if from != wantFrom || to != wantTo {
+		t.Fatalf("extent around %s (row %#x) = %s..%s, want %s..%s", a, row, from, to, wantFrom, wantTo)
+	}
+}
+
+func TestAllYieldsMergedRanges(t *testing.T) {
+	var b4 Builder4
+	b4.Add(0, 1)
+	b4.Add(5, 1)           // equal: goes on
+	b4.Add(0x0a00_0000, 2) // at a bucket's edge
+	b4.Add(0x0a03_0100, 3) // inside a later bucket
+	b4.Add(0x0a03_0200, 2)
+	var got []string
+	for start, row := range b4.Finish().All() {
+		got = append(got, fmt.Sprint(address4(start), "=", row))
+	}
+	want := []string{"0.0.0.0=1", "10.0.0.0=2", "10.3.1.0=3", "10.3.2.0=2"}
+	if !slices.Equal(got, want) {
+		t.Errorf("v4 ranges %q, want %q", got, want)
+	}
+
+	var b6 Builder6
+	b6.Add(0, 0, 1)
+	b6.Add(1, 0, 1) // equal: goes on
+	b6.Add(7, 0, 2)
+	b6.Add(7, 9, 3) // turns the /64 into an exception
+	b6.Add(8, 1, 2) // and the next one too
+	b6.Add(9, 0, 4)
+	ranges := b6.Finish()
+	got = nil
+	for start, row := range ranges.All() {
+		got = append(got, fmt.Sprint(start.Hi, ":", start.Lo, "=", row))
+	}
+	want = []string{"0:0=1", "7:0=2", "7:9=3", "8:1=2", "9:0=4"}
+	if !slices.Equal(got, want) {
+		t.Errorf("v6 ranges %q, want %q", got, want)
+	}
+	if !slices.Equal(ranges.Starts, []uint64{0, 7, 8, 9}) || len(ranges.Exceptions) != 4 {
+		t.Errorf("starts %v with %d exceptions, want [0 7 8 9] with 4", ranges.Starts, len(ranges.Exceptions))
+	}
+	for range ranges.All() {
+		break // a caller may stop early
+	}
+}
+
+// RFC 7871 section 7.2.1: an answer for 10/8 must not hide the one for 10.1/16.
+func TestBlockStopsShortOfNeighbour(t *testing.T) {
+	ranges := parseTrie(32, map[string]uint32{"0.0.0.0/0": 0, "10.0.0.0/8": 1, "10.1.0.0/16": 2}).ranges4()
+	for addr, want := range map[string]uint8{
+		"10.2.3.0": 15, "10.0.1.0": 16, "10.1.0.0": 16, "10.128.0.0": 9, "11.0.0.0": 8, "192.0.2.1": 1, "0.0.0.0": 5,
+	} {
+		if _, got := ranges.FindBlock(number4(netip.MustParseAddr(addr))); got != want {
+			t.Errorf("block around %s is /%d, want /%d", addr, got, want)
+		}
+	}
+}
+
+func TestBuildersRefuseWrongOrder(t *testing.T) {
+	for name, misuse := range map[string]func(){
+		"v4 first not 0":   func() { new(Builder4).Add(1, 0) },
+		"v4 equal starts":  func() { var b Builder4; b.Add(0, 0); b.Add(0, 1) },
+		"v4 descending":    func() { var b Builder4; b.Add(0, 0); b.Add(9, 1); b.Add(8, 2) },
+		"v4 nothing added": func() { new(Builder4).Finish() },
+		"v6 first not 0":   func() { new(Builder6).Add(0, 1, 0) },
+		"v6 equal starts":  func() { var b Builder6; b.Add(0, 0, 0); b.Add(0, 0, 1) },
+		"v6 descending":    func() { var b Builder6; b.Add(0, 0, 0); b.Add(2, 5, 1); b.Add(2, 4, 2) },
+		"v6 nothing added": func() { new(Builder6).Finish() },
+	} {
+		t.Run(name, func(t *testing.T) {
+			defer func() {
+				if recover() == nil {
+					t.Error("did not panic")
+				}
+			}()
+			misuse()
+		})
+	}
+}
+
+func TestLookupsDoNotAllocate(t *testing.T) {
+	rng := rand.New(rand.NewPCG(2, 2))
+	r4, r6 := randomTrie(rng, 32, 300).ranges4(), randomTrie(rng, 128, 300).ranges6()
+	if len(r6.Exceptions) == 0 {
+		t.Fatal("the random trie has no exceptions")
+	}
+	e := r6.Exceptions[1]
+	allocs := testing.AllocsPerRun(100, func() {
+		r4.FindBlock(uint32(r4.Find(0x0a000001)))
+		r6.FindBlock(uint64(r6.Find(0x20010db8_00000001)))
+		r6.FindLong(Addr6{e.Hi, e.Lo})
+	})
+	if allocs != 0 {
+		t.Errorf("%v allocations per lookup, want 0", allocs)
+	}
+}
+
+func TestRow(t *testing.T) {
+	row := MakeRow(0x1234567, true)
+	if row.Ranking() != 0x1234567 || !row.Measured() {
+		t.Errorf("row %#x holds ranking %#x, measured %v, want 0x1234567, true", row, row.Ranking(), row.Measured())
+	}
+	if other := MakeRow(0x1234567, false); other.Measured() || other == row {
+		t.Errorf("row %#x is measured, want not", other)
+	}
+}
