@@ -1,0 +1,239 @@
+package config
+
+import (
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// maxTTL is the longest TTL of a pool: a week, after which no decision about
+// distance or health can still be called one.
+const maxTTL = 168 * time.Hour
+
+func index(key string, i int) string { return key + "[" + strconv.Itoa(i) + "]" }
+
+func (ck *checker) pools() {
+	for _, name := range sortedKeys(ck.Pools) {
+		key := "pools." + name
+		p := ck.Pools[name]
+		if ck.reported[key] {
+			continue
+		}
+		if ck.given(key+".policy", p.Policy) {
+			ck.oneOf(key+".policy", p.Policy, "closest", "failover", "weighted", "sticky")
+		}
+		if _, known := ck.Maps[p.Map]; p.Map != "" && !known {
+			ck.errorf(key+".map", "unknown map %q; %s", p.Map, suggest(p.Map, sortedKeys(ck.Maps)))
+		} else if p.Map == "" && p.Policy == "closest" {
+			ck.errorf(key+".map", "required for policy closest, but not given")
+		}
+		ck.ttl(key+".ttl", &p.TTL)
+		ck.inRange(key+".answers", p.Answers, 1, 16)
+		ck.endpoints(key, &p)
+		if p.Fallback.CNAME != "" {
+			p.Fallback.CNAME = ck.target(key+".fallback.cname", p.Fallback.CNAME)
+		}
+		ck.Pools[name] = p
+	}
+	ck.cycles()
+}
+
+func (ck *checker) ttl(key string, t *TTL) {
+	if !ck.source.has(key + ".min") {
+		t.Min = min(t.Min, t.Max) // a short max alone brings the default min down
+	}
+	for _, f := range []struct {
+		key   string
+		value time.Duration
+	}{{key + ".min", t.Min}, {key + ".max", t.Max}} {
+		if f.value < 0 || f.value > maxTTL || f.value%time.Second != 0 {
+			ck.errorf(f.key, "%s is out of range: want 0s to 168h in whole seconds", f.value)
+		}
+	}
+	if t.Min > t.Max {
+		ck.errorf(key, "min %s is above max %s", t.Min, t.Max)
+	}
+}
+
+func (ck *checker) endpoints(key string, p *Pool) {
+	if len(p.Endpoints) == 0 {
+		ck.given(key+".endpoints", "")
+	}
+	placed := len(p.Endpoints) == 0
+	for i := range p.Endpoints {
+		e, at := &p.Endpoints[i], index(key+".endpoints", i)
+		if ck.reported[at] {
+			placed = true
+			continue
+		}
+		if e.PoP != "" {
+			placed = true
+			ck.knownPoP(at+".pop", e.PoP)
+		}
+		var given []string
+		for _, k := range []string{"address", "cname", "pool"} {
+			if ck.source.has(at + "." + k) {
+				given = append(given, k)
+			}
+		}
+		if len(given) != 1 {
+			got := "none"
+			if len(given) > 1 {
+				got = strings.Join(given, " and ")
+			}
+			ck.errorf(at, "want exactly one of address, cname and pool, got %s", got)
+		}
+		if why := usable(e.Address); e.Address.IsValid() && why != "" {
+			ck.errorf(at+".address", "address %s %s", e.Address, why)
+		}
+		if ck.source.has(at+".cname") && ck.given(at+".cname", e.CNAME) {
+			e.CNAME = ck.target(at+".cname", e.CNAME)
+		}
+		if ck.source.has(at+".pool") && ck.given(at+".pool", e.Pool) {
+			ck.knownPool(at+".pool", e.Pool)
+		}
+		ck.inRange(at+".weight", e.Weight, 1, 65535)
+	}
+	if p.Policy == "closest" && !placed {
+		ck.errorf(key+".endpoints", "no endpoint has a pop; policy closest needs at least one")
+	}
+}
+
+// knownPool reports a pool that does not exist. One that stands in the file and
+// did not fit was reported already.
+func (ck *checker) knownPool(key, name string) bool {
+	_, known := ck.Pools[name]
+	if !known && !ck.source.has("pools."+name) {
+		ck.errorf(key, "unknown pool %q; %s", name, suggest(name, sortedKeys(ck.Pools)))
+	}
+	return known
+}
+
+// target returns the absolute form of a CNAME target.
+func (ck *checker) target(key, name string) string {
+	absolute, err := domain(name)
+	if err == nil && strings.HasPrefix(absolute, "*") {
+		ck.errorf(key, "a target cannot be a wildcard, got %q", name)
+	} else if err != nil {
+		ck.errorf(key, "%v", err)
+	}
+	return absolute
+}
+
+// cycles reports each pool through which pools contain each other, once.
+func (ck *checker) cycles() {
+	done := map[string]bool{}
+	var path []string
+	var visit func(name string)
+	visit = func(name string) {
+		if i := slices.Index(path, name); i >= 0 {
+			ck.errorf("pools."+name, "pools contain each other: %s", strings.Join(append(slices.Clone(path[i:]), name), " → "))
+			return
+		}
+		if done[name] {
+			return
+		}
+		path = append(path, name)
+		for _, e := range ck.Pools[name].Endpoints {
+			if _, known := ck.Pools[e.Pool]; known {
+				visit(e.Pool)
+			}
+		}
+		path = path[:len(path)-1]
+		done[name] = true
+	}
+	for _, name := range sortedKeys(ck.Pools) {
+		visit(name)
+	}
+}
+
+func (ck *checker) names() {
+	for _, name := range sortedKeys(ck.Names) {
+		key := NameKey(name)
+		if ck.reported[key] {
+			continue
+		}
+		if !ck.inZone(name) {
+			ck.errorf(key, "lies in none of the zones; add the zone that holds it")
+		}
+		pool := ck.Names[name].Pool
+		if !ck.given(key+".pool", pool) {
+			continue
+		}
+		if !ck.knownPool(key+".pool", pool) {
+			continue
+		}
+		for _, target := range ck.Targets(pool) {
+			switch {
+			case ck.origins[name]:
+				ck.errorf(key, "pool %q holds the CNAME target %q, but %s is a zone's apex, which can have no CNAME (RFC 1034 section 3.6.2)", pool, target, name)
+			case target == name:
+				ck.errorf(key, "pool %q holds the CNAME target %q, which is the name itself", pool, target)
+			}
+		}
+	}
+}
+
+// inZone says whether an absolute name is at or below the apex of a zone.
+func (ck *checker) inZone(name string) bool {
+	for rest := name; rest != ""; _, rest, _ = strings.Cut(rest, ".") {
+		if ck.origins[rest] {
+			return true
+		}
+	}
+	return ck.origins["."]
+}
+
+// Targets returns every CNAME target that a pool can answer with, its own and
+// those of the pools in it, fallbacks included.
+func (c *Config) Targets(pool string) []string {
+	var out []string
+	c.walkPools(pool, map[string]bool{}, func(p Pool) {
+		for _, e := range p.Endpoints {
+			if e.CNAME != "" {
+				out = append(out, e.CNAME)
+			}
+		}
+		if p.Fallback.CNAME != "" {
+			out = append(out, p.Fallback.CNAME)
+		}
+	})
+	slices.Sort(out)
+	return slices.Compact(out)
+}
+
+// walkPools calls visit for a pool and each pool in it, once each.
+func (c *Config) walkPools(name string, seen map[string]bool, visit func(Pool)) {
+	p, known := c.Pools[name]
+	if !known || seen[name] {
+		return
+	}
+	seen[name] = true
+	visit(p)
+	for _, e := range p.Endpoints {
+		c.walkPools(e.Pool, seen, visit)
+	}
+}
+
+// Warnings lists what is allowed but likely not meant: pools and maps that
+// nothing uses.
+func (c *Config) Warnings() Problems {
+	var out Problems
+	used, usedMaps := map[string]bool{}, map[string]bool{}
+	for _, n := range c.Names {
+		c.walkPools(n.Pool, used, func(Pool) {})
+	}
+	for _, name := range sortedKeys(c.Pools) {
+		if !used[name] {
+			out = append(out, c.Problem("pools."+name, "no name uses this pool"))
+		}
+		usedMaps[c.Pools[name].Map] = true
+	}
+	for _, name := range sortedKeys(c.Maps) {
+		if !usedMaps[name] {
+			out = append(out, c.Problem("maps."+name, "no pool uses this map"))
+		}
+	}
+	return out.sorted()
+}
