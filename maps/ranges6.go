@@ -71,7 +71,7 @@ func (r *Ranges6) Bucket(hi uint64) (lo, end uint32) {
 }
 
 // search64 returns the last position whose start is at most key; the first
-// start is. Like search16 it has no branch to mispredict.
+// start is. See search16 for why it branches.
 func search64(starts []uint64, key uint64) int {
 	base, n := 0, len(starts)
 	for n > 1 {

@@ -1,0 +1,175 @@
+package main
+
+import (
+	"math/rand/v2"
+	"net/netip"
+	"slices"
+	"sort"
+
+	"github.com/gaissmai/bart"
+
+	"edged/maps"
+)
+
+// values is the number of different rows the prefixes lead to.
+const values = 512
+
+// data4 is the same table in three forms, and addresses to look up in it.
+type data4 struct {
+	ranges *maps.Ranges4
+	starts []uint32 // the plain form: every range start, whole
+	rows   []maps.Row
+	trie   *bart.Table[maps.Row]
+	keys   []uint32
+	addrs  []netip.Addr
+}
+
+// newData4 draws prefixes, 62 % of them /24 and the rest from /10 to /32, over
+// the whole space.
+func newData4(prefixes, addresses int) *data4 {
+	rng := rand.New(rand.NewPCG(4, 1))
+	d := &data4{trie: new(bart.Table[maps.Row])}
+	d.trie.Insert(netip.MustParsePrefix("0.0.0.0/0"), maps.MakeRow(0, false))
+	for range prefixes {
+		length := 24
+		if rng.Float64() >= 0.62 {
+			length = 10 + rng.IntN(23)
+		}
+		d.trie.Insert(netip.PrefixFrom(addr4(rng.Uint32()), length).Masked(), maps.MakeRow(rng.Uint32N(values), true))
+	}
+	var builder maps.Builder4
+	for _, edge := range edges(d.trie) {
+		row, _ := d.trie.Lookup(edge)
+		builder.Add(number4(edge), row)
+	}
+	d.ranges = builder.Finish()
+	for start, row := range d.ranges.All() {
+		d.starts, d.rows = append(d.starts, start), append(d.rows, row)
+	}
+	for range addresses {
+		key := rng.Uint32()
+		d.keys, d.addrs = append(d.keys, key), append(d.addrs, addr4(key))
+	}
+	return d
+}
+
+// The three ways to look all addresses up; each returns the sum of the rows.
+
+func (d *data4) find() (sum uint32) {
+	for _, key := range d.keys {
+		sum += uint32(d.ranges.Rows[d.ranges.Find(key)])
+	}
+	return sum
+}
+
+func (d *data4) binary() (sum uint32) {
+	for _, key := range d.keys {
+		sum += uint32(d.rows[sort.Search(len(d.starts), func(i int) bool { return d.starts[i] > key })-1])
+	}
+	return sum
+}
+
+func (d *data4) bart() (sum uint32) {
+	for _, addr := range d.addrs {
+		row, _ := d.trie.Lookup(addr)
+		sum += uint32(row)
+	}
+	return sum
+}
+
+// data6 is data4 for IPv6, keyed by the top 64 bits.
+type data6 struct {
+	ranges *maps.Ranges6
+	trie   *bart.Table[maps.Row]
+	keys   []uint64
+	addrs  []netip.Addr
+}
+
+// newData6 draws prefixes from /32 to /64 under 40,000 random /32s between
+// 2400:: and 2a10::, where the registries allocate. The addresses lie in the
+// same /32s.
+func newData6(prefixes, addresses int) *data6 {
+	rng := rand.New(rand.NewPCG(6, 1))
+	d := &data6{trie: new(bart.Table[maps.Row])}
+	d.trie.Insert(netip.MustParsePrefix("::/0"), maps.MakeRow(0, false))
+	blocks := make([]uint64, 40_000)
+	for i := range blocks {
+		blocks[i] = uint64(0x2400_0000+rng.Uint32N(0x0610_0000)) << 32
+	}
+	draw := func() uint64 { return blocks[rng.IntN(len(blocks))] | uint64(rng.Uint32()) }
+	for range prefixes {
+		addr := maps.Addr6{Hi: draw()}.Addr()
+		d.trie.Insert(netip.PrefixFrom(addr, 32+rng.IntN(33)).Masked(), maps.MakeRow(rng.Uint32N(values), true))
+	}
+	var builder maps.Builder6
+	for _, edge := range edges(d.trie) {
+		row, _ := d.trie.Lookup(edge)
+		at := maps.Addr6From(edge)
+		builder.Add(at.Hi, at.Lo, row)
+	}
+	d.ranges = builder.Finish()
+	for range addresses {
+		key := maps.Addr6{Hi: draw(), Lo: rng.Uint64()}
+		d.keys, d.addrs = append(d.keys, key.Hi), append(d.addrs, key.Addr())
+	}
+	return d
+}
+
+func (d *data6) find() (sum uint32) {
+	for _, key := range d.keys {
+		sum += uint32(d.ranges.Rows[d.ranges.Find(key)])
+	}
+	return sum
+}
+
+func (d *data6) binary() (sum uint32) {
+	starts := d.ranges.Starts
+	for _, key := range d.keys {
+		sum += uint32(d.ranges.Rows[sort.Search(len(starts), func(i int) bool { return starts[i] > key })-1])
+	}
+	return sum
+}
+
+func (d *data6) bart() (sum uint32) {
+	for _, addr := range d.addrs {
+		row, _ := d.trie.Lookup(addr)
+		sum += uint32(row)
+	}
+	return sum
+}
+
+// edges returns every address at which the result of a lookup can change.
+func edges(table *bart.Table[maps.Row]) []netip.Addr {
+	var all []netip.Addr
+	for prefix := range table.All() {
+		all = append(all, prefix.Addr())
+		if after := last(prefix).Next(); after.IsValid() {
+			all = append(all, after)
+		}
+	}
+	slices.SortFunc(all, netip.Addr.Compare)
+	return slices.Compact(all)
+}
+
+// last returns the last address of a prefix.
+func last(p netip.Prefix) netip.Addr {
+	b := p.Addr().AsSlice()
+	for bit := p.Bits(); bit < 8*len(b); bit++ {
+		b[bit/8] |= 0x80 >> (bit % 8)
+	}
+	addr, _ := netip.AddrFromSlice(b)
+	return addr
+}
+
+func addr4(n uint32) netip.Addr {
+	return netip.AddrFrom4([4]byte{byte(n >> 24), byte(n >> 16), byte(n >> 8), byte(n)})
+}
+
+func number4(a netip.Addr) uint32 {
+	b := a.As4()
+	return uint32(b[0])<<24 | uint32(b[1])<<16 | uint32(b[2])<<8 | uint32(b[3])
+}
+
+func size4(r *maps.Ranges4) int { return 4*len(r.Index) + 2*len(r.Starts) + 4*len(r.Rows) }
+
+func size6(r *maps.Ranges6) int { return 8*len(r.Starts) + 4*len(r.Rows) }

@@ -1,0 +1,89 @@
+// Command lookup measures how long a map lookup takes beside bart, a fast
+// general trie, and beside a plain binary search, all on the same prefixes and
+// addresses within one run:
+//
+//	go run ./bench/lookup
+//
+// It prints one table with ratios and exits 1 when a bar is missed. The
+// prefixes are a million random ones per family (see data.go), the addresses
+// are random and independent of each other, so a processor may overlap their
+// cache misses, as a server's batch does. What the figures are not: the time of
+// one lookup whose result the next one waits for, or of a query.
+package main
+
+import (
+	"fmt"
+	"io"
+	"os"
+	"sort"
+	"text/tabwriter"
+	"time"
+)
+
+func main() {
+	if err := run(os.Stdout, 1_000_000, 1<<20, 9); err != nil {
+		fmt.Fprintln(os.Stderr, "lookup:", err)
+		os.Exit(1)
+	}
+}
+
+// The bars: time as a share of bart's, and the size of the v4 file.
+const (
+	bar4     = 0.66
+	bar6     = 0.20
+	barBytes = 16_000_000
+)
+
+// run builds both families from the given number of prefixes, times rounds of
+// lookups, and errs when a bar is missed.
+func run(w io.Writer, prefixes, addresses, rounds int) error {
+	v4, v6 := newData4(prefixes, addresses), newData6(prefixes, addresses)
+	fmt.Fprintf(w, "%d random prefixes per family, %d random addresses, best of %d rounds\n\n", prefixes, addresses, rounds)
+
+	table := tabwriter.NewWriter(w, 0, 0, 2, ' ', tabwriter.AlignRight)
+	fmt.Fprintln(table, "family\tranges\tbytes\tmap ns\tbinary ns\tbart ns\tmap/bart\tbar\t")
+	ratio4 := report(table, "v4", v4.ranges.Len(), size4(v4.ranges), addresses, bar4, measure(rounds, v4.find, v4.binary, v4.bart))
+	ratio6 := report(table, "v6", v6.ranges.Len(), size6(v6.ranges), addresses, bar6, measure(rounds, v6.find, v6.binary, v6.bart))
+	if err := table.Flush(); err != nil {
+		return err
+	}
+	switch {
+	case ratio4 > bar4:
+		return fmt.Errorf("v4 lookup takes %.2f of bart's time, want at most %.2f", ratio4, bar4)
+	case ratio6 > bar6:
+		return fmt.Errorf("v6 lookup takes %.2f of bart's time, want at most %.2f", ratio6, bar6)
+	}
+	return nil
+}
+
+func report(w io.Writer, family string, ranges, bytes, addresses int, bar float64, best []time.Duration) (ratio float64) {
+	ns := func(i int) float64 { return float64(best[i].Nanoseconds()) / float64(addresses) }
+	ratio = float64(best[0]) / float64(best[2])
+	fmt.Fprintf(w, "%s\t%d\t%d\t%.1f\t%.1f\t%.1f\t%.3f\t%.2f\t\n", family, ranges, bytes, ns(0), ns(1), ns(2), ratio, bar)
+	return ratio
+}
+
+// measure runs each function once per round, in turn, so that a slow moment of
+// the machine hits all alike, and returns each one's median.
+func measure(rounds int, functions ...func() uint32) []time.Duration {
+	times := make([][]time.Duration, len(functions))
+	var first uint32
+	for round := range rounds {
+		for i, f := range functions {
+			start := time.Now()
+			sum := f()
+			times[i] = append(times[i], time.Since(start))
+			if round+i == 0 {
+				first = sum
+			} else if sum != first {
+				panic(fmt.Sprintf("function %d sums its rows up to %d, the first one to %d", i, sum, first))
+			}
+		}
+	}
+	medians := make([]time.Duration, len(functions))
+	for i := range times {
+		sort.Slice(times[i], func(a, b int) bool { return times[i][a] < times[i][b] })
+		medians[i] = times[i][rounds/2]
+	}
+	return medians
+}
