@@ -300,8 +300,8 @@ func TestNeighbours(t *testing.T) {
 		got = append(got, p.String())
 	}
 	// Three inside at bits 6, 7 and 9, then the last, then the siblings from /6
-	// up to /1 that are routable.
-	want := "22.0.0.0/24 21.0.0.0/24 20.64.0.0/24 23.255.255.0/24 16.0.0.0/24 28.0.0.0/24 4.0.0.0/24 52.0.0.0/24 84.0.0.0/24 148.0.0.0/24"
+	// up to /1; 0.0.0.0 is not routable.
+	want := "22.0.0.0/24 21.0.0.0/24 20.64.0.0/24 23.255.255.0/24 16.0.0.0/24 24.0.0.0/24 32.0.0.0/24 64.0.0.0/24 128.0.0.0/24"
 	if s := strings.Join(got, " "); s != want {
 		t.Errorf("got  %s\nwant %s", s, want)
 	}

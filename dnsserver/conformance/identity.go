@@ -1,10 +1,6 @@
 package conformance
 
-import (
-	"fmt"
-
-	"github.com/miekg/dns"
-)
+import "github.com/miekg/dns"
 
 // identityChecks ask which server this is: NSID and the CHAOS names.
 var identityChecks = []check{
@@ -48,12 +44,12 @@ func (s *session) chaos(name string) outcome {
 	if err != nil {
 		return warn("%v", err)
 	}
-	for _, rr := range r.msg.Answer {
-		txt, ok := rr.(*dns.TXT)
-		if !ok || txt.Hdr.Class != dns.ClassCHAOS {
-			return fail("the answer is %s", rr)
-		}
-		return pass("%s", fmt.Sprint(txt.Txt))
+	if len(r.msg.Answer) == 0 {
+		return pass("%s", r.summary())
 	}
-	return pass("%s", r.summary())
+	txt, ok := r.msg.Answer[0].(*dns.TXT)
+	if !ok || txt.Hdr.Class != dns.ClassCHAOS {
+		return fail("the answer is %s", r.msg.Answer[0])
+	}
+	return pass("%q", txt.Txt)
 }
