@@ -88,7 +88,7 @@ type Pool struct {
 	Fallback  Fallback   `yaml:"fallback"`
 }
 
-// TTL bounds the TTL of a pool's answers, 0s to 168h in whole seconds.
+// TTL bounds the TTL of a pool's answers, 1s to 168h in whole seconds.
 type TTL struct {
 	Min time.Duration `yaml:"min"`
 	Max time.Duration `yaml:"max"`
@@ -96,11 +96,11 @@ type TTL struct {
 
 // Endpoint is one member of a pool: exactly one of Address, CNAME and Pool.
 type Endpoint struct {
-	PoP     string     `yaml:"pop"` // one of pops
+	PoP     string     `yaml:"pop"` // one of pops; needed under closest, but for pools
 	Address netip.Addr `yaml:"address"`
 	CNAME   string     `yaml:"cname"`  // absolute, lower case
 	Pool    string     `yaml:"pool"`   // another pool
-	Weight  int        `yaml:"weight"` // 1 to 65535, against the other members
+	Weight  int        `yaml:"weight"` // share among its equals, 0 to 65535; 0: only when no other is left
 }
 
 // Fallback is what a pool answers when it has no usable endpoint.

@@ -37,6 +37,33 @@ func (ck *checker) pools() {
 		ck.Pools[name] = p
 	}
 	ck.cycles()
+	for _, name := range sortedKeys(ck.Pools) {
+		ck.composition("pools."+name, name)
+	}
+}
+
+// composition checks what a pool holds together with the pools in it.
+func (ck *checker) composition(key, name string) {
+	var addresses, targets, places int
+	ck.walkPools(name, map[string]bool{}, func(p Pool) {
+		for _, e := range p.Endpoints {
+			switch {
+			case e.Address.IsValid():
+				addresses++
+			case e.CNAME != "":
+				targets++
+			}
+			if e.PoP != "" {
+				places++
+			}
+		}
+	})
+	if addresses > 0 && targets > 0 {
+		ck.errorf(key, "holds both addresses and CNAME targets, itself or in the pools in it; an answer can be only one of them")
+	}
+	if ck.Pools[name].Policy == "closest" && places == 0 && addresses+targets > 0 && !ck.reported[index(key+".endpoints", 0)+".pop"] {
+		ck.errorf(key+".endpoints", "no endpoint has a pop; policy closest needs at least one")
+	}
 }
 
 func (ck *checker) ttl(key string, t *TTL) {
@@ -47,8 +74,8 @@ func (ck *checker) ttl(key string, t *TTL) {
 		key   string
 		value time.Duration
 	}{{key + ".min", t.Min}, {key + ".max", t.Max}} {
-		if f.value < 0 || f.value > maxTTL || f.value%time.Second != 0 {
-			ck.errorf(f.key, "%s is out of range: want 0s to 168h in whole seconds", f.value)
+		if f.value < time.Second || f.value > maxTTL || f.value%time.Second != 0 {
+			ck.errorf(f.key, "%s is out of range: want 1s to 168h in whole seconds", f.value)
 		}
 	}
 	if t.Min > t.Max {
@@ -60,16 +87,15 @@ func (ck *checker) endpoints(key string, p *Pool) {
 	if len(p.Endpoints) == 0 {
 		ck.given(key+".endpoints", "")
 	}
-	placed := len(p.Endpoints) == 0
 	for i := range p.Endpoints {
 		e, at := &p.Endpoints[i], index(key+".endpoints", i)
 		if ck.reported[at] {
-			placed = true
 			continue
 		}
 		if e.PoP != "" {
-			placed = true
 			ck.knownPoP(at+".pop", e.PoP)
+		} else if p.Policy == "closest" && e.Pool == "" {
+			ck.given(at+".pop", "") // closest to where?
 		}
 		var given []string
 		for _, k := range []string{"address", "cname", "pool"} {
@@ -93,10 +119,7 @@ func (ck *checker) endpoints(key string, p *Pool) {
 		if ck.source.has(at+".pool") && ck.given(at+".pool", e.Pool) {
 			ck.knownPool(at+".pool", e.Pool)
 		}
-		ck.inRange(at+".weight", e.Weight, 1, 65535)
-	}
-	if p.Policy == "closest" && !placed {
-		ck.errorf(key+".endpoints", "no endpoint has a pop; policy closest needs at least one")
+		ck.inRange(at+".weight", e.Weight, 0, 65535)
 	}
 }
 
