@@ -1,0 +1,109 @@
+package admin
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"net/url"
+	"strings"
+)
+
+// maxReply bounds what a client reads, in octets.
+const maxReply = 64 << 20
+
+// Client calls a node's API.
+type Client struct {
+	node  string // as the user named it
+	base  string
+	token string
+	http  http.Client
+}
+
+// NewClient returns a client for a node, named by the path of its control socket
+// or by the URL of its TCP address. The token may be empty; it is sent over TCP
+// only.
+func NewClient(node, token string) (*Client, error) {
+	c := &Client{node: node, base: "http://localhost", http: http.Client{Timeout: writeTimeout}}
+	if !strings.Contains(node, "://") {
+		dialer := net.Dialer{Timeout: headerTimeout}
+		c.http.Transport = &http.Transport{DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
+			return dialer.DialContext(ctx, "unix", node)
+		}}
+		return c, nil
+	}
+	u, err := url.Parse(node)
+	if err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Host == "" || strings.Trim(u.Path, "/") != "" {
+		return nil, fmt.Errorf("node %q: want a socket's path or a URL such as http://127.0.0.1:8053", node)
+	}
+	c.base, c.token = u.Scheme+"://"+u.Host, token
+	// Neither a redirect nor a proxy has a business in a call to a node.
+	c.http.Transport = &http.Transport{ResponseHeaderTimeout: writeTimeout}
+	c.http.CheckRedirect = func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
+	return c, nil
+}
+
+// Get fetches path into v, which is a *[]byte for text or a pointer for JSON.
+func (c *Client) Get(ctx context.Context, path string, query url.Values, v any) error {
+	if len(query) > 0 {
+		path += "?" + query.Encode()
+	}
+	_, err := c.do(ctx, http.MethodGet, path, v)
+	return err
+}
+
+// Reload asks the node to read its configuration again. A refusal of the files
+// is no error; it stands in the result.
+func (c *Client) Reload(ctx context.Context) (Reload, error) {
+	var r Reload
+	_, err := c.do(ctx, http.MethodPost, "/v1/reload", &r)
+	return r, err
+}
+
+// do makes one call. Replies of status 200 and 422 are decoded into v; others
+// are errors.
+func (c *Client) do(ctx context.Context, method, path string, v any) (status int, err error) {
+	defer func() {
+		if err != nil {
+			err = fmt.Errorf("node %q: %w", c.node, err)
+		}
+	}()
+	req, err := http.NewRequestWithContext(ctx, method, c.base+path, nil)
+	if err != nil {
+		return 0, err
+	}
+	if c.token != "" {
+		req.Header.Set("Authorization", "Bearer "+c.token)
+	}
+	resp, err := c.http.Do(req)
+	if err != nil {
+		var ue *url.Error
+		if errors.As(err, &ue) {
+			err = ue.Err
+		}
+		return 0, fmt.Errorf("no answer: %w; does it run, and may you open its socket?", err)
+	}
+	defer resp.Body.Close()
+	body, err := io.ReadAll(io.LimitReader(resp.Body, maxReply))
+	if err != nil {
+		return resp.StatusCode, err
+	}
+	if resp.StatusCode != http.StatusOK && resp.StatusCode != http.StatusUnprocessableEntity {
+		var refusal struct{ Error string }
+		if json.Unmarshal(body, &refusal) != nil || refusal.Error == "" {
+			refusal.Error = http.StatusText(resp.StatusCode)
+		}
+		return resp.StatusCode, fmt.Errorf("%s %s: status %d: %s", method, strings.SplitN(path, "?", 2)[0], resp.StatusCode, refusal.Error)
+	}
+	if text, ok := v.(*[]byte); ok {
+		*text = body
+		return resp.StatusCode, nil
+	}
+	if err := json.Unmarshal(body, v); err != nil {
+		return resp.StatusCode, fmt.Errorf("%s %s: not the JSON wanted: %w", method, path, err)
+	}
+	return resp.StatusCode, nil
+}

@@ -1,0 +1,56 @@
+package admin
+
+import (
+	"context"
+	"net/netip"
+	"time"
+)
+
+// Node is what the API shows and changes.
+type Node interface {
+	Health() Health
+
+	// Status tells what the node serves. It becomes the JSON of /v1/status.
+	Status() any
+
+	// Config returns the effective configuration as YAML, without secrets.
+	Config() ([]byte, error)
+
+	// Explain answers a question and tells how. It becomes the JSON of
+	// /v1/explain. It errs when the question makes no sense to the node.
+	Explain(Question) (any, error)
+
+	// Reload reads the configuration again and serves what it says, or keeps
+	// what is served and tells why.
+	Reload(context.Context) Reload
+}
+
+// Health is the body of /healthz.
+type Health struct {
+	Status  string  `json:"status"` // "ok", or "alarm": serving, but not what the files say
+	Alarms  []Alarm `json:"alarms"`
+	ViewAge float64 `json:"view_age_seconds"` // since what is served was built
+	Version string  `json:"version"`
+}
+
+// Alarm is one thing that an engineer must look at.
+type Alarm struct {
+	Reason string    `json:"reason"` // the label of the metric edged_alarm
+	Detail []string  `json:"detail"`
+	Since  time.Time `json:"since"`
+}
+
+// Question is what /v1/explain is asked.
+type Question struct {
+	Name     string       // as given
+	Type     string       // mnemonic, "A" by default
+	Client   netip.Prefix // the client's network, as ECS would carry it; zero: none
+	Resolver netip.Addr   // zero: none
+}
+
+// Reload is the outcome of a reload.
+type Reload struct {
+	Applied  bool     `json:"applied"`
+	Errors   []string `json:"errors"` // why it was not applied
+	Warnings []string `json:"warnings"`
+}

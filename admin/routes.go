@@ -1,0 +1,221 @@
+package admin
+
+import (
+	_ "embed"
+	"encoding/json"
+	"fmt"
+	"net/http"
+	"net/http/pprof"
+	"net/netip"
+	"strings"
+
+	"github.com/prometheus/client_golang/prometheus/promhttp"
+)
+
+//go:embed openapi.yaml
+var openapi []byte
+
+// route is one call of the API.
+type route struct {
+	method, path string
+	role         Role // needed over TCP; empty: everybody may
+	handle       func(http.ResponseWriter, *http.Request, caller)
+}
+
+// routes lists the API, without the profiles.
+func (s *Server) routes() []route {
+	return []route{
+		{"GET", "/healthz", "", s.health},
+		{"GET", "/metrics", "", s.metrics()},
+		{"GET", "/v1/status", "", s.status},
+		{"GET", "/v1/explain", "", s.explain},
+		{"GET", "/v1/config", "", s.effectiveConfig},
+		{"GET", "/v1/openapi.yaml", "", s.description},
+		{"POST", "/v1/reload", Engineer, s.reload},
+	}
+}
+
+// problem is a refusal as the client sees it.
+type problem struct {
+	status  int
+	message string
+}
+
+func forbidden(format string, args ...any) *problem {
+	return &problem{http.StatusForbidden, fmt.Sprintf(format, args...)}
+}
+
+func (p *problem) write(w http.ResponseWriter) {
+	if p.status == http.StatusUnauthorized {
+		w.Header().Set("WWW-Authenticate", "Bearer")
+	}
+	writeJSON(w, p.status, map[string]string{"error": p.message})
+}
+
+func writeJSON(w http.ResponseWriter, status int, v any) {
+	data, err := json.MarshalIndent(v, "", "  ")
+	if err != nil { // a mistake of ours: the values are our own types
+		status, data = http.StatusInternalServerError, []byte(`{"error": "the answer cannot be written as JSON"}`)
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(status)
+	w.Write(append(data, '\n'))
+}
+
+// handler serves all routes: who asks is known before any route runs.
+func (s *Server) handler() http.Handler {
+	mux := http.NewServeMux()
+	for _, r := range s.routes() {
+		mux.HandleFunc(r.method+" "+r.path, func(w http.ResponseWriter, req *http.Request) { s.call(w, req, r) })
+		mux.HandleFunc(r.path, func(w http.ResponseWriter, req *http.Request) {
+			w.Header().Set("Allow", r.method)
+			(&problem{http.StatusMethodNotAllowed, fmt.Sprintf("%s takes %s, not %s", r.path, r.method, req.Method)}).write(w)
+		})
+	}
+	mux.HandleFunc("/", func(w http.ResponseWriter, req *http.Request) {
+		(&problem{http.StatusNotFound, fmt.Sprintf("no such path %q; /v1/openapi.yaml lists them", req.URL.Path)}).write(w)
+	})
+	if s.config.Pprof {
+		mux.HandleFunc("GET /debug/pprof/", s.profiles(pprof.Index))
+		mux.HandleFunc("GET /debug/pprof/profile", s.profiles(pprof.Profile))
+		mux.HandleFunc("GET /debug/pprof/trace", s.profiles(pprof.Trace))
+		mux.HandleFunc("GET /debug/pprof/symbol", s.profiles(pprof.Symbol))
+	}
+	guarded := http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) {
+		w.Header().Set("X-Content-Type-Options", "nosniff")
+		w.Header().Set("Cache-Control", "no-store")
+		if _, p := s.identify(req); p != nil {
+			p.write(w)
+			return
+		}
+		mux.ServeHTTP(w, req)
+	})
+	return http.MaxBytesHandler(guarded, maxBody)
+}
+
+// call runs a route for those who may.
+func (s *Server) call(w http.ResponseWriter, req *http.Request, r route) {
+	who, p := s.identify(req)
+	switch {
+	case p != nil:
+	case r.role == "" || who.may(r.role):
+		r.handle(w, req, who)
+		return
+	case who.role == "":
+		p = &problem{http.StatusUnauthorized, fmt.Sprintf("%s needs a bearer token with role %s, or the control socket", r.path, r.role)}
+	default:
+		p = forbidden("%s needs the role %s; this token has %s", r.path, r.role, who.role)
+	}
+	if r.role != "" {
+		s.log.Warn("admin call refused", "method", req.Method, "path", r.path, "who", who.name, "why", p.message)
+	}
+	p.write(w)
+}
+
+func (s *Server) health(w http.ResponseWriter, _ *http.Request, _ caller) {
+	h := s.node.Health()
+	if h.Alarms == nil {
+		h.Alarms = []Alarm{}
+	}
+	writeJSON(w, http.StatusOK, h)
+}
+
+func (s *Server) metrics() func(http.ResponseWriter, *http.Request, caller) {
+	h := promhttp.HandlerFor(s.config.Metrics, promhttp.HandlerOpts{MaxRequestsInFlight: 4})
+	return func(w http.ResponseWriter, r *http.Request, _ caller) { h.ServeHTTP(w, r) }
+}
+
+func (s *Server) status(w http.ResponseWriter, _ *http.Request, _ caller) {
+	writeJSON(w, http.StatusOK, s.node.Status())
+}
+
+func (s *Server) effectiveConfig(w http.ResponseWriter, _ *http.Request, _ caller) {
+	text, err := s.node.Config()
+	if err != nil {
+		(&problem{http.StatusInternalServerError, err.Error()}).write(w)
+		return
+	}
+	w.Header().Set("Content-Type", "application/yaml")
+	w.Write(text)
+}
+
+func (s *Server) description(w http.ResponseWriter, _ *http.Request, _ caller) {
+	w.Header().Set("Content-Type", "application/yaml")
+	w.Write(openapi)
+}
+
+func (s *Server) explain(w http.ResponseWriter, r *http.Request, _ caller) {
+	q, err := ParseQuestion(r.FormValue("name"), r.FormValue("type"), r.FormValue("client"), r.FormValue("resolver"))
+	if err == nil {
+		var answer any
+		if answer, err = s.node.Explain(q); err == nil {
+			writeJSON(w, http.StatusOK, answer)
+			return
+		}
+	}
+	(&problem{http.StatusBadRequest, err.Error()}).write(w)
+}
+
+func (s *Server) reload(w http.ResponseWriter, r *http.Request, who caller) {
+	result := s.node.Reload(r.Context())
+	s.log.Info("admin call", "method", r.Method, "path", "/v1/reload", "who", who.name, "applied", result.Applied)
+	status := http.StatusOK
+	if !result.Applied {
+		status = http.StatusUnprocessableEntity
+	}
+	writeJSON(w, status, result)
+}
+
+// profiles serves a profile on the control socket only.
+func (s *Server) profiles(h http.HandlerFunc) http.HandlerFunc {
+	return func(w http.ResponseWriter, r *http.Request) {
+		if who, _ := s.identify(r); !who.local {
+			forbidden("profiles are served on the control socket only").write(w)
+			return
+		}
+		h(w, r)
+	}
+}
+
+// ParseQuestion reads the parts of a question as people write them: the client
+// is a prefix or an address, which stands for its /24 or /56 as public
+// resolvers send it (RFC 7871 section 11.1); all but the name may be empty.
+func ParseQuestion(name, rrtype, client, resolver string) (Question, error) {
+	q := Question{Name: name, Type: strings.ToUpper(rrtype)}
+	if name == "" {
+		return q, fmt.Errorf("name: required, but not given")
+	}
+	if q.Type == "" {
+		q.Type = "A"
+	}
+	if client != "" {
+		p, err := parseClient(client)
+		if err != nil {
+			return q, err
+		}
+		q.Client = p
+	}
+	if resolver != "" {
+		a, err := netip.ParseAddr(resolver)
+		if err != nil || a.Zone() != "" {
+			return q, fmt.Errorf("resolver %q: want an IP address", resolver)
+		}
+		q.Resolver = a
+	}
+	return q, nil
+}
+
+func parseClient(text string) (netip.Prefix, error) {
+	if a, err := netip.ParseAddr(text); err == nil && a.Zone() == "" {
+		bits := 24
+		if a.Is6() {
+			bits = 56
+		}
+		return a.Prefix(bits)
+	}
+	p, err := netip.ParsePrefix(text)
+	if err != nil {
+		return p, fmt.Errorf("client %q: want an IP address or a prefix such as 203.0.113.0/24", text)
+	}
+	return p.Masked(), nil
+}
