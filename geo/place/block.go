@@ -3,6 +3,7 @@ package place
 import (
 	"math/bits"
 	"net/netip"
+	"slices"
 )
 
 // lastOf returns the last address of a prefix.
@@ -69,6 +70,13 @@ func after(addr netip.Addr, bits int) netip.Addr {
 		}
 	}
 	return next
+}
+
+// neverLookedUp says whether a prefix lies in compatible or in a prefix of
+// Unwrap.
+func neverLookedUp(p netip.Prefix) bool {
+	inside := func(outer netip.Prefix) bool { return p.Bits() >= outer.Bits() && outer.Contains(p.Addr()) }
+	return inside(compatible) || slices.ContainsFunc(carriers[:], func(c carrier) bool { return inside(c.prefix) })
 }
 
 // bitsClear returns the length of the largest prefix around an IPv6 address,

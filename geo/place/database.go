@@ -82,7 +82,7 @@ func (d database) find(addr netip.Addr) (maxminddb.Result, int, bool) {
 func (d database) at(addr netip.Addr) (Place, int, error) {
 	r, bits, found := d.find(addr)
 	if err := r.Err(); err != nil {
-		return Place{}, bits, fmt.Errorf("%s: %w", d.name, err)
+		return Place{}, addr.BitLen(), fmt.Errorf("%s: %w", d.name, err)
 	}
 	if !found {
 		return Place{}, bits, nil

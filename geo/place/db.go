@@ -109,9 +109,9 @@ func (db *DB) addOverrides(name string) error {
 
 // Lookup returns what is known about an address, and a network around it in
 // which exactly that is known everywhere. The network is of the family of
-// Unwrap(addr). If nothing is known, or a record is damaged (see Verify), it
-// returns false and the network of which that is so; for the zero Addr, the
-// zero Prefix.
+// Unwrap(addr). If nothing is known it returns false and the network of which
+// that is so; for the zero Addr, the zero Prefix. A damaged record counts as
+// none; Verify tells.
 func (db *DB) Lookup(addr netip.Addr) (Place, netip.Prefix, bool) {
 	if !addr.IsValid() {
 		return Place{}, netip.Prefix{}, false

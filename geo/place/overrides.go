@@ -1,8 +1,6 @@
 package place
 
 import (
-	"bufio"
-	"bytes"
 	"cmp"
 	"crypto/sha256"
 	"errors"
@@ -43,21 +41,19 @@ func openOverrides(name string) (overrides, error) {
 // may be empty or, from the end, left out. Errors begin with name:line.
 func parseOverrides(b []byte, name string) (overrides, error) {
 	var list []override
-	lines := bufio.NewScanner(bytes.NewReader(b))
-	for n := 1; lines.Scan(); n++ {
-		text, _, _ := strings.Cut(lines.Text(), "#")
-		if text = strings.TrimSpace(text); text == "" || n == 1 && strings.HasPrefix(text, "prefix") {
+	line := 0
+	for text := range strings.Lines(string(b)) {
+		line++
+		text, _, _ = strings.Cut(text, "#")
+		if text = strings.TrimSpace(text); text == "" || line == 1 && strings.HasPrefix(text, "prefix") {
 			continue
 		}
 		o, err := parseOverride(text)
 		if err != nil {
-			return overrides{}, fmt.Errorf("%s:%d: %w", name, n, err)
+			return overrides{}, fmt.Errorf("%s:%d: %w", name, line, err)
 		}
-		o.line = n
+		o.line = line
 		list = append(list, o)
-	}
-	if err := lines.Err(); err != nil {
-		return overrides{}, fmt.Errorf("%s: %w", name, err)
 	}
 	slices.SortStableFunc(list, func(a, b override) int {
 		return cmp.Or(a.prefix.Addr().Compare(b.prefix.Addr()), cmp.Compare(a.prefix.Bits(), b.prefix.Bits()))
@@ -120,7 +116,10 @@ func overridePrefix(s string) (netip.Prefix, error) {
 		return p, fmt.Errorf("prefix %q has bits set behind its length: did you mean %s?", s, p.Masked())
 	}
 	if v4 := UnwrapPrefix(p); v4 != p {
-		return p, fmt.Errorf("prefix %q carries IPv4 addresses, which are looked up as such: give %s", s, v4)
+		return p, fmt.Errorf("prefix %q is looked up as the IPv4 addresses in it: give %s", s, v4)
+	}
+	if neverLookedUp(p) {
+		return p, fmt.Errorf("prefix %q is never looked up: its addresses stand for IPv4 ones, or for none", s)
 	}
 	return p, nil
 }

@@ -15,7 +15,8 @@ func Of(code string) (Info, bool) {
 
 // The points are meant for choosing the nearest PoP, so they lie where the
 // people are (near the largest city, or between the large ones), not in the
-// middle of the area. XK is not in the standard but is used by registries.
+// middle of the area. Two codes are not in the standard but in use by
+// registries: XK (Kosovo) and AN (Netherlands Antilles, withdrawn in 2010).
 var countries = map[string]Info{
 	"AD": {"EU", 42.51, 1.52},
 	"AE": {"AS", 25.10, 55.20},
@@ -24,6 +25,7 @@ var countries = map[string]Info{
 	"AI": {"NA", 18.22, -63.05},
 	"AL": {"EU", 41.33, 19.82},
 	"AM": {"AS", 40.18, 44.51},
+	"AN": {"NA", 12.12, -68.93},
 	"AO": {"AF", -9.00, 13.40},
 	"AQ": {"AN", -77.85, 166.67},
 	"AR": {"SA", -34.00, -60.00},
