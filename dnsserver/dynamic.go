@@ -1,0 +1,293 @@
+package dnsserver
+
+import (
+	"encoding/binary"
+	"fmt"
+	"net/netip"
+
+	"github.com/miekg/dns"
+
+	"edged/edge"
+	"edged/geo"
+	"edged/zone"
+)
+
+// dynamic is what a name that a pool answers has beyond its static answers.
+type dynamic struct {
+	pool     int
+	alias    bool        // the pool holds CNAME targets: they answer every type
+	nodata   *blob       // with a SOA that lives no longer than the pool's answers
+	fallback []byte      // the fallback CNAME record, TTL 0; nil when there is none
+	services [2][]hinted // HTTPS and SVCB records, to be given hints
+}
+
+// hinted is an HTTPS or SVCB record whose address hints come from the decision
+// (RFC 9460 section 7.3). Hints stand among the other parameters by key.
+type hinted struct {
+	ttl    uint32
+	before []byte // priority, target, parameters below key 4
+	middle []byte // key 5
+	after  []byte // above key 6
+	hints  bool   // false in alias mode, and for targets that are not this name
+}
+
+const (
+	svcIPv4Hint = 4
+	svcIPv6Hint = 6
+)
+
+// endpointRecords is one endpoint as it stands in answers, TTL 0.
+type endpointRecords struct {
+	record []byte // owner pointer, type, class, TTL, length, data
+	addr   []byte // 4 or 16 octets; nil for a CNAME target
+}
+
+const ttlOffset = 6 // of a record whose owner is a pointer
+
+func packEndpoints(v *geo.View) ([]endpointRecords, error) {
+	if v == nil {
+		return nil, nil
+	}
+	var packed []endpointRecords
+	for _, e := range v.Endpoints() {
+		if e.CNAME != "" {
+			record, err := cnameRecord(e.CNAME)
+			if err != nil {
+				return nil, err
+			}
+			packed = append(packed, endpointRecords{record: record})
+			continue
+		}
+		addr := e.Address.AsSlice()
+		packed = append(packed, endpointRecords{record: record(addressType(e.Address), addr), addr: addr})
+	}
+	return packed, nil
+}
+
+func addressType(a netip.Addr) uint16 {
+	if a.Is4() {
+		return typeA
+	}
+	return typeAAAA
+}
+
+func record(rrtype uint16, data []byte) []byte {
+	b := binary.BigEndian.AppendUint16(nil, toOwner)
+	b = binary.BigEndian.AppendUint16(b, rrtype)
+	b = binary.BigEndian.AppendUint16(b, classIN)
+	b = binary.BigEndian.AppendUint32(b, 0)
+	b = binary.BigEndian.AppendUint16(b, uint16(len(data)))
+	return append(b, data...)
+}
+
+func cnameRecord(target string) ([]byte, error) {
+	wire, err := wireName(target)
+	if err != nil {
+		return nil, err
+	}
+	return record(typeCNAME, wire), nil
+}
+
+func newDynamic(v *geo.View, pool int, z *zone.Zone, zn zone.Node) (*dynamic, error) {
+	d := &dynamic{pool: pool, alias: v.Aliases(pool)}
+	cfg := v.Pool(pool)
+	var err error
+	d.nodata, err = newBlob(z.Origin(), false, sections{authoritative: true, authority: negativeSOA(z, cfg.TTLMax)})
+	if err != nil {
+		return nil, err
+	}
+	if cfg.FallbackCNAME != "" {
+		if d.fallback, err = cnameRecord(cfg.FallbackCNAME); err != nil {
+			return nil, err
+		}
+	}
+	for i, qtype := range [...]uint16{typeHTTPS, typeSVCB} {
+		for _, rr := range z.Lookup(zn.Name, qtype).Answer {
+			h, err := newHinted(rr, zn.Name, cfg.TTLMax)
+			if err != nil {
+				return nil, err
+			}
+			d.services[i] = append(d.services[i], h)
+		}
+	}
+	return d, nil
+}
+
+func newHinted(rr dns.RR, owner string, ttl uint32) (hinted, error) {
+	var s *dns.SVCB
+	switch rr := rr.(type) {
+	case *dns.HTTPS:
+		s = &rr.SVCB
+	case *dns.SVCB:
+		s = rr
+	default:
+		return hinted{}, fmt.Errorf("%s: not an HTTPS or SVCB record", rr.Header().Name)
+	}
+	target, err := wireName(s.Target)
+	if err != nil {
+		return hinted{}, err
+	}
+	h := hinted{ttl: min(s.Hdr.Ttl, ttl)}
+	h.hints = s.Priority > 0 && (s.Target == "." || dns.CanonicalName(s.Target) == owner)
+	h.before = append(binary.BigEndian.AppendUint16(nil, s.Priority), target...)
+	params, err := svcParams(rr, len(h.before))
+	if err != nil {
+		return hinted{}, err
+	}
+	for len(params) >= 4 {
+		key, n := binary.BigEndian.Uint16(params), 4+int(binary.BigEndian.Uint16(params[2:]))
+		switch {
+		case h.hints && (key == svcIPv4Hint || key == svcIPv6Hint):
+		case key < svcIPv4Hint:
+			h.before = append(h.before, params[:n]...)
+		case key < svcIPv6Hint:
+			h.middle = append(h.middle, params[:n]...)
+		default:
+			h.after = append(h.after, params[:n]...)
+		}
+		params = params[n:]
+	}
+	return h, nil
+}
+
+// svcParams returns a record's parameters in wire format, which RFC 9460
+// section 2.2 orders by key.
+func svcParams(rr dns.RR, skip int) ([]byte, error) {
+	buf := make([]byte, maxMessage)
+	end, err := dns.PackRR(rr, buf, 0, nil, false)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", rr.Header().Name, err)
+	}
+	return buf[len(nameIn(buf))+10+skip : end], nil
+}
+
+// answerDynamic appends what a pool answers to a question at msg[:pos]. It
+// returns done false when the zone's own data answers instead.
+func (r *responder) answerDynamic(v *View, n *node, q *query, msg []byte, pos int, rep *reply) (done bool) {
+	d := n.dynamic
+	switch {
+	case d.alias:
+		r.decide(v, d, edge.IPv4, rep)
+	case q.qtype == typeA:
+		r.decide(v, d, edge.IPv4, rep)
+	case q.qtype == typeAAAA:
+		r.decide(v, d, edge.IPv6, rep)
+	case q.qtype == typeHTTPS && d.services[0] != nil:
+		r.answerService(v, d, d.services[0], typeHTTPS, msg, pos, rep)
+		return true
+	case q.qtype == typeSVCB && d.services[1] != nil:
+		r.answerService(v, d, d.services[1], typeSVCB, msg, pos, rep)
+		return true
+	default:
+		if d.fallback == nil {
+			return false
+		}
+		// Once the fallback CNAME answers for addresses it must answer for all
+		// types: a CNAME tolerates no other data beside it.
+		if r.decide(v, d, edge.IPv4, rep); r.decision.Outcome != geo.Fallback {
+			rep.scope = 0
+			return false
+		}
+	}
+	r.putDecision(v, d, q, msg, pos, rep)
+	return true
+}
+
+func (r *responder) decide(v *View, d *dynamic, family edge.Family, rep *reply) {
+	v.geo.Decide(d.pool, &r.client, family, &r.decision)
+	rep.scope = max(rep.scope, r.decision.Scope)
+}
+
+func (r *responder) putDecision(v *View, d *dynamic, q *query, msg []byte, pos int, rep *reply) {
+	dec := &r.decision
+	rep.authority = true
+	r.stats.decided(d.pool, dec)
+	switch dec.Outcome {
+	case geo.NoData:
+		rep.scope = 0 // RFC 7871 section 7.4
+		rep.put(d.nodata, msg, pos, q.nameLen)
+	case geo.Fallback:
+		rep.end = pos + copy(msg[pos:], d.fallback)
+		binary.BigEndian.PutUint32(msg[pos+ttlOffset:], dec.TTL)
+		rep.an = 1
+	default:
+		for _, id := range dec.Endpoints[:dec.N] {
+			record := v.endpoints[id].record
+			if pos+len(record) > rep.limit {
+				rep.truncate(q)
+				return
+			}
+			copy(msg[pos:], record)
+			binary.BigEndian.PutUint32(msg[pos+ttlOffset:], dec.TTL)
+			pos += len(record)
+			rep.an++
+		}
+		rep.end = pos
+	}
+	rep.degraded = rep.degraded || dec.Source == geo.SourcePlace
+}
+
+// answerService appends HTTPS or SVCB records with the hints of the decision:
+// the addresses that A and AAAA give to the same client.
+func (r *responder) answerService(v *View, d *dynamic, records []hinted, rrtype uint16, msg []byte, pos int, rep *reply) {
+	var hints [2][geo.MaxAnswers][]byte
+	var counts [2]int
+	for f, family := range families {
+		r.decide(v, d, family, rep)
+		if r.decision.Outcome != geo.Addresses {
+			continue
+		}
+		for _, id := range r.decision.Endpoints[:r.decision.N] {
+			hints[f][counts[f]] = v.endpoints[id].addr
+			counts[f]++
+		}
+	}
+	r.stats.decided(d.pool, &r.decision)
+	rep.authority = true
+	for i := range records {
+		h := &records[i]
+		need := 12 + len(h.before) + len(h.middle) + len(h.after)
+		if h.hints {
+			need += 8 + 4*counts[0] + 16*counts[1]
+		}
+		if pos+need > rep.limit {
+			rep.truncate(nil)
+			return
+		}
+		pos = h.put(msg, pos, rrtype, min(h.ttl, r.decision.TTL), &hints, counts)
+		rep.an++
+	}
+	rep.end = pos
+}
+
+func (h *hinted) put(msg []byte, pos int, rrtype uint16, ttl uint32, hints *[2][geo.MaxAnswers][]byte, counts [2]int) int {
+	binary.BigEndian.PutUint16(msg[pos:], toOwner)
+	binary.BigEndian.PutUint16(msg[pos+2:], rrtype)
+	binary.BigEndian.PutUint16(msg[pos+4:], classIN)
+	binary.BigEndian.PutUint32(msg[pos+ttlOffset:], ttl)
+	start := pos + 12
+	pos = start + copy(msg[start:], h.before)
+	if h.hints {
+		pos = putHints(msg, pos, svcIPv4Hint, hints[0][:counts[0]])
+	}
+	pos += copy(msg[pos:], h.middle)
+	if h.hints {
+		pos = putHints(msg, pos, svcIPv6Hint, hints[1][:counts[1]])
+	}
+	pos += copy(msg[pos:], h.after)
+	binary.BigEndian.PutUint16(msg[start-2:], uint16(pos-start))
+	return pos
+}
+
+func putHints(msg []byte, pos int, key uint16, addrs [][]byte) int {
+	if len(addrs) == 0 {
+		return pos
+	}
+	binary.BigEndian.PutUint16(msg[pos:], key)
+	binary.BigEndian.PutUint16(msg[pos+2:], uint16(len(addrs)*len(addrs[0])))
+	pos += 4
+	for _, a := range addrs {
+		pos += copy(msg[pos:], a)
+	}
+	return pos
+}

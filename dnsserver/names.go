@@ -1,0 +1,95 @@
+package dnsserver
+
+// node is one name that exists, with its answers.
+type node struct {
+	name    string // lower case, wire format
+	zone    *zoneData
+	kind    nodeKind
+	wild    *node         // the wildcard right below it, or nil
+	dynamic *dynamic      // set for names that a pool answers
+	answers []typedAnswer // static answers by type
+	other   *blob         // the answer to any other type
+	parent  *node         // at a zone's apex: its cut in the zone above, which has the DS
+}
+
+type nodeKind uint8
+
+const (
+	plainNode nodeKind = iota
+	cutNode            // everything at and below is referred
+	dnameNode          // everything below is rewritten
+)
+
+type typedAnswer struct {
+	qtype uint16
+	blob  *blob
+}
+
+func (n *node) answer(qtype uint16) *blob {
+	for i := range n.answers {
+		if n.answers[i].qtype == qtype {
+			return n.answers[i].blob
+		}
+	}
+	return n.other
+}
+
+// nameTable finds nodes by name: open addressing with linear probing, at most
+// half full.
+type nameTable struct {
+	slots []nameSlot
+	mask  uint64
+}
+
+type nameSlot struct {
+	hash uint64
+	node *node
+}
+
+func newNameTable(nodes map[string]*node) nameTable {
+	size := uint64(8)
+	for size < 2*uint64(len(nodes)) {
+		size *= 2
+	}
+	t := nameTable{slots: make([]nameSlot, size), mask: size - 1}
+	for name, n := range nodes {
+		var padded [maxName + 9]byte
+		copy(padded[:], name)
+		h := nameHash(padded[:], len(name))
+		i := h & t.mask
+		for t.slots[i].node != nil {
+			i = (i + 1) & t.mask
+		}
+		t.slots[i] = nameSlot{h, n}
+	}
+	return t
+}
+
+func (t *nameTable) find(hash uint64, name []byte) *node {
+	for i := hash & t.mask; ; i = (i + 1) & t.mask {
+		s := &t.slots[i]
+		if s.node == nil {
+			return nil
+		}
+		if s.hash == hash && s.node.name == string(name) {
+			return s.node
+		}
+	}
+}
+
+// closest finds the name asked, or the longest existing name above it (RFC 4592
+// section 3.3.1). It returns nil when the name is in none of the zones.
+func (t *nameTable) closest(q *query) (n *node, exact bool) {
+	if n := t.find(q.hash, q.lower[:q.nameLen]); n != nil {
+		return n, true
+	}
+	for at := 0; q.lower[at] != 0; {
+		at += 1 + int(q.lower[at])
+		suffix := q.lower[at:]
+		length := q.nameLen - at
+		if n := t.find(nameHash(suffix, length), suffix[:length]); n != nil {
+			return n, false
+		}
+	}
+	return nil, false
+}

@@ -1,0 +1,307 @@
+package dnsserver
+
+import (
+	"fmt"
+	"net/netip"
+	"os"
+	"runtime"
+	"sync/atomic"
+	"time"
+	"unsafe"
+
+	"golang.org/x/sys/unix"
+)
+
+const (
+	batch       = 64
+	slotSize    = 8192                  // a query, and the reply built in its place
+	slotStride  = slotSize + 64         // so that slots do not share cache sets
+	receiveWait = 50 * time.Millisecond // how long a receive blocks, and so what a shutdown or a scrape waits
+	socketBytes = 4 << 20               // receive buffer: some 5 ms of packets at full rate
+)
+
+// mmsghdr is struct mmsghdr of recvmmsg(2).
+type mmsghdr struct {
+	hdr unix.Msghdr
+	n   uint32
+	_   [4]byte
+}
+
+// udpWorker serves one SO_REUSEPORT socket on a thread of its own.
+//
+// The socket is never handed to package net: Go's poller would be woken by every
+// packet sent. Receives are raw system calls that block in the kernel without
+// the scheduler knowing, so that its monitor thread can sleep. Two rules make
+// that safe for the garbage collector: the receive time-out bounds the wait and
+// makes the runtime's preemption signal interrupt it, and turn, the body of the
+// loop, is never inlined, so that its prologue lets the thread be stopped. A
+// worker occupies a processor of GOMAXPROCS, which Start allows for.
+type udpWorker struct {
+	server    *Server
+	responder *responder
+	fd        int
+	pktinfo   bool // bound to a wildcard: replies go out from the address asked
+
+	slots   []byte
+	in, out [batch]mmsghdr
+	inIO    [batch]unix.Iovec
+	outIO   [batch]unix.Iovec
+	names   [batch]unix.RawSockaddrInet6
+	control [batch][controlLen]byte
+	queries [batch]query
+	states  [batch]parsed
+	batches uint
+
+	asked  atomic.Bool   // a scrape waits for the counters
+	handed chan struct{} // answers it
+}
+
+// controlLen has room for one IPV6_PKTINFO or IP_PKTINFO message.
+const controlLen = 40
+
+func (s *Server) openUDP(addr netip.AddrPort) ([]part, error) {
+	var parts []part
+	for range s.cfg.Threads {
+		w, err := s.newUDPWorker(addr)
+		if err != nil {
+			for _, p := range parts {
+				p.close()
+				unix.Close(p.(*udpWorker).fd)
+			}
+			return nil, err
+		}
+		parts = append(parts, w)
+	}
+	return parts, nil
+}
+
+func (s *Server) newUDPWorker(addr netip.AddrPort) (*udpWorker, error) {
+	fd, err := udpSocket(addr)
+	if err != nil {
+		return nil, err
+	}
+	w := &udpWorker{
+		server: s, responder: s.newResponder("udp"), fd: fd, pktinfo: addr.Addr().IsUnspecified(),
+		slots: make([]byte, batch*slotStride), handed: make(chan struct{}, 1),
+	}
+	for i := range batch {
+		w.inIO[i] = unix.Iovec{Base: &w.slots[i*slotStride]}
+		w.inIO[i].SetLen(maxUDPQuery)
+		w.in[i].hdr = unix.Msghdr{Iov: &w.inIO[i], Iovlen: 1, Name: (*byte)(unsafe.Pointer(&w.names[i]))}
+		w.resetReceive(i)
+	}
+	return w, nil
+}
+
+// resetReceive restores what a receive overwrites.
+func (w *udpWorker) resetReceive(i int) {
+	w.in[i].hdr.Namelen = unix.SizeofSockaddrInet6
+	if w.pktinfo {
+		w.in[i].hdr.Control = &w.control[i][0]
+		w.in[i].hdr.SetControllen(controlLen)
+	}
+}
+
+func udpSocket(addr netip.AddrPort) (fd int, err error) {
+	domain := unix.AF_INET
+	if addr.Addr().Is6() {
+		domain = unix.AF_INET6
+	}
+	if fd, err = unix.Socket(domain, unix.SOCK_DGRAM|unix.SOCK_CLOEXEC, unix.IPPROTO_UDP); err != nil {
+		return -1, os.NewSyscallError("socket", err)
+	}
+	set := func(what string, e error) {
+		if err == nil && e != nil {
+			err = fmt.Errorf("socket option %s: %w", what, e)
+		}
+	}
+	set("SO_REUSEPORT", unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_REUSEPORT, 1))
+	wait := unix.NsecToTimeval(int64(receiveWait))
+	set("SO_RCVTIMEO", unix.SetsockoptTimeval(fd, unix.SOL_SOCKET, unix.SO_RCVTIMEO, &wait))
+	// The privileged form passes the system's limit; without the right the
+	// other one gets as much as the limit allows.
+	if unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_RCVBUFFORCE, socketBytes) != nil {
+		set("SO_RCVBUF", unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_RCVBUF, socketBytes))
+	}
+	if domain == unix.AF_INET6 {
+		set("IPV6_V6ONLY", unix.SetsockoptInt(fd, unix.IPPROTO_IPV6, unix.IPV6_V6ONLY, 1))
+		set("IPV6_MTU_DISCOVER", unix.SetsockoptInt(fd, unix.IPPROTO_IPV6, unix.IPV6_MTU_DISCOVER, unix.IPV6_PMTUDISC_OMIT))
+	} else {
+		// Path MTU messages can be forged; replies are small anyway.
+		set("IP_MTU_DISCOVER", unix.SetsockoptInt(fd, unix.IPPROTO_IP, unix.IP_MTU_DISCOVER, unix.IP_PMTUDISC_OMIT))
+	}
+	if addr.Addr().IsUnspecified() {
+		if domain == unix.AF_INET6 {
+			set("IPV6_RECVPKTINFO", unix.SetsockoptInt(fd, unix.IPPROTO_IPV6, unix.IPV6_RECVPKTINFO, 1))
+		} else {
+			set("IP_PKTINFO", unix.SetsockoptInt(fd, unix.IPPROTO_IP, unix.IP_PKTINFO, 1))
+		}
+	}
+	if err == nil {
+		err = os.NewSyscallError("bind", unix.Bind(fd, sockaddr(addr)))
+	}
+	if err != nil {
+		unix.Close(fd)
+		return -1, err
+	}
+	return fd, nil
+}
+
+func sockaddr(addr netip.AddrPort) unix.Sockaddr {
+	if addr.Addr().Is6() {
+		return &unix.SockaddrInet6{Port: int(addr.Port()), Addr: addr.Addr().As16()}
+	}
+	return &unix.SockaddrInet4{Port: int(addr.Port()), Addr: addr.Addr().As4()}
+}
+
+func (w *udpWorker) close() {}
+
+func (w *udpWorker) serve() {
+	runtime.LockOSThread()
+	defer runtime.UnlockOSThread()
+	for !w.server.stop.Load() {
+		w.turn()
+	}
+	w.responder.stats.flush()
+	unix.Close(w.fd)
+}
+
+func (w *udpWorker) collect() {
+	w.asked.Store(true)
+	select {
+	case <-w.handed:
+	case <-time.After(4 * receiveWait):
+	}
+}
+
+// turn receives one batch, answers it and sends the replies. It must stay a
+// call with a prologue: see udpWorker.
+//
+//go:noinline
+func (w *udpWorker) turn() {
+	n, errno := receive(w.fd, &w.in)
+	if w.asked.Load() {
+		w.responder.stats.flush()
+		w.asked.Store(false)
+		select {
+		case w.handed <- struct{}{}:
+		default:
+		}
+	}
+	if errno != 0 {
+		if errno != unix.EAGAIN && errno != unix.EINTR {
+			w.server.log.Error("udp receive failed", "address", w.server.addrs, "error", errno)
+			time.Sleep(receiveWait) // not in a loop at full speed
+		}
+		return
+	}
+	now := time.Now()
+	w.responder.now = now.Unix()
+	w.send(w.answer(n))
+	if w.batches++; w.batches%64 == 0 {
+		w.responder.stats.took(time.Since(now), n)
+	}
+}
+
+// receive blocks until there is a packet, or for receiveWait, and takes what
+// else is there.
+func receive(fd int, msgs *[batch]mmsghdr) (int, unix.Errno) {
+	n, _, errno := unix.RawSyscall6(unix.SYS_RECVMMSG, uintptr(fd), uintptr(unsafe.Pointer(msgs)), batch, unix.MSG_WAITFORONE, 0, 0)
+	return int(n), errno
+}
+
+// answer answers the first n packets received and returns how many replies
+// there are to send. All packets are parsed before the first is answered, so
+// that the memory each one needs is on its way meanwhile.
+func (w *udpWorker) answer(n int) (replies int) {
+	v := w.server.view.Load()
+	r := w.responder
+	r.stats.use(v)
+	r.stats.events[eventReceived] += uint64(n)
+	for i := range n {
+		q := &w.queries[i]
+		w.states[i] = q.parse(w.slot(i)[:w.in[i].n])
+		if w.states[i] == proceed {
+			v.prefetch(q)
+		}
+	}
+	for i := range n {
+		m := &w.in[i]
+		src := sourceOf(&w.names[i])
+		if w.states[i] == drop || m.hdr.Flags&unix.MSG_TRUNC != 0 || src.Port() == 0 {
+			r.stats.event(eventDropped)
+			w.resetReceive(i)
+			continue
+		}
+		tapped := w.server.cfg.Tap.query(w.slot(i)[:m.n], src, w.server.addrs, overUDP)
+		size := r.respond(v, w.slot(i), &w.queries[i], w.states[i], src, overUDP)
+		if tapped {
+			w.server.cfg.Tap.response(w.slot(i)[:size], src, w.server.addrs, overUDP)
+		}
+		if size > 0 {
+			w.prepare(replies, i, size)
+			replies++
+		}
+		w.resetReceive(i)
+	}
+	return replies
+}
+
+func (w *udpWorker) slot(i int) []byte { return w.slots[i*slotStride:][:slotSize:slotSize] }
+
+// prepare sets up the k-th message to send: the reply in slot i, back to where
+// the query came from.
+func (w *udpWorker) prepare(k, i, size int) {
+	w.outIO[k].Base = &w.slots[i*slotStride]
+	w.outIO[k].SetLen(size)
+	hdr := &w.out[k].hdr
+	hdr.Name, hdr.Namelen = w.in[i].hdr.Name, w.in[i].hdr.Namelen
+	hdr.Iov, hdr.Iovlen = &w.outIO[k], 1
+	if w.pktinfo {
+		hdr.Control, hdr.Controllen = w.in[i].hdr.Control, w.in[i].hdr.Controllen
+		fixControl(&w.control[i])
+	}
+}
+
+// fixControl turns the control message that told where a packet arrived into
+// one that makes the reply leave from there. The interface is left to routing,
+// but for link-local addresses.
+func fixControl(c *[controlLen]byte) {
+	h := (*unix.Cmsghdr)(unsafe.Pointer(c))
+	data := c[unix.SizeofCmsghdr:]
+	switch {
+	case h.Level == unix.IPPROTO_IP && h.Type == unix.IP_PKTINFO:
+		info := (*unix.Inet4Pktinfo)(unsafe.Pointer(&data[0]))
+		info.Ifindex, info.Spec_dst = 0, info.Addr
+	case h.Level == unix.IPPROTO_IPV6 && h.Type == unix.IPV6_PKTINFO:
+		info := (*unix.Inet6Pktinfo)(unsafe.Pointer(&data[0]))
+		if info.Addr[0] != 0xfe || info.Addr[1]&0xc0 != 0x80 {
+			info.Ifindex = 0
+		}
+	}
+}
+
+// send sends the first n messages. One that the kernel refuses is skipped.
+func (w *udpWorker) send(n int) {
+	for at := 0; at < n; {
+		sent, _, errno := unix.RawSyscall6(unix.SYS_SENDMMSG, uintptr(w.fd), uintptr(unsafe.Pointer(&w.out[at])), uintptr(n-at), 0, 0, 0)
+		switch {
+		case errno == unix.EINTR:
+		case errno != 0:
+			w.responder.stats.event(eventSendFailed)
+			at++
+		default:
+			at += int(sent)
+		}
+	}
+}
+
+// sourceOf reads a socket address, whose port is in network order.
+func sourceOf(name *unix.RawSockaddrInet6) netip.AddrPort {
+	port := name.Port<<8 | name.Port>>8
+	if name.Family == unix.AF_INET {
+		v4 := (*unix.RawSockaddrInet4)(unsafe.Pointer(name))
+		return netip.AddrPortFrom(netip.AddrFrom4(v4.Addr), port)
+	}
+	return netip.AddrPortFrom(netip.AddrFrom16(name.Addr), port)
+}

@@ -1,0 +1,243 @@
+package dnsserver
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+	"sort"
+	"strings"
+	"time"
+
+	"github.com/miekg/dns"
+
+	"edged/edge"
+	"edged/geo"
+	"edged/zone"
+)
+
+// ViewConfig is what a view is compiled from.
+type ViewConfig struct {
+	Zones []*zone.Zone
+	Geo   *geo.View
+	// Names says which pool answers for a name. Names are absolute and lower
+	// case, and may be wildcards; each was given to its zone as dynamic.
+	Names map[string]string
+	// NSID names node, PoP and map version, for RFC 5001 and id.server.
+	NSID string
+	// Version is answered to version.bind; empty: it is refused.
+	Version string
+}
+
+// View is everything that answers depend on. It is immutable and safe for
+// concurrent use.
+type View struct {
+	zones     []*zoneData
+	geo       *geo.View
+	names     nameTable
+	endpoints []endpointRecords // by geo's endpoint index
+	nsid      []byte
+	chaos     []chaosAnswer
+	created   time.Time
+}
+
+// zoneData is a zone as the query path uses it.
+type zoneData struct {
+	zone     *zone.Zone
+	index    int
+	apexLen  int   // octets of the origin on the wire
+	nxdomain *blob // for a question at the apex, moved as needed
+	nodata   *blob
+}
+
+// BuildView compiles a view. Zones may lie within one another. It fails on a
+// name whose pool or zone does not exist, and on answers that no message can
+// hold.
+func BuildView(cfg ViewConfig) (*View, error) {
+	v := &View{geo: cfg.Geo, nsid: []byte(cfg.NSID), created: time.Now()}
+	b := &viewBuilder{view: v, names: cfg.Names, nodes: map[string]*node{}}
+	zones := slices.Clone(cfg.Zones)
+	sort.SliceStable(zones, func(i, j int) bool { return dns.CountLabel(zones[i].Origin()) < dns.CountLabel(zones[j].Origin()) })
+	for i, z := range zones {
+		if err := b.zone(i, z); err != nil {
+			return nil, fmt.Errorf("zone %s: %w", z.Origin(), err)
+		}
+	}
+	for name := range cfg.Names {
+		if wire, err := wireName(name); err != nil || b.nodes[string(wire)] == nil {
+			return nil, fmt.Errorf("name %q: it is in no zone", name)
+		}
+	}
+	for wire, n := range b.nodes {
+		if strings.HasPrefix(wire, "\x01*") {
+			if above := b.nodes[wire[2:]]; above != nil {
+				above.wild = n
+			}
+		}
+	}
+	v.names = newNameTable(b.nodes)
+	var err error
+	if v.endpoints, err = packEndpoints(cfg.Geo); err != nil {
+		return nil, err
+	}
+	v.chaos = chaosAnswers(cfg)
+	return v, nil
+}
+
+type viewBuilder struct {
+	view  *View
+	names map[string]string
+	nodes map[string]*node // by wire name
+}
+
+func (b *viewBuilder) zone(i int, z *zone.Zone) error {
+	data := &zoneData{zone: z, index: i}
+	apex, err := wireName(z.Origin())
+	if err != nil {
+		return err
+	}
+	data.apexLen = len(apex)
+	soa := negativeSOA(z, 1<<31-1)
+	if data.nxdomain, err = newBlob(z.Origin(), false, sections{rcode: rcodeNXDomain, authoritative: true, authority: soa}); err != nil {
+		return err
+	}
+	if data.nodata, err = newBlob(z.Origin(), false, sections{authoritative: true, authority: soa}); err != nil {
+		return err
+	}
+	b.view.zones = append(b.view.zones, data)
+	var dnames []string
+	for zn := range z.Nodes() {
+		below := slices.ContainsFunc(dnames, func(d string) bool { return dns.IsSubDomain(d, zn.Name) })
+		if zn.Kind == zone.Occluded || below {
+			continue
+		}
+		if zn.Kind == zone.DNAME {
+			dnames = append(dnames, zn.Name)
+		}
+		if err := b.node(data, zn); err != nil {
+			return fmt.Errorf("%s: %w", zn.Name, err)
+		}
+	}
+	return nil
+}
+
+func (b *viewBuilder) node(data *zoneData, zn zone.Node) error {
+	wire, err := wireName(zn.Name)
+	if err != nil {
+		return err
+	}
+	key := strings.ToLower(string(wire))
+	n := &node{name: key, zone: data, parent: b.nodes[key]}
+	b.nodes[key] = n
+	c := compiler{data: data, name: zn.Name, wildcard: strings.HasPrefix(zn.Name, "*."), node: n}
+	switch zn.Kind {
+	case zone.Cut:
+		n.kind = cutNode
+		err = errors.Join(c.add(dns.TypeDS), c.fallback(dns.TypeNS))
+	case zone.Empty:
+		n.other = data.nodata
+	default:
+		if zn.Kind == zone.DNAME {
+			n.kind = dnameNode
+		}
+		err = c.plain(zn.Types)
+	}
+	if err != nil || !zn.Dynamic {
+		return err
+	}
+	pool, ok := b.view.geo.PoolIndex(b.names[zn.Name])
+	if !ok {
+		return fmt.Errorf("unknown pool %q", b.names[zn.Name])
+	}
+	n.dynamic, err = newDynamic(b.view.geo, pool, data.zone, zn)
+	return err
+}
+
+// compiler packs the answers of one node.
+type compiler struct {
+	data     *zoneData
+	name     string
+	wildcard bool
+	node     *node
+}
+
+// plain packs the answer for each type that the node, or the end of its CNAME
+// chain, has, and the one for all others.
+func (c *compiler) plain(types []uint16) error {
+	if slices.Contains(types, dns.TypeCNAME) {
+		types = c.chainTypes()
+	}
+	for _, t := range types {
+		if err := c.add(t); err != nil {
+			return err
+		}
+	}
+	return c.fallback(unassigned)
+}
+
+// unassigned is a type from the private-use range that no record has; its
+// answer is that to every type without records.
+const unassigned = 65534
+
+// chainTypes returns the types found along a CNAME chain.
+func (c *compiler) chainTypes() []uint16 {
+	types := []uint16{dns.TypeCNAME}
+	for _, rr := range c.data.zone.Lookup(c.name, unassigned).Answer {
+		if cname, ok := rr.(*dns.CNAME); ok {
+			types = append(types, c.data.zone.TypesAt(cname.Target)...)
+		}
+	}
+	slices.Sort(types)
+	return slices.Compact(types)
+}
+
+func (c *compiler) add(qtype uint16) error {
+	b, err := c.pack(qtype)
+	if err == nil {
+		c.node.answers = append(c.node.answers, typedAnswer{qtype, b})
+	}
+	return err
+}
+
+func (c *compiler) fallback(qtype uint16) (err error) {
+	c.node.other, err = c.pack(qtype)
+	return err
+}
+
+func (c *compiler) pack(qtype uint16) (*blob, error) {
+	r := c.data.zone.Lookup(c.name, qtype)
+	negative := len(r.Answer) == 0 && r.Authoritative && r.Rcode == rcodeNoError
+	if negative {
+		return c.data.nodata, nil
+	}
+	return newBlob(c.name, c.wildcard, sections{
+		rcode: r.Rcode, authoritative: r.Authoritative,
+		answer: r.Answer, authority: r.Ns, additional: r.Extra,
+		glue: len(r.Ns) > 0 && !r.Authoritative,
+	})
+}
+
+// negativeSOA returns the SOA of negative answers with a TTL, and a minimum, of
+// at most the given seconds (RFC 2308 section 3).
+func negativeSOA(z *zone.Zone, most uint32) []dns.RR {
+	soa := dns.Copy(z.SOA()).(*dns.SOA)
+	soa.Hdr.Ttl = min(soa.Hdr.Ttl, soa.Minttl, most)
+	soa.Minttl = min(soa.Minttl, most)
+	return []dns.RR{soa}
+}
+
+// Geo returns the geo view that names of pools are answered from.
+func (v *View) Geo() *geo.View { return v.geo }
+
+// Zones returns the zones, a zone before those within it.
+func (v *View) Zones() []*zone.Zone {
+	zones := make([]*zone.Zone, len(v.zones))
+	for i, z := range v.zones {
+		zones[i] = z.zone
+	}
+	return zones
+}
+
+// Created returns when the view was compiled.
+func (v *View) Created() time.Time { return v.created }
+
+var families = [2]edge.Family{edge.IPv4, edge.IPv6}

@@ -1,0 +1,351 @@
+package geo
+
+import (
+	"cmp"
+	"encoding/binary"
+	"fmt"
+	"net/netip"
+	"slices"
+	"strings"
+
+	"edged/edge"
+	"edged/geo/place"
+	"edged/maps"
+)
+
+// coverDepth is how many PoPs of the order decide whether two neighbouring
+// ranges are one. Two ranges that agree on the first three PoPs share a scope,
+// and keep sharing it when one or two of those PoPs fail; beyond that the order
+// goes on by distance from the first. A larger depth makes smaller scopes, and
+// with them worse cache hit rates at resolvers, for clients whose three nearest
+// PoPs are all down.
+const coverDepth = 3
+
+// cover is one map reduced to one set of PoPs: for each address the class, the
+// order in which the PoPs come.
+type cover struct {
+	mapName string
+	src     MapSource
+	fleet   []edge.PoP
+	node    uint16
+	set     []bool // by PoP index
+
+	ecs, resolver coverTable
+	depth         int
+	heads         []uint16   // depth PoPs for each class
+	known         []bool     // by class: false when the place is unknown and the order starts at this node
+	tails         [][]uint16 // by PoP: the set in order of distance from it; nil outside the set
+}
+
+type coverTable struct {
+	v4 *maps.Ranges4
+	v6 *maps.Ranges6
+}
+
+// newCover reduces a map to the PoPs in set. Addresses of unknown place take
+// the order by distance from this node's PoP.
+func newCover(name string, src MapSource, set []bool, pops []edge.PoP, node uint16) (*cover, error) {
+	c := &cover{mapName: name, src: src, fleet: pops, node: node, set: set}
+	b := &coverBuilder{cover: c, ids: map[string]uint32{}}
+	if err := b.translate(src.Map.PoPs(), pops); err != nil {
+		return nil, err
+	}
+	c.tails = make([][]uint16, len(pops))
+	for i := range pops {
+		if set[i] || i == int(node) {
+			c.tails[i] = byDistance(pops, set, i)
+		}
+	}
+	for _, in := range set {
+		if in && c.depth < coverDepth {
+			c.depth++
+		}
+	}
+	c.ecs = b.table(src.Map.ECS())
+	if *src.Map.Resolver() == *src.Map.ECS() {
+		c.resolver = c.ecs
+	} else {
+		c.resolver = b.table(src.Map.Resolver())
+	}
+	return c, nil
+}
+
+// byDistance orders the PoPs in set by distance from PoP i; ties go to the
+// lower index.
+func byDistance(pops []edge.PoP, set []bool, i int) []uint16 {
+	km := make([]float64, len(pops))
+	var order []uint16
+	for j, p := range pops {
+		if set[j] {
+			km[j] = edge.DistanceKm(pops[i].Lat, pops[i].Lon, p.Lat, p.Lon)
+			order = append(order, uint16(j))
+		}
+	}
+	slices.SortStableFunc(order, func(a, b uint16) int { return cmp.Compare(km[a], km[b]) })
+	return order
+}
+
+type coverBuilder struct {
+	cover   *cover
+	popOf   []uint16 // the map's PoP index → the fleet's, noPoP outside the set
+	classOf []uint32 // by ranking, plus one; 0: not yet known
+	ids     map[string]uint32
+}
+
+func (b *coverBuilder) translate(inMap, fleet []edge.PoP) error {
+	index := map[string]uint16{}
+	for i, p := range fleet {
+		index[p.Name] = uint16(i)
+	}
+	b.popOf = make([]uint16, len(inMap))
+	found := make([]bool, len(fleet))
+	for i, p := range inMap {
+		b.popOf[i] = noPoP
+		if j, ok := index[p.Name]; ok && b.cover.set[j] {
+			b.popOf[i], found[j] = j, true
+		}
+	}
+	var missing []string
+	for j, in := range b.cover.set {
+		if in && !found[j] {
+			missing = append(missing, fleet[j].Name)
+		}
+	}
+	if len(missing) > 0 {
+		return fmt.Errorf("it lacks PoP %s; build it again with the present list of PoPs", strings.Join(missing, ", "))
+	}
+	b.classOf = make([]uint32, b.cover.src.Map.Rankings())
+	return nil
+}
+
+func (b *coverBuilder) table(t *maps.Table) coverTable {
+	var v4 maps.Builder4
+	for start, row := range t.V4.All() {
+		v4.Add(start, b.class(row))
+	}
+	var v6 maps.Builder6
+	for start, row := range t.V6.All() {
+		v6.Add(start.Hi, start.Lo, b.class(row))
+	}
+	return coverTable{v4: v4.Finish(), v6: v6.Finish()}
+}
+
+// class returns the class of a row's ranking, as a row of the cover.
+func (b *coverBuilder) class(row maps.Row) maps.Row {
+	id := row.Ranking()
+	if b.classOf[id] == 0 {
+		b.classOf[id] = b.newClass(b.cover.src.Map.Ranking(id)) + 1
+	}
+	return maps.MakeRow(b.classOf[id]-1, false)
+}
+
+func (b *coverBuilder) newClass(r maps.Ranking) uint32 {
+	c := b.cover
+	head := make([]uint16, 0, coverDepth)
+	add := func(pop uint16) {
+		if len(head) < c.depth && !slices.Contains(head, pop) {
+			head = append(head, pop)
+		}
+	}
+	for _, hop := range r.Hops {
+		if pop := b.popOf[hop.PoP]; pop != noPoP {
+			add(pop)
+		}
+	}
+	known := len(head) > 0 || r.Order != maps.NoOrder
+	if r.Order != maps.NoOrder {
+		for _, inMap := range c.src.Map.Order(r.Order) {
+			if pop := b.popOf[inMap]; pop != noPoP {
+				add(pop)
+			}
+		}
+	}
+	from := c.node
+	if len(head) > 0 {
+		from = head[0]
+	}
+	for _, pop := range c.tails[from] {
+		add(pop)
+	}
+	key := make([]byte, 0, 2*coverDepth+1)
+	for _, pop := range head {
+		key = binary.LittleEndian.AppendUint16(key, pop)
+	}
+	if !known {
+		key = append(key, 0)
+	}
+	id, ok := b.ids[string(key)]
+	if !ok {
+		id = uint32(len(c.known))
+		b.ids[string(key)] = id
+		c.heads = append(c.heads, head...)
+		c.known = append(c.known, known)
+	}
+	return id
+}
+
+// head returns the first PoPs of a class.
+func (c *cover) head(class uint32) []uint16 {
+	return c.heads[int(class)*c.depth:][:c.depth]
+}
+
+// order returns all PoPs of the set in the order of a class. It allocates; the
+// query path walks head and tail itself.
+func (c *cover) order(class uint32) []uint16 {
+	head := c.head(class)
+	order := slices.Clone(head)
+	if len(head) == 0 {
+		return order
+	}
+	for _, pop := range c.tails[head[0]] {
+		if !slices.Contains(head, pop) {
+			order = append(order, pop)
+		}
+	}
+	return order
+}
+
+// place finds the class of an address and the length of the block around it
+// that has this class throughout.
+func (t *coverTable) place(a netip.Addr) (class uint32, block uint8) {
+	if a.Is4() {
+		b := a.As4()
+		row, block := t.v4.FindBlock(binary.BigEndian.Uint32(b[:]))
+		return row.Ranking(), block
+	}
+	wide := maps.Addr6From(a)
+	row, block, exception := t.v6.FindBlock(wide.Hi)
+	if exception {
+		row, block = t.v6.FindLong(wide)
+	}
+	return row.Ranking(), block
+}
+
+// samples bounds the work for a source prefix that spans several blocks.
+const samples = 256
+
+// plurality finds the class that most of a prefix has, where the prefix is
+// longer than one block: exactly, for up to 256 units of one address (IPv4) or
+// one /64 (IPv6), else by 256 samples at even distance. Ties go to the class met
+// first.
+func (t *coverTable) plurality(p netip.Prefix) uint32 {
+	var classes, counts [64]uint32
+	n, best := 0, 0
+	vote := func(class uint32) {
+		i := 0
+		for i < n && classes[i] != class {
+			i++
+		}
+		if i == n {
+			if n == len(classes) {
+				return
+			}
+			classes[n] = class
+			n++
+		}
+		counts[i]++
+		if counts[i] > counts[best] {
+			best = i
+		}
+	}
+	if p.Addr().Is4() {
+		b := p.Addr().As4()
+		base, step, count := span(p.Bits(), 32)
+		base = uint64(binary.BigEndian.Uint32(b[:]))
+		for i := range count {
+			row, _ := t.v4.FindBlock(uint32(base + i*step))
+			vote(row.Ranking())
+		}
+		return classes[best]
+	}
+	wide := maps.Addr6From(p.Addr())
+	_, step, count := span(min(p.Bits(), 64), 64)
+	for i := range count {
+		row, _ := t.v6.FindLong(maps.Addr6{Hi: wide.Hi + i*step, Lo: wide.Lo})
+		vote(row.Ranking())
+	}
+	return classes[best]
+}
+
+// span divides a prefix of the given length, in units of width bits, into at
+// most 256 even steps.
+func span(length, width int) (base, step, count uint64) {
+	free := width - length
+	if free <= 8 {
+		return 0, 1, 1 << free
+	}
+	return 0, 1 << (free - 8), samples
+}
+
+// location is where a client was taken to be.
+type location struct {
+	class  uint32
+	scope  uint8 // meaningful for a decision with ECS only
+	source Source
+}
+
+// locate places a client: by its subnet if it sent a usable one, else by its
+// resolver's address.
+func (c *cover) locate(client *Client) location {
+	if client.ECS.Bits() > 0 {
+		p := unwrapECS(client)
+		lost := uint8(client.ECS.Bits() - p.Bits()) // bits of a carrier such as 6to4
+		if c.usable(p) {
+			class, block := c.ecs.place(p.Addr())
+			if int(block) > p.Bits() {
+				class = c.ecs.plurality(p)
+			}
+			return c.located(class, block+lost, SourceECS)
+		}
+	}
+	addr, _ := locatingResolver(client)
+	if !addr.IsValid() {
+		addr = netip.IPv6Unspecified()
+	}
+	class, _ := c.resolver.place(addr)
+	return c.located(class, 0, SourceResolver)
+}
+
+// unwrapECS returns the client subnet, as IPv4 where it is inside an IPv6
+// carrier of IPv4 addresses.
+func unwrapECS(client *Client) netip.Prefix {
+	if client.ECS.Addr().Is4() {
+		return client.ECS
+	}
+	return place.UnwrapPrefix(client.ECS)
+}
+
+// locatingResolver returns the resolver's address, unwrapped, and its length in
+// bits.
+func locatingResolver(client *Client) (netip.Addr, int) {
+	a := client.Resolver
+	if a.Is6() {
+		a = place.Unwrap(a)
+	}
+	return a, a.BitLen()
+}
+
+func (c *cover) located(class uint32, scope uint8, source Source) location {
+	if !c.known[class] {
+		source = SourceNode
+	} else if c.src.Degraded != "" {
+		source = SourcePlace
+	}
+	return location{class: class, scope: scope, source: source}
+}
+
+// usable says whether a client subnet locates the client: it does when it is
+// routable on the Internet, or when the map has measurements for it, so that a
+// private network can be steered by listing it.
+func (c *cover) usable(p netip.Prefix) bool {
+	if routable(p.Addr()) {
+		return true
+	}
+	t := c.src.Map.ECS()
+	if p.Addr().Is4() {
+		b := p.Addr().As4()
+		return t.V4.Rows[t.V4.Find(binary.BigEndian.Uint32(b[:]))].Measured()
+	}
+	row, _ := t.V6.FindLong(maps.Addr6From(p.Addr()))
+	return row.Measured()
+}

@@ -1,0 +1,278 @@
+package geo
+
+import (
+	"net/netip"
+
+	"edged/edge"
+	"edged/maps"
+)
+
+// Trace is the whole reasoning behind one decision, for people and as JSON. It
+// is written by the code that decides.
+type Trace struct {
+	Pool      string           `json:"pool"`
+	Family    string           `json:"family"`
+	Resolver  string           `json:"resolver,omitempty"`
+	ECS       string           `json:"ecs,omitempty"`
+	Stages    []Stage          `json:"stages"`
+	Outcome   Outcome          `json:"outcome"`
+	Why       string           `json:"why,omitempty"` // for outcomes without a stage
+	PoP       string           `json:"pop,omitempty"`
+	Endpoints []ChosenEndpoint `json:"endpoints"`
+	Scope     uint8            `json:"scope"`
+	ScopeSent bool             `json:"scope_sent"` // false when the query has no ECS
+	TTL       uint32           `json:"ttl"`
+}
+
+// Stage is one pool's part of a decision: the first for the pool of the name,
+// then one for each pool nested in the candidate chosen.
+type Stage struct {
+	Pool       string      `json:"pool"`
+	Policy     string      `json:"policy"`
+	Location   *Location   `json:"location,omitempty"`
+	Best       string      `json:"best_verdict"`
+	Candidates []Candidate `json:"candidates"`
+}
+
+// Location says where the client was taken to be, and by what.
+type Location struct {
+	Source     Source   `json:"source"`
+	Address    string   `json:"address"`
+	PassedOver []string `json:"passed_over,omitempty"`
+	Map        string   `json:"map"`
+	Version    string   `json:"version"`
+	Degraded   string   `json:"degraded,omitempty"`
+	From       string   `json:"from"` // the map's range around the address
+	To         string   `json:"to"`
+	Measured   bool     `json:"measured"`
+	Block      uint8    `json:"block"` // length of the block around the address with the same order of PoPs
+	Plurality  bool     `json:"plurality,omitempty"`
+}
+
+// Candidate is one PoP, endpoint or nested pool that a policy weighed.
+type Candidate struct {
+	Name    string  `json:"name"`
+	Chosen  bool    `json:"chosen"`
+	Reason  string  `json:"reason"`
+	RTT     float64 `json:"rtt_ms,omitempty"`      // measured; 0 when not
+	Km      int     `json:"distance_km,omitempty"` // from the PoP ranked first
+	Verdict string  `json:"verdict"`
+	Weight  uint32  `json:"weight"`
+}
+
+// ChosenEndpoint is one of the endpoints that an answer draws from.
+type ChosenEndpoint struct {
+	Address string       `json:"address"` // address or CNAME target
+	PoP     string       `json:"pop,omitempty"`
+	Weight  uint32       `json:"weight"`
+	Verdict edge.Verdict `json:"verdict"`
+	Used    bool         `json:"used"` // in this answer
+}
+
+// Explain decides like Decide, and returns how.
+func (v *View) Explain(poolIndex int, client *Client, family edge.Family) (Decision, *Trace) {
+	tr := &Trace{
+		Pool: v.pools[poolIndex].Name, Family: family.String(), Resolver: addrText(client.Resolver),
+		Stages: []Stage{}, Endpoints: []ChosenEndpoint{}, ScopeSent: client.ECS.IsValid(),
+	}
+	if client.ECS.IsValid() {
+		tr.ECS = client.ECS.String()
+	}
+	var d Decision
+	v.decide(poolIndex, client, family, &d, tr)
+	tr.Outcome, tr.Scope, tr.TTL = d.Outcome, d.Scope, d.TTL
+	tr.PoP = v.popName(d.PoP)
+	for i := range tr.Endpoints {
+		e := &tr.Endpoints[i]
+		for _, id := range d.Endpoints[:d.N] {
+			used := v.endpoints[id]
+			e.Used = e.Used || used.CNAME+addrText(used.Address) == e.Address
+		}
+	}
+	return d, tr
+}
+
+func (v *View) popName(pop uint16) string {
+	if pop == noPoP {
+		return ""
+	}
+	return v.pops[pop].Name
+}
+
+func (tr *Trace) fallback(p *pool) {
+	if tr != nil {
+		tr.Why = "every endpoint is disabled: the pool's fallback " + p.FallbackCNAME + " answers"
+	}
+}
+
+func (tr *Trace) noData(p *pool, want slot) {
+	switch {
+	case tr == nil:
+	case p.has[want]:
+		tr.Why = "every endpoint of this family is disabled, for every client alike"
+	default:
+		tr.Why = "no endpoint of the pool has this family"
+	}
+}
+
+func (tr *Trace) endpoints(v *View, c *candidate, want slot) {
+	if tr == nil {
+		return
+	}
+	for _, id := range c.usable[want] {
+		e := v.endpoints[id]
+		tr.Endpoints = append(tr.Endpoints, ChosenEndpoint{
+			Address: e.CNAME + addrText(e.Address), PoP: v.popName(e.PoP), Weight: e.Weight, Verdict: e.Verdict,
+		})
+	}
+}
+
+// stage records one run of a policy: first is its choice whatever the family,
+// chosen the one for the family wanted.
+func (tr *Trace) stage(v *View, s *selector, want slot, first, chosen int) {
+	if tr == nil {
+		return
+	}
+	st := Stage{Pool: s.pool.Name, Policy: s.pool.Policy.String(), Best: s.pool.best[want].String()}
+	var rtts map[uint16]float64
+	if s.pool.Policy == Closest {
+		st.Location, rtts = s.pool.cover.explain(s.client, s.at)
+	}
+	ahead := true
+	for _, i := range s.ranked() {
+		c := &s.pool.cands[i]
+		cand := Candidate{Name: v.candidateName(c), Chosen: i == chosen, Verdict: c.tier[want].String(), Weight: c.weight}
+		cand.Reason = s.reason(i, want, first, chosen, ahead)
+		ahead = ahead && i != chosen
+		if st.Location != nil && c.pop != noPoP {
+			from := v.pops[s.pool.cover.head(s.at.class)[0]]
+			cand.RTT = rtts[c.pop]
+			cand.Km = int(edge.DistanceKm(from.Lat, from.Lon, v.pops[c.pop].Lat, v.pops[c.pop].Lon))
+		}
+		st.Candidates = append(st.Candidates, cand)
+	}
+	tr.Stages = append(tr.Stages, st)
+}
+
+// ranked lists all candidates in the policy's order of preference, verdicts
+// aside.
+func (s *selector) ranked() []int {
+	p := s.pool
+	var order []int
+	seen := make([]bool, len(p.cands))
+	if p.Policy == Closest {
+		for _, pop := range p.cover.order(s.at.class) {
+			if i := int(p.byPoP[pop]); i >= 0 && !seen[i] {
+				order, seen[i] = append(order, i), true
+			}
+		}
+	}
+	for len(order) < len(p.cands) {
+		best := -1
+		for i := range p.cands {
+			if seen[i] {
+				continue
+			}
+			hashed := p.Policy == Weighted || p.Policy == Sticky
+			if best < 0 || hashed && s.score(i) > s.score(best) {
+				best = i
+			}
+		}
+		order, seen[best] = append(order, best), true
+	}
+	return order
+}
+
+func (s *selector) score(i int) float64 {
+	c := &s.pool.cands[i]
+	return rendezvous(s.key^s.pool.seed, c.seed, c.weight)
+}
+
+func (s *selector) reason(i int, want slot, first, chosen int, ahead bool) string {
+	c := &s.pool.cands[i]
+	preferred := map[Policy]string{
+		Closest: "ranked first for this client", Failover: "first in the list",
+		Weighted: "this resolver's turn, by weight", Sticky: "this client block's hash, by weight",
+	}[s.pool.Policy]
+	familyWord := [...]string{"IPv4 endpoint", "IPv6 endpoint", "CNAME target"}[want]
+	switch best := s.pool.best[want]; {
+	case i == chosen && i != first:
+		return "takes this family: the PoP chosen for the client has no " + familyWord + " with verdict " + best.String()
+	case i == chosen && ahead:
+		return preferred + ", among those with verdict " + best.String()
+	case i == chosen:
+		return preferred
+	case c.tier[want] == tierNone && c.tier[slotAny] == tierNone:
+		return "disabled"
+	case c.tier[want] == tierNone:
+		return "no " + familyWord + " that may be answered"
+	case c.tier[want] != best:
+		return "verdict " + c.tier[want].String() + "; others are " + best.String()
+	case i == first:
+		return "chosen for the client, but not for this family"
+	case !ahead:
+		return "comes later"
+	}
+	return "not in the PoP chosen for the client"
+}
+
+func (v *View) candidateName(c *candidate) string {
+	switch {
+	case c.pool != noPool && c.pop != noPoP:
+		return v.popName(c.pop) + "/" + v.pools[c.pool].Name
+	case c.pool != noPool:
+		return v.pools[c.pool].Name
+	case c.pop != noPoP:
+		return v.popName(c.pop)
+	}
+	for _, ids := range c.all {
+		for _, id := range ids {
+			return v.endpoints[id].CNAME + addrText(v.endpoints[id].Address)
+		}
+	}
+	return ""
+}
+
+// explain tells how locate found a location, and the measured RTTs (in
+// milliseconds, by the fleet's PoP index) of the map's row.
+func (c *cover) explain(client *Client, at location) (*Location, map[uint16]float64) {
+	loc := &Location{Source: at.source, Map: c.mapName, Version: c.src.Map.Version(), Degraded: c.src.Degraded}
+	table, covered := c.src.Map.Resolver(), &c.resolver
+	addr, length := locatingResolver(client)
+	switch subnet := unwrapECS(client); {
+	case !client.ECS.IsValid():
+		loc.PassedOver = append(loc.PassedOver, "ecs: the query has none")
+	case client.ECS.Bits() == 0:
+		loc.PassedOver = append(loc.PassedOver, "ecs: source prefix length 0, the client asks not to be located by it")
+	case !c.usable(subnet):
+		loc.PassedOver = append(loc.PassedOver, "ecs: "+subnet.String()+" is not routable, and the map has no measurement of it")
+	default:
+		table, covered = c.src.Map.ECS(), &c.ecs
+		addr, length = subnet.Addr(), subnet.Bits()
+	}
+	loc.Address = netip.PrefixFrom(addr, length).String()
+	if !addr.IsValid() {
+		loc.Address = "none"
+		addr = netip.IPv6Unspecified()
+	}
+	row, from, to := table.Lookup(addr)
+	loc.From, loc.To, loc.Measured = from.String(), to.String(), row.Measured()
+	_, loc.Block = covered.place(addr)
+	loc.Plurality = addr.IsValid() && length > 0 && int(loc.Block) > length
+	return loc, c.rtts(row)
+}
+
+func (c *cover) rtts(row maps.Row) map[uint16]float64 {
+	index := map[string]uint16{}
+	for i, p := range c.fleet {
+		index[p.Name] = uint16(i)
+	}
+	inMap := c.src.Map.PoPs()
+	rtts := map[uint16]float64{}
+	for _, hop := range c.src.Map.Ranking(row.Ranking()).Hops {
+		if i, ok := index[inMap[hop.PoP].Name]; ok && hop.RTT > 0 {
+			rtts[i] = float64(hop.RTT) / 2
+		}
+	}
+	return rtts
+}
