@@ -3,6 +3,7 @@ package maps
 import (
 	"iter"
 	"math/bits"
+	"runtime"
 	"sort"
 )
 
@@ -24,19 +25,27 @@ type Ranges4 struct {
 	// short holds, for a bucket with a single entry, the length of the block
 	// around it (0..16); see FindBlock.
 	short *[buckets4]uint8
+
+	// memory holds what the slices lie in, when that is not the Go heap. Each
+	// lookup keeps its receiver alive for it.
+	memory *memory
 }
 
 // Bucket returns the half-open interval of entries that Find searches for an
 // address. It lets a caller touch that memory ahead of the search.
 func (r *Ranges4) Bucket(addr uint32) (lo, hi uint32) {
 	index := (*[buckets4 + 1]uint32)(r.Index)
-	return index[addr>>16], index[addr>>16+1]
+	lo, hi = index[addr>>16], index[addr>>16+1]
+	runtime.KeepAlive(r)
+	return lo, hi
 }
 
 // Find returns the entry that holds an address.
 func (r *Ranges4) Find(addr uint32) int {
 	lo, hi := r.Bucket(addr)
-	return int(lo) + search16(r.Starts[lo:hi], uint16(addr))
+	entry := int(lo) + search16(r.Starts[lo:hi], uint16(addr))
+	runtime.KeepAlive(r)
+	return entry
 }
 
 // search16 returns the last position whose start is at most key; the first
@@ -63,7 +72,9 @@ func search16(starts []uint16, key uint16) int {
 func (r *Ranges4) FindBlock(addr uint32) (row Row, blockLen uint8) {
 	lo, hi := r.Bucket(addr)
 	if hi-lo == 1 {
-		return r.Rows[lo], r.short[addr>>16]
+		row = r.Rows[lo]
+		runtime.KeepAlive(r)
+		return row, r.short[addr>>16]
 	}
 	// The bucket holds two rows or more, so the block is longer than 16 bits
 	// and only neighbours inside the bucket can bound it.
@@ -76,13 +87,16 @@ func (r *Ranges4) FindBlock(addr uint32) (row Row, blockLen uint8) {
 	if i+1 < len(starts) {
 		blockLen = max(blockLen, uint8(bits.LeadingZeros16(key^starts[i+1]))+17)
 	}
-	return r.Rows[int(lo)+i], blockLen
+	row = r.Rows[int(lo)+i]
+	runtime.KeepAlive(r)
+	return row, blockLen
 }
 
 // All yields the ranges in order: the first address and the row of each. Equal
 // neighbours, which stem from the cuts at the buckets, come out as one.
 func (r *Ranges4) All() iter.Seq2[uint32, Row] {
 	return func(yield func(uint32, Row) bool) {
+		defer runtime.KeepAlive(r)
 		for b := range uint32(buckets4) {
 			for i := r.Index[b]; i < r.Index[b+1]; i++ {
 				if i > 0 && r.Rows[i] == r.Rows[i-1] {
@@ -103,6 +117,7 @@ func (r *Ranges4) Len() int { return len(r.Rows) }
 // Find belongs to. It may walk over many entries: it is for people, not for
 // the query path.
 func (r *Ranges4) Extent(entry int) (from, to uint32) {
+	defer runtime.KeepAlive(r)
 	first, last := entry, entry
 	for first > 0 && r.Rows[first-1] == r.Rows[entry] {
 		first--

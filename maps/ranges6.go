@@ -5,6 +5,7 @@ import (
 	"iter"
 	"math/bits"
 	"net/netip"
+	"runtime"
 	"sort"
 )
 
@@ -51,12 +52,16 @@ type Ranges6 struct {
 	// the last address of 2000::/3. It is derived, and never in a file.
 	index []uint32
 	shift uint8
+
+	memory *memory // as in Ranges4
 }
 
 // Find returns the entry that holds the addresses with these top 64 bits.
 func (r *Ranges6) Find(hi uint64) int {
 	lo, end := r.Bucket(hi)
-	return int(lo) + search64(r.Starts[lo:end], hi)
+	entry := int(lo) + search64(r.Starts[lo:end], hi)
+	runtime.KeepAlive(r)
+	return entry
 }
 
 // Bucket returns the half-open interval of entries that Find searches. It lets
@@ -103,6 +108,7 @@ func (r *Ranges6) FindBlock(hi uint64) (row Row, blockLen uint8, exception bool)
 	if i+1 < len(r.Starts) {
 		blockLen = max(blockLen, uint8(bits.LeadingZeros64(hi^r.Starts[i+1]))+1)
 	}
+	runtime.KeepAlive(r)
 	return row, blockLen, false
 }
 
@@ -114,6 +120,7 @@ func (r *Ranges6) FindLong(a Addr6) (row Row, blockLen uint8) {
 	if !exception {
 		return row, blockLen
 	}
+	defer runtime.KeepAlive(r)
 	group := r.exceptions(r.Find(a.Hi))
 	i := searchExceptions(group, a.Lo)
 	if i > 0 {
@@ -146,6 +153,7 @@ func searchExceptions(group []Exception, lo uint64) int {
 // neighbours, which stem from the edges of exceptions, come out as one.
 func (r *Ranges6) All() iter.Seq2[Addr6, Row] {
 	return func(yield func(Addr6, Row) bool) {
+		defer runtime.KeepAlive(r)
 		last, first := Row(0), true
 		emit := func(a Addr6, row Row) bool {
 			if !first && row == last {
@@ -176,6 +184,7 @@ func (r *Ranges6) Len() int { return len(r.Rows) }
 // Extent returns the first and the last address of the range that an address
 // belongs to, and its row. It is for people, not for the query path.
 func (r *Ranges6) Extent(a Addr6) (from, to Addr6, row Row) {
+	defer runtime.KeepAlive(r)
 	entry := r.Find(a.Hi)
 	from, to, row = r.span(entry, a.Lo)
 	// Only at the edges of exceptions can a neighbour have the same row.

@@ -87,15 +87,6 @@ func (t trie) ranges6() *Ranges6 {
 	return b.Finish()
 }
 
-func number4(a netip.Addr) uint32 {
-	b := a.As4()
-	return uint32(b[0])<<24 | uint32(b[1])<<16 | uint32(b[2])<<8 | uint32(b[3])
-}
-
-func address4(n uint32) netip.Addr {
-	return netip.AddrFrom4([4]byte{byte(n >> 24), byte(n >> 16), byte(n >> 8), byte(n)})
-}
-
 func parseTrie(bits int, table map[string]uint32) trie {
 	rows := map[netip.Prefix]Row{}
 	for text, id := range table {
