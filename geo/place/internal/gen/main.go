@@ -3,7 +3,7 @@
 //
 //	npm pack @ip-location-db/geo-whois-asn-country-mmdb
 //	tar xzf ip-location-db-geo-whois-asn-country-mmdb-*.tgz
-//	EDGED_COUNTRY_DATA=package go generate ./geo/place
+//	COUNTRY_DATA=package go generate ./geo/place
 //
 // The variable (or -from) names the unpacked package: its package.json tells the
 // version. The same package always gives the same bytes.
@@ -24,10 +24,10 @@ import (
 // maxSize is what the embedded file may have, in bytes.
 const maxSize = 3 << 20
 
-const obtain = `give the unpacked npm package by -from or EDGED_COUNTRY_DATA:
+const obtain = `give the unpacked npm package by -from or COUNTRY_DATA:
   npm pack @ip-location-db/geo-whois-asn-country-mmdb
   tar xzf ip-location-db-geo-whois-asn-country-mmdb-*.tgz
-  EDGED_COUNTRY_DATA=$PWD/package go generate ./geo/place`
+  COUNTRY_DATA=$PWD/package go generate ./geo/place`
 
 func main() {
 	if err := run(os.Args[1:], os.Stdout); err != nil {
@@ -38,7 +38,7 @@ func main() {
 
 func run(args []string, stdout io.Writer) error {
 	flags := flag.NewFlagSet("gen", flag.ContinueOnError)
-	from := flags.String("from", os.Getenv("EDGED_COUNTRY_DATA"), "unpacked npm package")
+	from := flags.String("from", os.Getenv("COUNTRY_DATA"), "unpacked npm package")
 	out := flags.String("o", "builtin.dat", "file to write")
 	if err := flags.Parse(args); err != nil {
 		return err

@@ -126,10 +126,10 @@ func TestCompiledDataAgainstReader(t *testing.T) {
 }
 
 func TestRunErrors(t *testing.T) {
-	t.Setenv("EDGED_COUNTRY_DATA", "")
+	t.Setenv("COUNTRY_DATA", "")
 	dir := t.TempDir()
 	for _, tt := range []struct{ name, from, want string }{
-		{"no input", "", "no input; give the unpacked npm package by -from or EDGED_COUNTRY_DATA"},
+		{"no input", "", "no input; give the unpacked npm package by -from or COUNTRY_DATA"},
 		{"empty directory", dir, "open " + dir + "/package.json"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
