@@ -1,0 +1,138 @@
+//go:build linux
+
+package main
+
+import (
+	"errors"
+	"fmt"
+	"syscall"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// swapResult is what a change of the map under load looked like from outside.
+type swapResult struct {
+	Rate      int     `json:"rate_qps"`
+	Answered  int     `json:"answered"`
+	Lost      int     `json:"lost"`
+	Wrong     int     `json:"wrong"`           // neither the old map's address nor the new one's
+	WorstMs   float64 `json:"worst_ms"`        // slowest answer from SIGHUP to the end
+	QuietMs   float64 `json:"quiet_ms"`        // slowest answer before, for comparison
+	ReloadMs  float64 `json:"reload_ms"`       // SIGHUP to the first answer of the new map
+	MixedMs   float64 `json:"mixed_ms"`        // first answer of the new map to the last of the old
+	BackAgain int     `json:"back_again"`      // answers of the old map to questions sent after a new one came
+	First     string  `json:"first,omitempty"` // the first wrong answer
+}
+
+// swap loads edged at a steady rate over one socket, sends it SIGHUP half-way,
+// and times every answer. The map file must have been replaced before; next is
+// its data. One thread does everything, so that nothing of ours delays it.
+func swap(p *process, list []query, rate int, length time.Duration, old, next *data) (swapResult, error) {
+	r, err := newRing(p.addr)
+	if err != nil {
+		return swapResult{}, err
+	}
+	defer unix.Close(r.fd)
+	res := swapResult{Rate: rate}
+	var sentAt [65536]time.Duration
+	var pending [65536]bool
+	var firstNew, lastOld, worst, quiet time.Duration
+	var hup time.Duration
+	sent, begin := 0, time.Now()
+	for {
+		now := time.Since(begin)
+		if hup == 0 && now > length/2 {
+			hup = time.Since(begin)
+			if err := syscall.Kill(p.cmd.Process.Pid, syscall.SIGHUP); err != nil {
+				return res, err
+			}
+		}
+		if due := int(now.Seconds()*float64(rate)) - sent; due > 0 && now < length {
+			at := sent % len(list)
+			n := r.send(list[at:min(at+due, len(list))])
+			for i := range n {
+				id := (sent + i) & 0xffff
+				if pending[id] {
+					res.Lost++
+				}
+				pending[id], sentAt[id] = true, now
+			}
+			sent += n
+		}
+		n := r.receive()
+		now = time.Since(begin)
+		for i := range n {
+			b := r.reply(i)
+			if len(b) < 12 {
+				continue
+			}
+			id := int(b[0])<<8 | int(b[1])
+			if !pending[id] {
+				continue
+			}
+			pending[id] = false
+			res.Answered++
+			took := now - sentAt[id]
+			if hup == 0 {
+				quiet = max(quiet, took)
+			} else {
+				worst = max(worst, took)
+			}
+			q := list[((sent-1)-((sent-1-id)&0xffff))%len(list)]
+			// The one answer stands right behind the question: a compressed
+			// owner, type, class, TTL, length, and the address.
+			at := len(q.wire) - 22 + 12
+			if !q.ecs || len(b) < at+4 {
+				continue
+			}
+			pop := int(b[at+3]) - 1
+			switch {
+			case pop == int(next.world[q.block])-1:
+				if firstNew == 0 {
+					firstNew = now
+				}
+			case pop == int(old.world[q.block])-1:
+				lastOld = now
+				if firstNew != 0 && sentAt[id] > firstNew {
+					res.BackAgain++
+				}
+			default:
+				if res.Wrong++; res.Wrong == 1 {
+					res.First = fmt.Sprintf("%s got % x", blockAddr(q.block), b[at:at+4])
+				}
+			}
+		}
+		if now > length+lossWait {
+			break
+		}
+	}
+	for _, p := range pending {
+		if p {
+			res.Lost++
+		}
+	}
+	if firstNew == 0 {
+		return res, errors.New("no answer of the new map came: did the reload fail?")
+	}
+	ms := func(d time.Duration) float64 { return float64(d) / float64(time.Millisecond) }
+	res.WorstMs, res.QuietMs, res.ReloadMs = ms(worst), ms(quiet), ms(firstNew-hup)
+	res.MixedMs = ms(max(0, lastOld-firstNew))
+	return res, nil
+}
+
+// rotated is d with every net moved to the next PoP, so that any answer tells
+// which of the two maps it came from.
+func rotated(d *data) *data {
+	next := &data{nets: make([]net24, len(d.nets)), world: make([]uint8, len(d.world)), asked: d.asked, pops: d.pops}
+	for i, n := range d.nets {
+		n.pop = (n.pop + 1) % popCount
+		next.nets[i] = n
+	}
+	for i, w := range d.world {
+		if w > 0 {
+			next.world[i] = w%popCount + 1
+		}
+	}
+	return next
+}
