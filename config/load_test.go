@@ -267,12 +267,14 @@ pools:
   b: {policy: closest, map: used, endpoints: [{pop: fra, address: 192.0.2.1}]}
   c: {policy: failover, endpoints: [{pool: b}]}
 names: {example.com: {pool: a}}
+dnstap: {file: tap}
 `), "edged.yaml")
 	if err != nil {
 		t.Fatal(err)
 	}
 	want := `edged.yaml:6: maps.idle: no pool uses this map
-edged.yaml:11: pools.c: no name uses this pool`
+edged.yaml:11: pools.c: no name uses this pool
+edged.yaml:13: dnstap: sample is 0, so no query is logged; 1 logs all`
 	if got := c.Warnings().Error(); got != want {
 		t.Errorf("got:\n%s\nwant:\n%s", got, want)
 	}

@@ -226,6 +226,30 @@ func (c *Config) Targets(pool string) []string {
 	return slices.Compact(out)
 }
 
+// PoPsOf returns the names of the PoPs that a pool chooses among: those of its
+// endpoints and, for a pool in it that is not itself placed, those of that pool.
+func (c *Config) PoPsOf(pool string) []string {
+	var out []string
+	seen := map[string]bool{}
+	var visit func(name string)
+	visit = func(name string) {
+		if seen[name] {
+			return
+		}
+		seen[name] = true
+		for _, e := range c.Pools[name].Endpoints {
+			if e.PoP != "" {
+				out = append(out, e.PoP)
+			} else if e.Pool != "" {
+				visit(e.Pool)
+			}
+		}
+	}
+	visit(pool)
+	slices.Sort(out)
+	return slices.Compact(out)
+}
+
 // walkPools calls visit for a pool and each pool in it, once each.
 func (c *Config) walkPools(name string, seen map[string]bool, visit func(Pool)) {
 	p, known := c.Pools[name]
@@ -240,7 +264,7 @@ func (c *Config) walkPools(name string, seen map[string]bool, visit func(Pool)) 
 }
 
 // Warnings lists what is allowed but likely not meant: pools and maps that
-// nothing uses.
+// nothing uses, and a query log that logs nothing.
 func (c *Config) Warnings() Problems {
 	var out Problems
 	used, usedMaps := map[string]bool{}, map[string]bool{}
@@ -257,6 +281,9 @@ func (c *Config) Warnings() Problems {
 		if !usedMaps[name] {
 			out = append(out, c.Problem("maps."+name, "no pool uses this map"))
 		}
+	}
+	if d := c.Dnstap; d.Sample == 0 && d.Socket+d.File != "" {
+		out = append(out, c.Problem("dnstap", "sample is 0, so no query is logged; 1 logs all"))
 	}
 	return out.sorted()
 }

@@ -1,0 +1,269 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"reflect"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/miekg/dns"
+
+	"edged/admin"
+	"edged/config"
+	"edged/dnsserver"
+)
+
+// The reasons for alarms: labels of the metric edged_alarm.
+const (
+	alarmConfig   = "config"    // started from the last good state
+	alarmReload   = "reload"    // the last reload was refused
+	alarmLastGood = "last_good" // what is served could not be kept
+)
+
+var alarmReasons = []string{alarmConfig, alarmReload, alarmLastGood}
+
+// node is a running node: its parts in the order in which they start. It is
+// what the admin API shows.
+type node struct {
+	source  string // the configuration file
+	log     *slog.Logger
+	started *loaded // what the sockets and limits were opened with
+	lock    *os.File
+	tap     *dnsserver.Tap
+	server  *dnsserver.Server
+	admin   *admin.Server
+
+	reloading sync.Mutex // one reload at a time; taken before mu
+
+	mu           sync.Mutex
+	current      *loaded       // what is served; guarded by mu
+	alarms       []admin.Alarm // guarded by mu
+	reloads      int           // guarded by mu, as is the next
+	failures     int
+	lastReloadOK bool
+}
+
+// newNode starts all parts of a node that serves l. On error nothing runs on.
+func newNode(source string, l *loaded, log *slog.Logger) (n *node, err error) {
+	c := l.config
+	n = &node{source: source, log: log, started: l, current: l, lastReloadOK: true}
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, n.stop())
+		}
+	}()
+	if err := os.MkdirAll(string(c.DataDir), 0o750); err != nil {
+		return n, fmt.Errorf("data_dir: %w; set data_dir, or EDGED_DATA_DIR", err)
+	}
+	if n.lock, err = lockDataDir(string(c.DataDir)); err != nil {
+		return n, err
+	}
+	if d := c.Dnstap; d.Sample > 0 && d.Socket+d.File != "" {
+		if n.tap, err = dnsserver.NewTap(string(d.Socket), string(d.File), c.Node.Name, uint64(d.Sample)); err != nil {
+			return n, fmt.Errorf("dnstap: %w", err)
+		}
+	}
+	n.server, err = dnsserver.New(dnsserver.Config{
+		Listen:          c.Listen.External,
+		Threads:         c.Listen.Threads,
+		MaxUDP:          c.EDNS.MaxUDP,
+		RRL:             dnsserver.RRL(c.RRL),
+		Cookies:         l.cookies,
+		TCPIdle:         c.TCP.Idle,
+		TCPMax:          c.TCP.MaxConnections,
+		TCPMaxPerClient: c.TCP.MaxPerClient,
+		Tap:             n.tap,
+		Log:             log,
+	}, l.view)
+	if err != nil {
+		return n, fmt.Errorf("listen.external: %w", err)
+	}
+	n.admin = admin.New(admin.Config{
+		Listen:  c.Listen.Admin,
+		Hosts:   c.Admin.Hosts,
+		Socket:  controlSocket(c.DataDir),
+		Pprof:   c.Admin.Pprof,
+		Metrics: n.registry(),
+		Log:     log,
+	}, n)
+	n.admin.SetTokens(l.tokens)
+	if err := n.admin.Start(); err != nil {
+		return n, err
+	}
+	n.server.Start()
+	return n, nil
+}
+
+func controlSocket(dataDir config.Path) string {
+	return filepath.Join(string(dataDir), "control.sock")
+}
+
+// stop ends the parts that were started, the last one first.
+func (n *node) stop() error {
+	ctx, cancel := context.WithTimeout(context.Background(), stopTimeout)
+	defer cancel()
+	var errs []error
+	if n.admin != nil {
+		errs = append(errs, n.admin.Shutdown(ctx))
+	}
+	if n.server != nil {
+		errs = append(errs, n.server.Shutdown(ctx))
+	}
+	if n.tap != nil {
+		n.tap.Close()
+	}
+	if n.lock != nil {
+		errs = append(errs, n.lock.Close())
+	}
+	return errors.Join(errs...)
+}
+
+func (n *node) adminURL() string {
+	if n.admin.Addr() == nil {
+		return ""
+	}
+	return "http://" + n.admin.Addr().String()
+}
+
+// Reload implements admin.Node.
+func (n *node) Reload(context.Context) admin.Reload {
+	n.reloading.Lock()
+	defer n.reloading.Unlock()
+	l, _, err := load(n.source)
+	n.count(err == nil)
+	if err != nil {
+		n.raise(alarmReload, "reload refused; what was served is served still", lines(err))
+		return admin.Reload{Errors: lines(err), Warnings: []string{}}
+	}
+	n.server.Swap(l.view)
+	n.admin.SetTokens(l.tokens)
+	n.mu.Lock()
+	n.current = l
+	n.mu.Unlock()
+	n.clear(alarmConfig, alarmReload)
+	n.keep()
+
+	r := admin.Reload{Applied: true, Errors: []string{}, Warnings: n.needsRestart(l)}
+	for _, w := range l.warnings {
+		r.Warnings = append(r.Warnings, w.String())
+	}
+	n.log.Info("reloaded", "zones", len(l.zones), "maps", len(l.maps), "pools", len(l.config.Pools))
+	for _, w := range r.Warnings {
+		n.log.Warn("reload", "warning", w)
+	}
+	return r
+}
+
+// restartOnly lists the settings that sockets and limits were opened with.
+func restartOnly(c *config.Config) map[string]any {
+	return map[string]any{
+		"data_dir": c.DataDir,
+		"listen":   c.Listen,
+		"admin":    config.Admin{Hosts: c.Admin.Hosts, Pprof: c.Admin.Pprof},
+		"rrl":      c.RRL,
+		"cookies":  c.Cookies,
+		"edns":     c.EDNS,
+		"tcp":      c.TCP,
+		"dnstap":   c.Dnstap,
+		"log":      c.Log,
+	}
+}
+
+// needsRestart lists what l says that only a restart brings into force.
+func (n *node) needsRestart(l *loaded) []string {
+	out := []string{}
+	was, is := restartOnly(n.started.config), restartOnly(l.config)
+	for _, key := range sortedKeys(is) {
+		if !reflect.DeepEqual(was[key], is[key]) {
+			out = append(out, l.config.Problem(key, "changed; a restart brings it into force").String())
+		}
+	}
+	if !slices.Equal(n.started.cookies, l.cookies) {
+		out = append(out, l.config.Problem("cookies.secret_file", "the secrets changed; a restart brings them into force").String())
+	}
+	return out
+}
+
+// keep saves what is served, with the settings that are really in force, for a
+// start with bad files.
+func (n *node) keep() {
+	n.mu.Lock()
+	l := n.current
+	n.mu.Unlock()
+	c := *l.config
+	was := n.started.config
+	c.Listen, c.RRL, c.Cookies, c.EDNS, c.TCP, c.Dnstap, c.Log = was.Listen, was.RRL, was.Cookies, was.EDNS, was.TCP, was.Dnstap, was.Log
+	if err := lastGoodIn(c.DataDir).keep(n.source, l, &c); err != nil {
+		n.raise(alarmLastGood, "what is served could not be kept for the next start", lines(err))
+		return
+	}
+	n.clear(alarmLastGood)
+}
+
+func (n *node) count(ok bool) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.reloads++
+	if n.lastReloadOK = ok; !ok {
+		n.failures++
+	}
+}
+
+// raise sets the alarm for a reason, in place of an earlier one, and logs it.
+func (n *node) raise(reason, what string, detail []string) {
+	n.log.Error(what, "alarm", reason, "errors", len(detail))
+	for _, line := range detail {
+		n.log.Error(what, "alarm", reason, "error", line)
+	}
+	n.clear(reason)
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.alarms = append(n.alarms, admin.Alarm{Reason: reason, Detail: detail, Since: time.Now().UTC()})
+}
+
+func (n *node) clear(reasons ...string) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.alarms = slices.DeleteFunc(slices.Clone(n.alarms), func(a admin.Alarm) bool { return slices.Contains(reasons, a.Reason) })
+}
+
+// Health implements admin.Node.
+func (n *node) Health() admin.Health {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	h := admin.Health{Status: "ok", Alarms: n.alarms, ViewAge: time.Since(n.current.view.Created()).Seconds(), Version: version()}
+	if len(h.Alarms) > 0 {
+		h.Status = "alarm"
+	}
+	return h
+}
+
+// Config implements admin.Node.
+func (n *node) Config() ([]byte, error) { return n.serving().config.YAML() }
+
+func (n *node) serving() *loaded {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	return n.current
+}
+
+// Explain implements admin.Node.
+func (n *node) Explain(q admin.Question) (any, error) { return explain(n.serving(), q) }
+
+// explain answers a question from a view and tells how.
+func explain(l *loaded, q admin.Question) (*dnsserver.Explanation, error) {
+	qtype, ok := dns.StringToType[q.Type]
+	if !ok {
+		return nil, fmt.Errorf("unknown record type %q", q.Type)
+	}
+	if _, ok := dns.IsDomainName(q.Name); !ok {
+		return nil, fmt.Errorf("%q is not a domain name", q.Name)
+	}
+	return l.view.Explain(q.Name, qtype, q.Resolver, q.Client)
+}
