@@ -163,11 +163,7 @@ func (r *responder) answer(v *View, q *query, msg []byte, rep *reply) {
 		}
 		n = n.wild
 	}
-	if n.dynamic != nil && q.qtype != typeANY && r.answerDynamic(v, n, q, msg, q.end, rep) {
-		return
-	}
-	if q.qtype == typeANY && (len(n.answers) > 0 || n.dynamic != nil) {
-		rep.put(minimalANY, msg, q.end, q.nameLen)
+	if n.dynamic != nil && r.answerDynamic(v, n, q, msg, q.end, rep) {
 		return
 	}
 	rep.put(n.answer(q.qtype), msg, q.end, q.nameLen)

@@ -3,7 +3,6 @@ package dnsserver
 import (
 	"encoding/binary"
 	"fmt"
-	"strings"
 
 	"github.com/miekg/dns"
 )
@@ -64,11 +63,11 @@ func newBlob(owner string, wildcard bool, m sections) (*blob, error) {
 	if err != nil {
 		return nil, err
 	}
-	p := &packer{start: headerLen + len(name) + 4, offsets: map[string]int{}, owner: strings.ToLower(string(name)), wildcard: wildcard}
+	p := &packer{start: headerLen + len(name) + 4, offsets: map[string]int{}, owner: lowerASCII(name), wildcard: wildcard}
 	skip := wildcard // its first label is not in the message
 	for at := 0; name[at] != 0; at += 1 + int(name[at]) {
 		if !skip {
-			p.offsets[strings.ToLower(string(name[at:]))] = headerLen + at
+			p.offsets[lowerASCII(name[at:])] = headerLen + at
 		}
 		skip = false
 	}
@@ -109,7 +108,7 @@ func (p *packer) rr(rr dns.RR) error {
 		return err
 	}
 	owner := nameIn(buf)
-	if p.wildcard && strings.ToLower(string(owner)) == p.owner {
+	if p.wildcard && lowerASCII(owner) == p.owner {
 		p.body = binary.BigEndian.AppendUint16(p.body, toOwner)
 	} else {
 		p.name(owner)
@@ -147,7 +146,7 @@ func (p *packer) rdata(rrtype uint16, data []byte) {
 // stands in the message already.
 func (p *packer) name(name []byte) {
 	for at := 0; name[at] != 0; at += 1 + int(name[at]) {
-		key := strings.ToLower(string(name[at:]))
+		key := lowerASCII(name[at:])
 		if offset, ok := p.offsets[key]; ok {
 			p.relocs = append(p.relocs, uint16(len(p.body)))
 			p.body = binary.BigEndian.AppendUint16(p.body, 0xc000|uint16(offset))

@@ -1,7 +1,5 @@
 package dnsserver
 
-import "strings"
-
 // chaosAnswer is the answer to a CHAOS TXT question about the server.
 type chaosAnswer struct {
 	name string // lower case, wire format
@@ -24,7 +22,7 @@ func chaosAnswers(cfg ViewConfig) []chaosAnswer {
 		text := t.text[:min(len(t.text), 255)]
 		b := record(typeTXT, append([]byte{byte(len(text))}, text...))
 		b[5] = classCHAOS
-		answers = append(answers, chaosAnswer{strings.ToLower(t.name), &blob{body: b, an: 1, authority: true, required: len(b)}})
+		answers = append(answers, chaosAnswer{t.name, &blob{body: b, an: 1, authority: true, required: len(b)}})
 	}
 	return answers
 }

@@ -25,11 +25,15 @@ type typedAnswer struct {
 	blob  *blob
 }
 
+// answer returns the answer to a type. ANY gets a CNAME, or a minimal answer.
 func (n *node) answer(qtype uint16) *blob {
 	for i := range n.answers {
 		if n.answers[i].qtype == qtype {
 			return n.answers[i].blob
 		}
+	}
+	if qtype == typeANY && (len(n.answers) > 0 || n.dynamic != nil) {
+		return minimalANY
 	}
 	return n.other
 }

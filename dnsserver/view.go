@@ -125,7 +125,7 @@ func (b *viewBuilder) node(data *zoneData, zn zone.Node) error {
 	if err != nil {
 		return err
 	}
-	key := strings.ToLower(string(wire))
+	key := lowerASCII(wire)
 	n := &node{name: key, zone: data, parent: b.nodes[key]}
 	b.nodes[key] = n
 	c := compiler{data: data, name: zn.Name, wildcard: strings.HasPrefix(zn.Name, "*."), node: n}
@@ -164,7 +164,7 @@ type compiler struct {
 // chain, has, and the one for all others.
 func (c *compiler) plain(types []uint16) error {
 	if slices.Contains(types, dns.TypeCNAME) {
-		types = c.chainTypes()
+		types = append(c.chainTypes(), dns.TypeANY) // ANY gets the CNAME itself
 	}
 	for _, t := range types {
 		if err := c.add(t); err != nil {
@@ -174,9 +174,9 @@ func (c *compiler) plain(types []uint16) error {
 	return c.fallback(unassigned)
 }
 
-// unassigned is a type from the private-use range that no record has; its
+// unassigned is type 0, which is reserved and which no record can have; its
 // answer is that to every type without records.
-const unassigned = 65534
+const unassigned = 0
 
 // chainTypes returns the types found along a CNAME chain.
 func (c *compiler) chainTypes() []uint16 {

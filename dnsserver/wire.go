@@ -90,3 +90,15 @@ func nameHash(name []byte, n int) uint64 {
 	}
 	return h
 }
+
+// lowerASCII returns a name in lower case. Names are octets, not UTF-8, so
+// strings.ToLower would spoil some.
+func lowerASCII(name []byte) string {
+	b := append([]byte(nil), name...)
+	for i, c := range b {
+		if 'A' <= c && c <= 'Z' {
+			b[i] = c + 'a' - 'A'
+		}
+	}
+	return string(b)
+}
