@@ -108,7 +108,7 @@ func answer(t *testing.T, d *data, q query, change func(*dns.Msg)) []byte {
 	}
 	b, err := m.Pack()
 	if err != nil {
-		t.Fatal(err)
+		t.Fatalf("pack %s: %v", m.String(), err)
 	}
 	return b
 }
@@ -135,7 +135,7 @@ func TestJudge(t *testing.T) {
 		"no ecs":       {q, func(m *dns.Msg) { m.IsEdns0().Option = nil }, "no client subnet"},
 		"scope":        {q, func(m *dns.Msg) { subnetOf(m).SourceScope = 32 }, "scope /32"},
 		"scope 0":      {q, func(m *dns.Msg) { subnetOf(m).SourceScope = 0 }, "scope /0"},
-		"other subnet": {q, func(m *dns.Msg) { subnetOf(m).Address[0]++ }, "came back"},
+		"other subnet": {q, func(m *dns.Msg) { a := subnetOf(m).Address; a[len(a)-2]++ }, "came back"},
 		"unasked ecs": {plain, func(m *dns.Msg) {
 			m.IsEdns0().Option = []dns.EDNS0{&dns.EDNS0_SUBNET{Code: 8, Family: 1, SourceNetmask: 24, Address: []byte{1, 2, 3, 0}}}
 		}, "not asked"},

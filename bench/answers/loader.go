@@ -123,7 +123,6 @@ func blast(addr netip.AddrPort, list []query, length time.Duration, echo bool) (
 	}
 	var res loadResult
 	next, begin := 0, time.Now()
-	wait := unix.NsecToTimespec(int64(lossWait))
 	for {
 		got, flying := 0, 0
 		stop := time.Since(begin) >= length
@@ -154,6 +153,7 @@ func blast(addr netip.AddrPort, list []query, length time.Duration, echo bool) (
 		if got > 0 || flying < loaderSockets*loaderBatch && !stop {
 			continue
 		}
+		wait := unix.NsecToTimespec(int64(lossWait)) // the kernel writes into it
 		if n, err := unix.Ppoll(fds[:], &wait, nil); err != nil && !errors.Is(err, unix.EINTR) {
 			return res, fmt.Errorf("poll: %w", err)
 		} else if n == 0 {
