@@ -38,7 +38,14 @@ func (n *fakeNode) Explain(q Question) (any, error) {
 	if n.question = q; q.Name == "nowhere.example." {
 		return nil, errors.New(`name "nowhere.example." is in no zone`)
 	}
-	return map[string]string{"pop": "fra"}, nil
+	return answer{"pop": "fra"}, nil
+}
+
+type answer map[string]string
+
+func (a answer) WriteText(w io.Writer) error {
+	_, err := io.WriteString(w, "PoP "+a["pop"]+"\n")
+	return err
 }
 
 func (n *fakeNode) Reload(context.Context) Reload {
@@ -90,6 +97,7 @@ func TestTCP(t *testing.T) {
 		{name: "config", path: "/v1/config", status: 200, body: "node: {name: fra1}\n"},
 		{name: "description", path: "/v1/openapi.yaml", status: 200, body: "openapi: 3.1.0\n"},
 		{name: "explain", path: "/v1/explain?name=www.example.com&client=203.0.113.7", status: 200, body: `"pop": "fra"`},
+		{name: "explain to a person", path: "/v1/explain?name=www.example.com&format=text", status: 200, body: "PoP fra\n"},
 		{name: "explain without a name", path: "/v1/explain", status: 400, body: `"error": "name: required, but not given"`},
 		{name: "explain elsewhere", path: "/v1/explain?name=nowhere.example.", status: 400, body: `is in no zone`},
 		{name: "no such path", path: "/v1/nothing", status: 404, body: `no such path \"/v1/nothing\"; /v1/openapi.yaml lists them`},

@@ -17,7 +17,7 @@ type Node interface {
 	Config() ([]byte, error)
 
 	// Explain answers a question and tells how. It becomes the JSON of
-	// /v1/explain. It errs when the question makes no sense to the node.
+	// /v1/explain, or its text if it has a method WriteText. It errs when the question makes no sense to the node.
 	Explain(Question) (any, error)
 
 	// Reload reads the configuration again and serves what it says, or keeps

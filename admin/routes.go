@@ -4,6 +4,7 @@ import (
 	_ "embed"
 	"encoding/json"
 	"fmt"
+	"io"
 	"net/http"
 	"net/http/pprof"
 	"net/netip"
@@ -149,11 +150,21 @@ func (s *Server) explain(w http.ResponseWriter, r *http.Request, _ caller) {
 	if err == nil {
 		var answer any
 		if answer, err = s.node.Explain(q); err == nil {
-			writeJSON(w, http.StatusOK, answer)
+			writeAnswer(w, answer, r.FormValue("format"))
 			return
 		}
 	}
 	(&problem{http.StatusBadRequest, err.Error()}).write(w)
+}
+
+// writeAnswer writes JSON or, if asked and the answer can, text for a person.
+func writeAnswer(w http.ResponseWriter, answer any, format string) {
+	if a, ok := answer.(interface{ WriteText(io.Writer) error }); ok && format == "text" {
+		w.Header().Set("Content-Type", "text/plain; charset=utf-8")
+		a.WriteText(w)
+		return
+	}
+	writeJSON(w, http.StatusOK, answer)
 }
 
 func (s *Server) reload(w http.ResponseWriter, r *http.Request, who caller) {
