@@ -174,10 +174,7 @@ func (b *builder) warnTargets(n *node, whole bool) {
 // hasAddress reports whether a canonical name in the zone has addresses, also
 // as glue or through a wildcard; a dynamic name has them elsewhere.
 func (b *builder) hasAddress(name string) bool {
-	n := b.z.nodes[name]
-	if n == nil {
-		n = b.z.match(name).node
-	}
+	n := b.z.glue(name)
 	return n != nil && (n.dynamic || slices.ContainsFunc(n.sets, func(s rrset) bool {
 		return s.rrtype == dns.TypeA || s.rrtype == dns.TypeAAAA
 	}))

@@ -1,6 +1,7 @@
 package zone
 
 import (
+	"encoding/hex"
 	"slices"
 	"strings"
 
@@ -42,8 +43,11 @@ func missing(z, other *Zone) []dns.RR {
 }
 
 // line is a record's presentation form, its owner in lower case, with single
-// spaces for the tabs between its first fields.
+// spaces for the tabs between its first fields. NULL has no form of its own.
 func line(rr dns.RR) string {
+	if null, ok := rr.(*dns.NULL); ok {
+		rr = &dns.RFC3597{Hdr: null.Hdr, Rdata: hex.EncodeToString([]byte(null.Data))}
+	}
 	owner := rr.Header().Name
 	return lower(owner) + strings.Replace(rr.String()[len(owner):], "\t", " ", 4)
 }

@@ -171,7 +171,7 @@ func (z *Zone) redirect(r *Result, name string, owner *node, qtype uint16) strin
 	if dname.Target != "." {
 		target += dname.Target
 	}
-	if _, ok := dns.IsDomainName(target); !ok {
+	if !isName(target) {
 		r.Rcode = dns.RcodeYXDomain
 		return ""
 	}
@@ -186,7 +186,7 @@ func (z *Zone) redirect(r *Result, name string, owner *node, qtype uint16) strin
 }
 
 // addresses returns the A and AAAA records that the zone has for name servers:
-// authoritative ones, glue, sibling glue (RFC 9471), or made from a wildcard.
+// authoritative ones, glue and sibling glue (RFC 9471).
 func (z *Zone) addresses(servers []dns.RR) []dns.RR {
 	var out []dns.RR
 	for _, rr := range servers {
@@ -195,16 +195,23 @@ func (z *Zone) addresses(servers []dns.RR) []dns.RR {
 		if !ok || !dns.IsSubDomain(z.origin, key) {
 			continue
 		}
-		n := z.nodes[key]
-		if n == nil {
-			if n = z.match(key).node; n == nil {
-				continue
-			}
+		if n := z.glue(key); n != nil {
+			out = appendAs(out, target, n.set(dns.TypeA))
+			out = appendAs(out, target, n.set(dns.TypeAAAA))
 		}
-		out = appendAs(out, target, n.set(dns.TypeA))
-		out = appendAs(out, target, n.set(dns.TypeAAAA))
 	}
 	return out
+}
+
+// glue returns the node whose addresses serve for a canonical name of the zone,
+// nil when there is none. It looks through cuts, and at wildcards on either side
+// of them, as NSD and Knot do.
+func (z *Zone) glue(key string) *node {
+	if n := z.nodes[key]; n != nil {
+		return n
+	}
+	encloser, _ := z.ClosestEncloser(key)
+	return z.nodes[encloser].wild
 }
 
 // appendAs appends records under an owner name as it was asked for.

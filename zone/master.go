@@ -231,7 +231,7 @@ func absolute(name, origin string) (string, error) {
 	default:
 		full = name + "." + origin
 	}
-	if _, ok := dns.IsDomainName(full); !ok || name == "" {
+	if name == "" || !isName(full) {
 		return origin, fmt.Errorf("%q is not a domain name", name)
 	}
 	return full, nil

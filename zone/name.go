@@ -11,7 +11,7 @@ import (
 // as \DDD. It reports false for what is not a domain name (RFC 1035 §3.1
 // limits: labels of 1 to 63 octets, 255 octets in all).
 func canonical(name string) (string, bool) {
-	if _, ok := dns.IsDomainName(name); !ok || name == "" {
+	if !isName(name) {
 		return "", false
 	}
 	name = dns.Fqdn(name)
@@ -27,6 +27,25 @@ func canonical(name string) (string, bool) {
 		}
 	}
 	return lower(name), true
+}
+
+// maxName is the longest name in octets on the wire, its root label included.
+const maxName = 255
+
+// isName reports whether text is a domain name in presentation form. It is
+// stricter than dns.IsDomainName, which lets names of 256 octets and the empty
+// text through.
+func isName(text string) bool {
+	if _, ok := dns.IsDomainName(text); !ok || text == "" {
+		return false
+	}
+	text = dns.Fqdn(text)
+	if strings.IndexByte(text, '\\') < 0 {
+		return text == "." || len(text) < maxName // each label costs its dot, the root one more
+	}
+	var wire [2 * maxName]byte
+	n, err := dns.PackDomainName(text, wire[:], 0, nil, false)
+	return err == nil && n <= maxName
 }
 
 // plain reports whether a name holds only octets whose spelling is unique.

@@ -248,7 +248,7 @@ func (t *tinyLine) server(i int, kind string) string {
 
 func (t *tinyLine) name(i int) string {
 	name := tinyName(t.field(i))
-	if _, ok := dns.IsDomainName(name); !ok {
+	if !isName(name) {
 		t.fail("field %d: %q is not a domain name", i+1, t.field(i))
 	}
 	return name
