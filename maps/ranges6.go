@@ -27,6 +27,20 @@ func (a Addr6) Addr() netip.Addr {
 	return netip.AddrFrom16(b)
 }
 
+// prev returns the address before a, which is not the first one.
+func (a Addr6) prev() Addr6 {
+	lo, borrow := bits.Sub64(a.Lo, 1, 0)
+	return Addr6{a.Hi - borrow, lo}
+}
+
+// next returns the address after a, which is not the last one.
+func (a Addr6) next() Addr6 {
+	lo, carry := bits.Add64(a.Lo, 1, 0)
+	return Addr6{a.Hi + carry, lo}
+}
+
+func (a Addr6) less(b Addr6) bool { return a.Hi < b.Hi || a.Hi == b.Hi && a.Lo < b.Lo }
+
 // Exception is a range that begins inside or at the edge of a /64 which is not
 // of one row.
 type Exception struct {

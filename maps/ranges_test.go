@@ -17,6 +17,8 @@ type trie struct {
 	bits int
 }
 
+var lowest4 = netip.MustParsePrefix("0.0.0.0/0")
+
 func newTrie(bits int, rows map[netip.Prefix]Row) trie { return trie{rows, bits} }
 
 func (t trie) lookup(a netip.Addr) Row {
@@ -34,7 +36,7 @@ func (t trie) starts() []netip.Addr {
 	all := []netip.Addr{}
 	for p := range t.rows {
 		all = append(all, p.Addr())
-		if next := lastOf(p).Next(); next.IsValid() {
+		if next := lastAddr(p).Next(); next.IsValid() {
 			all = append(all, next)
 		}
 	}
@@ -42,7 +44,7 @@ func (t trie) starts() []netip.Addr {
 	return slices.Compact(all)
 }
 
-func lastOf(p netip.Prefix) netip.Addr {
+func lastAddr(p netip.Prefix) netip.Addr {
 	b := p.Addr().AsSlice()
 	for i := p.Bits(); i < len(b)*8; i++ {
 		b[i/8] |= 0x80 >> (i % 8)
@@ -58,7 +60,7 @@ func (t trie) block(a netip.Addr, starts []netip.Addr) int {
 	for n := range t.bits {
 		p, _ := a.Prefix(n)
 		uniform := t.lookup(p.Addr()) == row
-		last := lastOf(p)
+		last := lastAddr(p)
 		i, _ := slices.BinarySearchFunc(starts, p.Addr(), netip.Addr.Compare)
 		for ; uniform && i < len(starts) && starts[i].Compare(last) <= 0; i++ {
 			uniform = t.lookup(starts[i]) == row
@@ -222,7 +224,7 @@ func checkExtent(t *testing.T, slow trie, starts []netip.Addr, a, from, to netip
 		}
 	}
 	if !wantTo.IsValid() {
-		wantTo = lastOf(netip.PrefixFrom(a, 0).Masked())
+		wantTo = lastAddr(netip.PrefixFrom(a, 0).Masked())
 	}
 	if from != wantFrom || to != wantTo {
 		t.Fatalf("extent around %s (row %#x) = %s..%s, want %s..%s", a, row, from, to, wantFrom, wantTo)
