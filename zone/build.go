@@ -128,12 +128,19 @@ func (b *builder) dynamic(names []string) {
 
 // arrange sorts the nodes and their sets, and finds each node's kind.
 func (b *builder) arrange() {
-	keys := make(map[*node]string, len(b.z.order))
-	for _, n := range b.z.order {
-		keys[n] = sortKey(n.name)
+	type keyed struct {
+		key  string
+		node *node
+	}
+	keys := make([]keyed, len(b.z.order))
+	for i, n := range b.z.order {
+		keys[i] = keyed{sortKey(n.name), n}
 		slices.SortFunc(n.sets, func(a, b rrset) int { return cmp.Compare(a.rrtype, b.rrtype) })
 	}
-	slices.SortFunc(b.z.order, func(a, b *node) int { return cmp.Compare(keys[a], keys[b]) })
+	slices.SortFunc(keys, func(a, b keyed) int { return cmp.Compare(a.key, b.key) })
+	for i := range keys {
+		b.z.order[i] = keys[i].node
+	}
 
 	var cut *node // the last one; what lies below it follows at once
 	for _, n := range b.z.order {
