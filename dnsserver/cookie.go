@@ -35,10 +35,10 @@ func newCookieJar(secrets []CookieSecret) *cookieJar {
 	return &cookieJar{secrets}
 }
 
-// issue fills in the full cookie of a reply: the query's own when it is valid
-// and young, else a new one.
+// issue fills in the full cookie of a reply: the query's own when it is valid,
+// young and made with the present secret, else a new one.
 func (j *cookieJar) issue(out *[24]byte, q *query, src netip.Addr, now int64) {
-	if age, ok := j.check(q, src, now); ok && age < cookieRenew {
+	if age, ok := j.check(q, src, now); ok && age < cookieRenew && j.secrets[0].signed(q, src) {
 		copy(out[:], q.cookie[:24])
 		return
 	}
@@ -59,13 +59,17 @@ func (j *cookieJar) check(q *query, src netip.Addr, now int64) (age int32, ok bo
 	if age > cookieLife || age < -cookieFuture {
 		return 0, false
 	}
-	sent := binary.LittleEndian.Uint64(q.cookie[16:])
 	match := false
-	for _, s := range j.secrets {
-		// Comparing two words as one leaks no position.
-		match = s.hash((*[16]byte)(q.cookie[:16]), src) == sent || match
+	for i := range j.secrets {
+		match = j.secrets[i].signed(q, src) || match
 	}
 	return age, match
+}
+
+// signed says whether a query's server cookie was made with this secret. The
+// hashes are compared as one word each, which leaks no position.
+func (s *CookieSecret) signed(q *query, src netip.Addr) bool {
+	return s.hash((*[16]byte)(q.cookie[:16]), src) == binary.LittleEndian.Uint64(q.cookie[16:])
 }
 
 func (s *CookieSecret) hash(head *[16]byte, src netip.Addr) uint64 {
