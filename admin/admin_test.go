@@ -210,7 +210,7 @@ func TestServe(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		t.Cleanup(c.http.CloseIdleConnections)
+		t.Cleanup(c.Close)
 		return c
 	}
 	ctx := t.Context()
@@ -437,7 +437,7 @@ func TestClientRefusals(t *testing.T) {
 		if err := c.Get(t.Context(), "/v1/status", nil, &v); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("got %v, want %s", err, want)
 		}
-		c.http.CloseIdleConnections()
+		c.Close()
 		srv.Close()
 	}
 }

@@ -107,3 +107,6 @@ func (c *Client) do(ctx context.Context, method, path string, v any) (status int
 	}
 	return resp.StatusCode, nil
 }
+
+// Close gives up the connections that wait for another call.
+func (c *Client) Close() { c.http.CloseIdleConnections() }

@@ -55,6 +55,7 @@ func reloadCommand() *cobra.Command {
 			if err != nil {
 				return err
 			}
+			defer c.Close()
 			r, err := c.Reload(cmd.Context())
 			if err != nil {
 				return err
@@ -98,6 +99,7 @@ func statusCommand() *cobra.Command {
 			if err != nil {
 				return err
 			}
+			defer c.Close()
 			var s status
 			if asJSON {
 				var raw json.RawMessage
@@ -176,6 +178,7 @@ func explainNode(ctx context.Context, cmd *cobra.Command, f nodeFlags, q admin.Q
 	if err != nil {
 		return err
 	}
+	defer c.Close()
 	query := url.Values{"name": {q.Name}, "type": {q.Type}}
 	if q.Client != (netip.Prefix{}) {
 		query.Set("client", q.Client.String())

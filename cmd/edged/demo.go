@@ -1,5 +1,195 @@
 package main
 
-import "github.com/spf13/cobra"
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/netip"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
 
-func demoCommand() *cobra.Command { return &cobra.Command{Use: "demo"} }
+	"github.com/spf13/cobra"
+
+	"edged/edge"
+	"edged/geo/place"
+	"edged/mapper"
+	"edged/maps"
+)
+
+// demoPoPs are sites in real cities on all continents that have any.
+var demoPoPs = []edge.PoP{
+	{Name: "iad", Lat: 38.95, Lon: -77.45, Continent: "NA"},  // Washington
+	{Name: "sjc", Lat: 37.36, Lon: -121.93, Continent: "NA"}, // San Jose
+	{Name: "gru", Lat: -23.43, Lon: -46.47, Continent: "SA"}, // São Paulo
+	{Name: "scl", Lat: -33.39, Lon: -70.79, Continent: "SA"}, // Santiago
+	{Name: "lhr", Lat: 51.47, Lon: -0.45, Continent: "EU"},   // London
+	{Name: "fra", Lat: 50.03, Lon: 8.56, Continent: "EU"},    // Frankfurt
+	{Name: "los", Lat: 6.58, Lon: 3.32, Continent: "AF"},     // Lagos
+	{Name: "jnb", Lat: -26.13, Lon: 28.24, Continent: "AF"},  // Johannesburg
+	{Name: "bom", Lat: 19.09, Lon: 72.87, Continent: "AS"},   // Mumbai
+	{Name: "sin", Lat: 1.36, Lon: 103.99, Continent: "AS"},   // Singapore
+	{Name: "nrt", Lat: 35.77, Lon: 140.39, Continent: "AS"},  // Tokyo
+	{Name: "syd", Lat: -33.95, Lon: 151.18, Continent: "OC"}, // Sydney
+}
+
+// demoClients are networks on three continents, as resolvers would send them.
+var demoClients = []struct{ country, subnet string }{
+	{"Germany", "84.130.1.0/24"},
+	{"Japan", "126.1.2.0/24"},
+	{"Brazil", "177.40.1.0/24"},
+}
+
+const demoZone = `$ORIGIN example.com.
+$TTL 300
+@     SOA   ns1 hostmaster 1 7200 3600 1209600 60
+@     NS    ns1
+@     NS    ns2
+@     MX    10 mail
+@     TXT   "served by edged"
+@     HTTPS 1 . alpn=h2,h3
+www   HTTPS 1 . alpn=h2,h3
+ns1   A     192.0.2.241
+ns2   A     192.0.2.242
+mail  A     192.0.2.243
+`
+
+// The first ports that a demo tries.
+const (
+	demoPort      = 5354
+	demoAdminPort = 8053
+)
+
+func demoCommand() *cobra.Command {
+	return &cobra.Command{
+		Use:   "demo",
+		Short: "run a node with sample data on loopback",
+		Long: `Run a node on loopback with a sample zone, a dozen PoPs and a map built from the
+built-in country data. Nothing needs to be installed or edited, and nothing is
+left behind. Ctrl-C ends it.`,
+		Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			return demo(cmd.Context(), cmd.OutOrStdout(), cmd.ErrOrStderr())
+		},
+	}
+}
+
+func demo(ctx context.Context, stdout, stderr io.Writer) (err error) {
+	dir, err := os.MkdirTemp("", "edged-demo-")
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
+	dns, err := freePort(demoPort)
+	if err != nil {
+		return err
+	}
+	admin, err := freePort(demoAdminPort)
+	if err != nil {
+		return err
+	}
+	if err := writeDemo(dir, dns, admin); err != nil {
+		return err
+	}
+	n, err := startNode(filepath.Join(dir, "edged.yaml"), stderr)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, n.stop()) }()
+	describeDemo(stdout, dns, admin)
+	<-ctx.Done()
+	return nil
+}
+
+// freePort returns the first loopback address from port on that nobody uses,
+// for UDP and TCP.
+func freePort(port uint16) (netip.AddrPort, error) {
+	loopback := netip.AddrFrom4([4]byte{127, 0, 0, 1})
+	for p := port; p < port+100; p++ {
+		a := netip.AddrPortFrom(loopback, p)
+		tcp, err := net.Listen("tcp", a.String())
+		if err != nil {
+			continue
+		}
+		udp, err := net.ListenPacket("udp", a.String())
+		tcp.Close()
+		if err == nil {
+			udp.Close()
+			return a, nil
+		}
+	}
+	return netip.AddrPort{}, fmt.Errorf("no port from %d to %d on %s is free", port, port+99, loopback)
+}
+
+// writeDemo writes the demo's configuration, zone and map.
+func writeDemo(dir string, dns, admin netip.AddrPort) error {
+	places, err := place.Open("", "")
+	if err != nil {
+		return err
+	}
+	var sources []maps.Input
+	for _, s := range places.Sources() {
+		sources = append(sources, maps.Input{Name: s.Name, Version: s.Version})
+	}
+	contents, _, err := mapper.Build(mapper.Input{PoPs: demoPoPs, Place: places.Networks(), Sources: sources, Created: time.Now()})
+	if err != nil {
+		return err
+	}
+	data, err := maps.Encode(contents)
+	if err != nil {
+		return err
+	}
+	return errors.Join(
+		os.WriteFile(filepath.Join(dir, "edged.yaml"), []byte(demoConfig(dns, admin)), 0o600),
+		os.WriteFile(filepath.Join(dir, "example.com.zone"), []byte(demoZone), 0o600),
+		maps.WriteFile(filepath.Join(dir, "default.edmap"), data),
+	)
+}
+
+func demoConfig(dns, admin netip.AddrPort) string {
+	var b strings.Builder
+	fmt.Fprintf(&b, "node: {name: demo, pop: fra}\ndata_dir: state\nlog: {level: warn}\n")
+	fmt.Fprintf(&b, "listen: {external: [%q], threads: 1, admin: %q}\npops:\n", dns, admin)
+	for _, p := range demoPoPs {
+		fmt.Fprintf(&b, "  - {name: %s, lat: %v, lon: %v, continent: %s}\n", p.Name, p.Lat, p.Lon, p.Continent)
+	}
+	fmt.Fprintf(&b, "maps: {default: {file: default.edmap}}\nzones: [{name: example.com, file: example.com.zone}]\n")
+	fmt.Fprintf(&b, "pools:\n  www:\n    policy: closest\n    map: default\n    endpoints:\n")
+	for i, p := range demoPoPs {
+		fmt.Fprintf(&b, "      - {pop: %s, address: %s}\n", p.Name, demoAddress(i))
+		fmt.Fprintf(&b, "      - {pop: %s, address: \"2001:db8:%d::1\"}\n", p.Name, i+1)
+	}
+	fmt.Fprintf(&b, "names:\n  example.com: {pool: www}\n  www.example.com: {pool: www}\n  \"*.cdn.example.com\": {pool: www}\n")
+	return b.String()
+}
+
+// demoAddress is the IPv4 address of PoP i.
+func demoAddress(i int) netip.Addr { return netip.AddrFrom4([4]byte{192, 0, 2, byte(i + 1)}) }
+
+func describeDemo(w io.Writer, dns, admin netip.AddrPort) {
+	var countries, pops []string
+	for _, c := range demoClients {
+		countries = append(countries, c.country)
+	}
+	for i, p := range demoPoPs {
+		pops = append(pops, fmt.Sprintf("%s %s", p.Name, demoAddress(i)))
+	}
+	last := len(countries) - 1
+	fmt.Fprintf(w, `This node answers example.com, www.example.com and *.cdn.example.com on
+%s over UDP and TCP, with the PoP that is closest for the client, from
+a map of the built-in country data. Each PoP has its own address:
+  %s
+  %s
+The admin API is at http://%s/v1/status. Ctrl-C ends the demo.
+
+In another terminal, be a client in %s and %s:
+
+`, dns, strings.Join(pops[:6], ", "), strings.Join(pops[6:], ", "), admin, strings.Join(countries[:last], ", "), countries[last])
+	for _, c := range demoClients {
+		fmt.Fprintf(w, "dig @%s -p %d www.example.com A +subnet=%s +noall +answer\n", dns.Addr(), dns.Port(), c.subnet)
+	}
+	fmt.Fprintf(w, "\nand ask why:\n\ngo run ./cmd/edged explain www.example.com --client %s --node http://%s\n", demoClients[last].subnet, admin)
+}

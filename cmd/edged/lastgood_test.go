@@ -1,0 +1,157 @@
+package main
+
+import (
+	"errors"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+
+	"edged/config"
+)
+
+// kept builds the files of d and keeps them.
+func (d nodeDir) kept() (lastGood, *loaded) {
+	d.t.Helper()
+	l, _, err := load(d.file("edged.yaml"))
+	if err != nil {
+		d.t.Fatal(err)
+	}
+	g := lastGoodIn(config.Path(d.file("state")))
+	if err := g.keep(d.file("edged.yaml"), l, l.config); err != nil {
+		d.t.Fatal(err)
+	}
+	return g, l
+}
+
+// entries lists a folder's names, and "GENERATION" for the one in force.
+func entries(t *testing.T, dir string) string {
+	t.Helper()
+	list, err := os.ReadDir(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	current, _ := lastGood(dir).current()
+	names := []string{}
+	for _, e := range list {
+		if e.Name() == filepath.Base(current) {
+			names = append(names, "GENERATION")
+			continue
+		}
+		names = append(names, e.Name())
+	}
+	slices.Sort(names)
+	return strings.Join(names, " ")
+}
+
+func TestKeepIsWholeAndSmall(t *testing.T) {
+	d := newNodeDir(t)
+	g, l := d.kept()
+	first, err := g.current()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got, want := entries(t, string(g)), "GENERATION current"; got != want {
+		t.Errorf("kept %s, want %s", got, want)
+	}
+	if got, want := entries(t, first), "config.yaml maps source zones"; got != want {
+		t.Errorf("kept %s, want %s", got, want)
+	}
+	zone, err := os.ReadFile(filepath.Join(first, "zones/0.zone"))
+	if err != nil || !strings.Contains(string(zone), "text.example.com.\t300\tIN\tTXT\t\"one\"\n") || strings.Contains(string(zone), "$INCLUDE") {
+		t.Errorf("%v, kept zone:\n%s", err, zone)
+	}
+	info, err := os.Stat(filepath.Join(first, "config.yaml"))
+	if err != nil || info.Mode() != 0o600 {
+		t.Errorf("mode %v, %v", info.Mode(), err)
+	}
+
+	// The same again changes nothing; something else replaces it, and links the
+	// map, which is the same.
+	if d.kept(); entries(t, string(g)) != "GENERATION current" {
+		t.Errorf("kept twice: %s", entries(t, string(g)))
+	}
+	before, err := os.Stat(filepath.Join(first, "maps/default.edmap"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	d.change("more.inc", "one", "two")
+	d.kept()
+	second, err := g.current()
+	if err != nil || second == first || entries(t, string(g)) != "GENERATION current" {
+		t.Errorf("%v, kept %s", err, entries(t, string(g)))
+	}
+	after, err := os.Stat(filepath.Join(second, "maps/default.edmap"))
+	if err != nil || !os.SameFile(before, after) {
+		t.Errorf("the map was copied (%v)", err)
+	}
+
+	// The map that is served is not the file's any more.
+	d.write("default.edmap", string(testMap(t, testPoPs, 1)))
+	if err := os.RemoveAll(string(g)); err != nil {
+		t.Fatal(err)
+	}
+	if err := g.keep(d.file("edged.yaml"), l, l.config); err == nil || !strings.Contains(err.Error(), "reload to serve it") {
+		t.Errorf("got %v", err)
+	}
+	if _, err := g.current(); !errors.Is(err, errNothingKept) {
+		t.Errorf("half a generation is in force: %v", err)
+	}
+}
+
+// TestInterruptedKeep holds that what a crash left behind neither counts nor
+// stays.
+func TestInterruptedKeep(t *testing.T) {
+	d := newNodeDir(t)
+	g, _ := d.kept()
+	first, _ := g.current()
+	for _, name := range []string{".new-1", "00112233445566778899aabbccddeeff/zones"} {
+		if err := os.MkdirAll(filepath.Join(string(g), name), 0o700); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if _, err := g.open(d.file("edged.yaml")); err != nil {
+		t.Error(err)
+	}
+	d.change("more.inc", "one", "two")
+	d.kept()
+	second, _ := g.current()
+	if got, want := entries(t, string(g)), "GENERATION current"; second == first || got != want {
+		t.Errorf("kept %s, want %s", got, want)
+	}
+}
+
+func TestOpenKeptErrors(t *testing.T) {
+	for name, tc := range map[string]struct {
+		spoil func(g, dir string)
+		want  string
+	}{
+		"nothing":      {func(g, _ string) { os.Remove(g + "/current") }, "nothing is kept"},
+		"bad pointer":  {func(g, _ string) { os.WriteFile(g+"/current", []byte("../../x"), 0o600) }, "names no generation"},
+		"no source":    {func(_, dir string) { os.Remove(dir + "/source") }, "no such file"},
+		"other source": {func(_, dir string) { os.WriteFile(dir+"/source", []byte("/other.yaml"), 0o600) }, "nothing is kept"},
+		"no config":    {func(_, dir string) { os.Remove(dir + "/config.yaml") }, "no such file"},
+		"bad config":   {func(_, dir string) { os.WriteFile(dir+"/config.yaml", []byte("node: 1\n"), 0o600) }, "node: want a mapping"},
+		"record lost": {func(_, dir string) {
+			path := dir + "/zones/0.zone"
+			zone, _ := os.ReadFile(path)
+			i := strings.Index(string(zone), "text.example.com.")
+			os.WriteFile(path, zone[:i], 0o600)
+		}, "its content is not what was kept"},
+		"map damaged": {func(_, dir string) { os.Truncate(dir+"/maps/default.edmap", 100) }, "maps.default.file"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			d := newNodeDir(t)
+			g, _ := d.kept()
+			dir, err := g.current()
+			if err != nil {
+				t.Fatal(err)
+			}
+			tc.spoil(string(g), dir)
+			if _, err := g.open(d.file("edged.yaml")); err == nil || !strings.Contains(err.Error(), tc.want) {
+				t.Errorf("got %v, want %s", err, tc.want)
+			}
+		})
+	}
+}
