@@ -50,6 +50,7 @@ func rootCommand() *cobra.Command {
 		explainCommand(),
 		statusCommand(),
 		demoCommand(),
+		mapCommand(),
 		conformanceCommand(),
 		versionCommand(),
 	)
