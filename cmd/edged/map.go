@@ -1,0 +1,145 @@
+package main
+
+import (
+	"crypto/sha256"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"edged/config"
+	"edged/edge"
+	"edged/geo/place"
+	"edged/mapper"
+	"edged/maps"
+)
+
+func mapCommand() *cobra.Command {
+	cmd := &cobra.Command{
+		Use:   "map",
+		Short: "build closeness maps and look into them",
+	}
+	cmd.AddCommand(mapBuildCommand(), mapShowCommand(), mapLookupCommand(), mapDiffCommand(), mapVerifyCommand())
+	return cmd
+}
+
+func mapBuildCommand() *cobra.Command {
+	var configPath, netsPath, output string
+	cmd := &cobra.Command{
+		Use:   "build --config FILE [--nets FILE] -o FILE",
+		Short: "build a map from measured networks and place data",
+		Long: `Build a map: lay measured networks over place data, so that every address has a
+ranking of PoPs. Of the configuration only pops and geo are read. Without
+measured networks, every ranking goes by distance.
+
+The networks are CSV: a prefix, the names of up to eight PoPs, best first, each
+with its round-trip time in milliseconds where that is known, and maybe the
+table (ecs, resolver or both):
+
+	prefix,ranking,table
+	203.0.113.0/24,fra:12.5 ams:14 nyc
+	2001:db8::/48,ams fra,resolver`,
+		Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			pops, where, err := config.LoadPoPs(configPath)
+			if err != nil {
+				return err
+			}
+			progress := progressTo(cmd.ErrOrStderr())
+			progress("reading place data")
+			places, err := place.OpenWith(string(where.City), string(where.ASN), string(where.Overrides))
+			if err != nil {
+				return err
+			}
+			if err := places.Verify(); err != nil {
+				return err
+			}
+			in := mapper.Input{PoPs: pops, Place: places.Networks(), Created: time.Now(), Progress: progress}
+			for _, source := range places.Sources() {
+				in.Sources = append(in.Sources, maps.Input{Name: source.Name, Version: source.Version})
+			}
+			if netsPath != "" {
+				progress("reading measured networks")
+				source, err := readNets(netsPath, pops, &in)
+				if err != nil {
+					return err
+				}
+				in.Sources = append(in.Sources, source)
+			}
+			return writeMap(cmd.OutOrStdout(), output, in)
+		},
+	}
+	configFlag(cmd, &configPath)
+	cmd.Flags().StringVar(&netsPath, "nets", "", "CSV `FILE` of measured networks")
+	cmd.Flags().StringVarP(&output, "output", "o", "", "the map `FILE` to write")
+	cmd.MarkFlagRequired("config")
+	cmd.MarkFlagRequired("output")
+	return cmd
+}
+
+// readNets reads a list of networks into in and names the list by its hash.
+func readNets(path string, pops []edge.PoP, in *mapper.Input) (source maps.Input, err error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return source, err
+	}
+	defer f.Close()
+	hash := sha256.New()
+	if in.Nets, err = mapper.ReadNets(io.TeeReader(f, hash), path, pops); err != nil {
+		return source, err
+	}
+	return maps.Input{Name: filepath.Base(path), Version: fmt.Sprintf("sha256:%x", hash.Sum(nil)[:6])}, nil
+}
+
+// writeMap builds a map, writes it and says what it holds.
+func writeMap(w io.Writer, path string, in mapper.Input) error {
+	contents, report, err := mapper.Build(in)
+	if err != nil {
+		return err
+	}
+	data, err := maps.Encode(contents)
+	if err != nil {
+		return err
+	}
+	if err := maps.WriteFile(path, data); err != nil {
+		return err
+	}
+	m, err := maps.Parse(data)
+	if err != nil {
+		return err
+	}
+	fmt.Fprintf(w, "%s: version %s, %d measured networks, %d ipv4 and %d ipv6 ranges, %d rankings, %d bytes\n",
+		path, m.Version(), report.Nets, report.Ranges4, report.Ranges6, report.Rankings, m.Size())
+	return nil
+}
+
+// progressTo returns a function that writes steps to a terminal, and nothing to
+// anything else.
+func progressTo(w io.Writer) func(step string) {
+	if f, ok := w.(*os.File); ok {
+		if info, err := f.Stat(); err == nil && info.Mode()&os.ModeCharDevice != 0 {
+			return func(step string) { fmt.Fprintln(f, step, "...") }
+		}
+	}
+	return func(string) {}
+}
+
+func mapVerifyCommand() *cobra.Command {
+	return &cobra.Command{
+		Use:   "verify FILE",
+		Short: "check that a map is whole",
+		Args:  cobra.ExactArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			m, err := maps.Open(args[0])
+			if err != nil {
+				return err
+			}
+			fmt.Fprintf(cmd.OutOrStdout(), "%s: ok: version %s, built %s, %d pops\n",
+				args[0], m.Version(), m.Created().Format(time.RFC3339), len(m.PoPs()))
+			return nil
+		},
+	}
+}
