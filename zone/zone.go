@@ -38,11 +38,12 @@ type rrset struct {
 	rrs    []dns.RR
 }
 
-// set returns the records of one type, nil when there are none.
+// set returns the records of one type, nil when there are none. The slice has no
+// room behind it, so that appending to an answer cannot reach into the zone.
 func (n *node) set(rrtype uint16) []dns.RR {
 	for i := range n.sets {
 		if n.sets[i].rrtype == rrtype {
-			return n.sets[i].rrs
+			return slices.Clip(n.sets[i].rrs)
 		}
 	}
 	return nil
