@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"net/netip"
+	"strings"
 	"time"
 
 	"go.yaml.in/yaml/v3"
@@ -37,7 +38,8 @@ type Config struct {
 	Dnstap  Dnstap          `yaml:"dnstap"`
 	Log     Log             `yaml:"log"`
 
-	source source // where each key was set
+	source  source          // where each key was set
+	origins map[string]bool // the zones' names
 }
 
 // Node says which machine this is.
@@ -194,6 +196,20 @@ func (e Endpoint) MarshalYAML() (any, error) {
 		out.Address = &e.Address
 	}
 	return out, nil
+}
+
+// ZoneOf returns the name of the zone that holds an absolute lower-case name:
+// the longest one that is the name or ends it. It is empty when there is none.
+func (c *Config) ZoneOf(name string) string {
+	for rest := name; rest != ""; _, rest, _ = strings.Cut(rest, ".") {
+		if c.origins[rest] {
+			return rest
+		}
+	}
+	if c.origins["."] {
+		return "."
+	}
+	return ""
 }
 
 // File returns the path of the file that the Config was read from.

@@ -82,7 +82,7 @@ func TestEveryKey(t *testing.T) {
 	want.TCP = TCP{Idle: 5 * time.Second, MaxConnections: 10, MaxPerClient: 3}
 	want.Dnstap = Dnstap{Socket: "/run/tap.sock", Sample: 100}
 	want.Log = Log{Level: "debug", Format: "json"}
-	want.source = got.source
+	want.source, want.origins = got.source, got.origins
 	if !reflect.DeepEqual(got, want) {
 		t.Errorf("got  %+v\nwant %+v", got, want)
 	}
@@ -104,7 +104,7 @@ func TestDefaults(t *testing.T) {
 	want.Node = Node{Name: "fra1", PoP: "fra"}
 	want.PoPs = []edge.PoP{{Name: "fra", Lat: 50.11, Lon: 8.68}}
 	want.Listen.External = []netip.AddrPort{netip.MustParseAddrPort("127.0.0.1:5354")}
-	want.source = got.source
+	want.source, want.origins = got.source, got.origins
 	if !reflect.DeepEqual(*got, want) {
 		t.Errorf("got  %+v\nwant %+v", *got, want)
 	}
@@ -113,7 +113,7 @@ func TestDefaults(t *testing.T) {
 // TestPrintedConfigLoads holds the printed form to the file's: reading it again
 // gives the same configuration.
 func TestPrintedConfigLoads(t *testing.T) {
-	for _, file := range []string{"testdata/full.yml", write(t, minimal)} {
+	for _, file := range []string{"testdata/full.yml", "testdata/documented.yml", write(t, minimal)} {
 		data, err := os.ReadFile(file)
 		if err != nil {
 			t.Fatal(err)
@@ -277,6 +277,33 @@ edged.yaml:11: pools.c: no name uses this pool
 edged.yaml:13: dnstap: sample is 0, so no query is logged; 1 logs all`
 	if got := c.Warnings().Error(); got != want {
 		t.Errorf("got:\n%s\nwant:\n%s", got, want)
+	}
+}
+
+func TestZoneOf(t *testing.T) {
+	c, err := Parse([]byte(minimal+"zones: [{name: example.com, file: a}, {name: b.Example.com, file: b}, {name: net, file: c}]\n"), "edged.yaml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, want := range map[string]string{
+		"example.com.":     "example.com.",
+		"a.example.com.":   "example.com.",
+		"b.example.com.":   "b.example.com.",
+		"a.b.example.com.": "b.example.com.",
+		"*.example.com.":   "example.com.",
+		"ab.example.com.":  "example.com.",
+		"badexample.com.":  "",
+		"example.net.":     "net.",
+		"com.":             "",
+		".":                "",
+	} {
+		if got := c.ZoneOf(name); got != want {
+			t.Errorf("%s: got %q, want %q", name, got, want)
+		}
+	}
+	c.origins = map[string]bool{".": true}
+	if got := c.ZoneOf("example.org."); got != "." {
+		t.Errorf("under the root: got %q", got)
 	}
 }
 

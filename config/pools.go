@@ -177,7 +177,7 @@ func (ck *checker) names() {
 		if ck.reported[key] {
 			continue
 		}
-		if !ck.inZone(name) {
+		if ck.ZoneOf(name) == "" {
 			ck.errorf(key, "lies in none of the zones; add the zone that holds it")
 		}
 		pool := ck.Names[name].Pool
@@ -196,16 +196,6 @@ func (ck *checker) names() {
 			}
 		}
 	}
-}
-
-// inZone says whether an absolute name is at or below the apex of a zone.
-func (ck *checker) inZone(name string) bool {
-	for rest := name; rest != ""; _, rest, _ = strings.Cut(rest, ".") {
-		if ck.origins[rest] {
-			return true
-		}
-	}
-	return ck.origins["."]
 }
 
 // Targets returns every CNAME target that a pool can answer with, its own and

@@ -19,7 +19,6 @@ type checker struct {
 	problems Problems
 	reported map[string]bool // keys that problems name
 	popNames map[string]bool // of pops
-	origins  map[string]bool // zone names, absolute and lower case
 }
 
 // newChecker starts from what was found while reading.
@@ -29,8 +28,8 @@ func newChecker(c *Config, found Problems) *checker {
 		problems: found,
 		reported: map[string]bool{},
 		popNames: map[string]bool{},
-		origins:  map[string]bool{},
 	}
+	c.origins = map[string]bool{}
 	for _, p := range found {
 		ck.reported[p.Key] = true
 	}

@@ -100,7 +100,7 @@ func (b *builder) fault(key string, err error) {
 func (b *builder) readZones() {
 	dynamic := map[string][]string{} // by origin
 	for _, name := range sortedKeys(b.config.Names) {
-		if origin := zoneOf(b.config, name); origin != "" {
+		if origin := b.config.ZoneOf(name); origin != "" {
 			dynamic[origin] = append(dynamic[origin], name)
 		}
 	}
@@ -135,17 +135,6 @@ func (b *builder) checkTargets(z *zone.Zone, name string) {
 	}
 	b.errorf(config.NameKey(name), "pool %q holds the CNAME target %q, but zone %q has other data at the name (%s), which a CNAME cannot stand beside (RFC 1034 section 3.6.2)",
 		pool, targets[0], z.Origin(), strings.Join(words, ", "))
-}
-
-// zoneOf returns the longest origin that holds an absolute name, "" for none.
-func zoneOf(c *config.Config, name string) string {
-	longest := ""
-	for _, z := range c.Zones {
-		if dns.IsSubDomain(z.Name, name) && len(z.Name) > len(longest) {
-			longest = z.Name
-		}
-	}
-	return longest
 }
 
 func (b *builder) readMaps() {
