@@ -51,6 +51,7 @@ func rootCommand() *cobra.Command {
 		statusCommand(),
 		demoCommand(),
 		mapCommand(),
+		mapCommand(),
 		conformanceCommand(),
 		versionCommand(),
 	)
