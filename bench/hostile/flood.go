@@ -10,11 +10,22 @@ import (
 	"time"
 )
 
+// Packets are drawn from a stock, and each is made anew after some uses: making
+// one costs more than sending it.
+const (
+	stockSize = 8192
+	usesEach  = 16
+)
+
 // floodUDP sends bad packets as fast as one goroutine can until ctx ends, and
 // counts them by kind. Replies are left in the socket for the kernel to drop. It
 // changes its socket now and then, for another source port.
 func floodUDP(ctx context.Context, server netip.AddrPort, from string, rng *rand.Rand, sent []atomic.Int64) error {
 	var conn net.Conn
+	stock := make([][]byte, stockSize)
+	for i := range stock {
+		stock[i] = attacks[i%len(attacks)].make(rng)
+	}
 	for i := 0; ctx.Err() == nil; i++ {
 		if i%50000 == 0 {
 			if conn != nil {
@@ -29,9 +40,13 @@ func floodUDP(ctx context.Context, server netip.AddrPort, from string, rng *rand
 				return err
 			}
 		}
-		kind := rng.IntN(len(attacks))
-		conn.Write(attacks[kind].make(rng))
+		at := rng.IntN(len(stock))
+		kind := at % len(attacks)
+		conn.Write(stock[at])
 		sent[kind].Add(1)
+		if i%usesEach == 0 {
+			stock[at] = attacks[kind].make(rng)
+		}
 	}
 	if conn != nil {
 		conn.Close()
