@@ -1,0 +1,45 @@
+# make test needs nothing but Go (and, once, the network for modules).
+
+GO ?= go
+TESTFLAGS ?=
+FUZZSECONDS ?= 5
+TOOL = $(GO) tool -modfile=go.tool.mod
+
+.PHONY: build test ci lint fuzz cross generate bench-lookup bench-answers bench-hostile
+
+build: ## one static binary, ./edged
+	CGO_ENABLED=0 $(GO) build -trimpath -o edged ./cmd/edged
+
+test: ## all tests; those that need a program which is not installed skip and say so
+	$(GO) test $(TESTFLAGS) ./...
+
+ci: ## what CI does; installs the missing peers with apt
+	.ci/run
+
+lint: ## format, vet, staticcheck
+	@unformatted=$$($(TOOL) gofumpt -l .); test -z "$$unformatted" || { echo "run gofumpt on:"; echo "$$unformatted"; exit 1; }
+	$(GO) vet ./...
+	$(TOOL) staticcheck ./...
+
+fuzz: ## every fuzz target for FUZZSECONDS
+	.ci/fuzz $(FUZZSECONDS)
+
+cross: ## other systems: build, and vet with the tests
+	GOOS=linux GOARCH=arm64 CGO_ENABLED=0 $(GO) build -o /dev/null ./cmd/edged
+	GOOS=darwin GOARCH=arm64 CGO_ENABLED=0 $(GO) build -o /dev/null ./cmd/edged
+	GOOS=freebsd GOARCH=amd64 CGO_ENABLED=0 $(GO) build -o /dev/null ./cmd/edged
+	GOOS=linux GOARCH=arm64 CGO_ENABLED=0 $(GO) vet ./...
+	GOOS=darwin GOARCH=arm64 CGO_ENABLED=0 $(GO) vet ./...
+	GOOS=freebsd GOARCH=amd64 CGO_ENABLED=0 $(GO) vet ./...
+
+generate: ## the built-in country data, from its npm package
+	$(GO) generate ./...
+
+bench-lookup: ## map lookups beside bart
+	$(GO) run ./bench/lookup
+
+bench-answers: ## CPU per answer beside gdnsd, Knot, PowerDNS, NSD and a bare echo
+	$(GO) run ./bench/answers
+
+bench-hostile: ## ten minutes of malformed packets and slow TCP
+	$(GO) run ./bench/hostile
