@@ -43,8 +43,7 @@ func (b *builder) node(name string) *node {
 	b.z.nodes[name] = n
 	b.z.order = append(b.z.order, n)
 	if name != b.z.origin {
-		up, _ := parent(name)
-		above := b.node(up)
+		above := b.node(parent(name))
 		if isWildcard(name) {
 			above.wild = n
 		}

@@ -163,10 +163,9 @@ func (z *Zone) redirect(r *Result, name string, owner *node, qtype uint16) strin
 	if !slices.Contains(r.Answer, dns.RR(dname)) { // a chain can pass it twice
 		r.Answer = append(r.Answer, dname)
 	}
-	labels := dns.Split(name)
-	target := name[:labels[len(labels)-dns.CountLabel(owner.name)]]
-	if owner.name == "." {
-		target = name
+	target := name // without the owner's labels at its end
+	if labels := dns.Split(name); owner.name != "." {
+		target = name[:labels[len(labels)-dns.CountLabel(owner.name)]]
 	}
 	if dname.Target != "." {
 		target += dname.Target

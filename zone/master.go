@@ -121,9 +121,6 @@ func syntaxError(err error, entry string) (line uint32, reason error) {
 // directive obeys a line that begins with "$".
 func (l *loader) directive(entry string, at position, s *scope) {
 	fields, rest := words(entry)
-	if len(fields) == 0 { // never: the entry begins with "$"
-		return
-	}
 	var err error
 	switch args := fields[1:]; strings.ToUpper(fields[0]) {
 	case "$ORIGIN":
@@ -154,22 +151,15 @@ func (l *loader) directive(entry string, at position, s *scope) {
 }
 
 // words splits a directive at its blanks, without the comment; a word may stand
-// in quotes. rest is the text after the first word.
+// in quotes. There is at least one. rest is the text after the first word.
 func words(entry string) (fields []string, rest string) {
 	entry = strings.TrimRight(entry, "\r\n")
-	first := strings.IndexAny(entry, " \t")
-	if first >= 0 {
-		rest = entry[first:]
+	if i := strings.IndexAny(entry, " \t"); i >= 0 {
+		rest = entry[i:]
 	}
-	for _, field := range strings.Fields(entry) {
-		if field[0] == ';' {
-			break
-		}
-		field, _, comment := strings.Cut(field, ";")
+	said, _, _ := strings.Cut(entry, ";")
+	for _, field := range strings.Fields(said) {
 		fields = append(fields, strings.Trim(field, `"`))
-		if comment {
-			break
-		}
 	}
 	return fields, rest
 }

@@ -77,16 +77,13 @@ func lower(name string) string {
 	return name
 }
 
-// parent returns the name without its first label, and false for the root.
-func parent(name string) (string, bool) {
-	if name == "." {
-		return "", false
-	}
+// parent returns the name without its first label; the root is its own parent.
+func parent(name string) string {
 	i, end := dns.NextLabel(name, 0)
 	if end {
-		return ".", true
+		return "."
 	}
-	return name[i:], true
+	return name[i:]
 }
 
 // below reports whether a canonical name lies strictly below another.

@@ -112,7 +112,7 @@ func TestPeers(t *testing.T) {
 			defer conn.Close()
 			asked, wrong := 0, 0
 			for origin, file := range zones {
-				z, err := ParseFile(origin, file, Options{})
+				z, err := ParseFile(origin, file.ours, Options{})
 				if err != nil {
 					t.Fatal(err)
 				}
@@ -142,23 +142,43 @@ func TestPeers(t *testing.T) {
 	}
 }
 
+// zoneFile is one zone as this package reads it, and as the peers do: the same
+// file but for $GENERATE, which they lack.
+type zoneFile struct{ ours, theirs string }
+
 // peerZones returns origin → file of the zones to serve: the big one, and those
 // of the text tests that have no dynamic names, each under a name of its own.
-func peerZones(t *testing.T) map[string]string {
+func peerZones(t *testing.T) map[string]zoneFile {
 	t.Helper()
 	dir := t.TempDir()
 	big, err := os.ReadFile("testdata/peers/example.org.zone")
 	if err != nil {
 		t.Fatal(err)
 	}
-	zones := map[string]string{}
-	put := func(origin, text string) {
-		zones[origin] = filepath.Join(dir, origin+"zone")
-		if err := os.WriteFile(zones[origin], []byte(text), 0o600); err != nil {
+	write := func(name, text string) string {
+		path := filepath.Join(dir, name)
+		if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
 			t.Fatal(err)
 		}
+		return path
 	}
-	put("example.org.", string(big))
+	zones := map[string]zoneFile{}
+	put := func(origin, text string) {
+		path := write(origin+"zone", text)
+		zones[origin] = zoneFile{path, path}
+	}
+	var generated strings.Builder
+	for i := 1; i <= 200; i += 3 {
+		fmt.Fprintf(&generated, "gen-%04x.gen 77 A 192.0.2.%d\n", i+4096, i)
+		fmt.Fprintf(&generated, "%x.%x.rev TXT \"$%03d\"\n", i&15, i>>4, i)
+	}
+	zones["example.org."] = zoneFile{
+		ours: write("example.org.ours", string(big)+`
+$GENERATE 1-200/3 gen-${4096,4,x}.gen 77 A 192.0.2.$
+$GENERATE 1-200/3 ${0,3,n}.rev TXT "\$${0,3}"
+`),
+		theirs: write("example.org.theirs", string(big)+generated.String()),
+	}
 	for _, name := range []string{"wildcards", "cuts", "cname", "dname", "negative"} {
 		archive, err := txtar.ParseFile("testdata/lookup/" + name + ".txtar")
 		if err != nil {
@@ -174,7 +194,7 @@ func peerZones(t *testing.T) map[string]string {
 	if err != nil {
 		t.Fatal(err)
 	}
-	adapt := strings.NewReplacer("example.com.", "master.test.", "inc/", "", "$ORIGIN sub", "$ORIGIN sub.master.test.", "zone more", "zone more.master.test.")
+	adapt := strings.NewReplacer("example.com.", "master.test.", "inc/", "", "$ORIGIN @", ";", "$ORIGIN sub", "$ORIGIN sub.master.test.", "zone more", "zone more.master.test.")
 	for _, f := range archive.Files[:3] {
 		var text strings.Builder
 		for row := range strings.Lines(string(f.Data)) {
@@ -184,8 +204,8 @@ func peerZones(t *testing.T) map[string]string {
 		}
 		if f.Name == "example.com.zone" {
 			put("master.test.", text.String())
-		} else if err := os.WriteFile(filepath.Join(dir, filepath.Base(f.Name)), []byte(text.String()), 0o600); err != nil {
-			t.Fatal(err)
+		} else {
+			write(filepath.Base(f.Name), text.String())
 		}
 	}
 	return zones
@@ -219,7 +239,7 @@ func questions(z *Zone) func(func(question) bool) {
 			return true
 		}
 		for _, name := range names {
-			up, _ := parent(name)
+			up := parent(name)
 			if !ask(name, types...) ||
 				!ask("none."+name, dns.TypeA, dns.TypeTXT, dns.TypeDS, dns.TypeCNAME, dns.TypeDNAME) ||
 				!ask("x.Y.z."+name, dns.TypeA, dns.TypeMX, dns.TypeNS) ||
@@ -311,7 +331,7 @@ func sameSet(a, b []dns.RR) bool {
 
 // startPeer runs NSD or Knot on a loopback port with the zones, and returns its
 // address when it answers for each of them.
-func startPeer(t *testing.T, peer string, zones map[string]string) string {
+func startPeer(t *testing.T, peer string, zones map[string]zoneFile) string {
 	t.Helper()
 	binary := map[string]string{"nsd": "nsd", "knot": "knotd"}[peer]
 	path, err := exec.LookPath(binary)
@@ -386,7 +406,7 @@ func freePort(t *testing.T) int {
 	return l.Addr().(*net.TCPAddr).Port
 }
 
-func nsdConf(dir string, port int, zones map[string]string) string {
+func nsdConf(dir string, port int, zones map[string]zoneFile) string {
 	var conf strings.Builder
 	fmt.Fprintf(&conf, `server:
   ip-address: 127.0.0.1@%d
@@ -404,14 +424,14 @@ func nsdConf(dir string, port int, zones map[string]string) string {
   zonelistfile: "%[2]s/zones"
 remote-control:
   control-enable: no
-`, port, dir, filepath.Dir(zones["master.test."]))
+`, port, dir, filepath.Dir(zones["master.test."].theirs))
 	for origin, file := range zones {
-		fmt.Fprintf(&conf, "zone:\n  name: %q\n  zonefile: %q\n", origin, file)
+		fmt.Fprintf(&conf, "zone:\n  name: %q\n  zonefile: %q\n", origin, file.theirs)
 	}
 	return conf.String()
 }
 
-func knotConf(dir string, port int, zones map[string]string) string {
+func knotConf(dir string, port int, zones map[string]zoneFile) string {
 	var conf strings.Builder
 	fmt.Fprintf(&conf, `server:
     listen: 127.0.0.1@%d
@@ -434,7 +454,7 @@ template:
 zone:
 `, port, dir)
 	for origin, file := range zones {
-		fmt.Fprintf(&conf, "  - domain: %q\n    file: %q\n", origin, file)
+		fmt.Fprintf(&conf, "  - domain: %q\n    file: %q\n", origin, file.theirs)
 	}
 	return conf.String()
 }

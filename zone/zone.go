@@ -137,11 +137,8 @@ func (z *Zone) ClosestEncloser(name string) (encloser string, exact bool) {
 	if !ok || !dns.IsSubDomain(z.origin, key) {
 		return "", false
 	}
-	at := key
-	for {
-		if _, ok := z.nodes[at]; ok {
-			return at, at == key
-		}
-		at, _ = parent(at)
+	for encloser = key; z.nodes[encloser] == nil; {
+		encloser = parent(encloser)
 	}
+	return encloser, encloser == key
 }

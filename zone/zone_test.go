@@ -59,6 +59,17 @@ func TestRootZone(t *testing.T) {
 	}
 }
 
+// TestRootDNAME: below a DNAME at the root, the whole name is the new prefix.
+func TestRootDNAME(t *testing.T) {
+	z, err := Parse(".", strings.NewReader("$TTL 300\n@ SOA ns host 1 2 3 4 5\n@ NS ns\n@ DNAME x.y"), "", Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := z.Lookup("a.b.", dns.TypeCNAME).Answer[1].(*dns.CNAME).Target; got != "a.b.x.y." {
+		t.Errorf("target %q", got)
+	}
+}
+
 func TestTypesAtAndClosestEncloser(t *testing.T) {
 	z := mustParse(t, head+`a.b TXT "x"
 a.b MX 1 ns
