@@ -254,4 +254,12 @@ func TestBars(t *testing.T) {
 	if len(got) != len(want) || len(r.failures()) != 2 {
 		t.Errorf("bars %v, failures %q", got, r.failures())
 	}
+	r.Rows[0].Verdict = verdict{Checked: 10, Wrong: 1, First: "bad"}
+	r.Rows[2].Runs = append(r.Rows[2].Runs, measurement{PerQuery: 1.5, QPS: 1, Sent: 100})
+	failures := strings.Join(r.failures(), "\n")
+	for _, want := range []string{"A, edged: 1 of 10 replies are wrong: bad", "A: the echo's own cost varies by 12 %"} {
+		if !strings.Contains(failures, want) {
+			t.Errorf("want %q in %q", want, failures)
+		}
+	}
 }

@@ -143,10 +143,8 @@ func (r *report) first(ctx context.Context, o options, dir string, servers []*se
 		if p.server.name != "edged" {
 			continue
 		}
-		if res, err := l.swapUnderLoad(p, o, filepath.Join(dir, "edged")); err != nil {
+		if r.Swaps, err = l.swapUnderLoad(p, o, filepath.Join(dir, "edged")); err != nil {
 			r.SwapNote = err.Error()
-		} else {
-			r.Swap = &res
 		}
 	}
 	return nil
@@ -176,19 +174,29 @@ func makeLab(dir string, d *data, o options) (*lab, error) {
 	return newLab(dir, d, time.Duration(o.seconds)*time.Second)
 }
 
-// swapUnderLoad finds the most that edged answers, replaces its map by one with
-// every net moved, and has it reload at half that rate.
-func (l *lab) swapUnderLoad(p *process, o options, dir string) (swapResult, error) {
+// swapUnderLoad finds the most that edged answers and then, once a round,
+// replaces its map by one with every net moved and has it reload at half that
+// rate.
+func (l *lab) swapUnderLoad(p *process, o options, dir string) ([]swapResult, error) {
 	p.thaw()
 	defer p.freeze()
 	most, err := blast(p.addr, l.blastQ, time.Second, false)
 	if err != nil {
-		return swapResult{}, err
-	}
-	next := rotated(l.data)
-	if err := buildMap(o.edged, dir, next); err != nil {
-		return swapResult{}, err
+		return nil, err
 	}
 	rate := int(float64(most.Answered) / most.Took.Seconds() / 2)
-	return swap(p, l.blastQ, rate, time.Duration(max(4, o.seconds))*time.Second, l.data, next)
+	var list []swapResult
+	old, next := l.data, rotated(l.data)
+	for range o.rounds {
+		if err := buildMap(o.edged, dir, next); err != nil {
+			return list, err
+		}
+		res, err := swap(p, l.blastQ, rate, time.Duration(max(4, o.seconds))*time.Second, old, next)
+		if err != nil {
+			return list, err
+		}
+		list = append(list, res)
+		old, next = next, old
+	}
+	return list, nil
 }
