@@ -50,6 +50,8 @@ type ring struct {
 	outIov   [loaderBatch]unix.Iovec
 	inIov    [loaderBatch]unix.Iovec
 	buf      [loaderBatch][1024]byte
+	stamps   [loaderBatch][64]byte // control messages, when arrival times are wanted
+	stamped  bool
 	inflight int
 }
 
@@ -90,8 +92,34 @@ func (r *ring) send(list []query) int {
 	return int(n)
 }
 
+// stamp asks the kernel for the time at which each packet came in, so that a
+// loader that was not running then does not take its own delay for the server's.
+func (r *ring) stamp() error {
+	r.stamped = true
+	for i := range r.in {
+		r.in[i].hdr.Control = &r.stamps[i][0]
+	}
+	return unix.SetsockoptInt(r.fd, unix.SOL_SOCKET, unix.SO_TIMESTAMPNS, 1)
+}
+
+// arrival returns when the i-th packet of the last receive came in, by the
+// real-time clock; zero when the kernel did not say.
+func (r *ring) arrival(i int) time.Time {
+	data := r.stamps[i][:r.in[i].hdr.Controllen]
+	if len(data) < unix.CmsgSpace(16) {
+		return time.Time{}
+	}
+	at := (*unix.Timespec)(unsafe.Pointer(&data[unix.CmsgLen(0)]))
+	return time.Unix(at.Unix())
+}
+
 // receive takes what is there, without waiting.
 func (r *ring) receive() int {
+	if r.stamped {
+		for i := range r.in {
+			r.in[i].hdr.SetControllen(len(r.stamps[i]))
+		}
+	}
 	n, _, errno := unix.RawSyscall6(unix.SYS_RECVMMSG, uintptr(r.fd), uintptr(unsafe.Pointer(&r.in)), loaderBatch, unix.MSG_DONTWAIT, 0, 0)
 	if errno != 0 {
 		return 0

@@ -103,7 +103,10 @@ func (r *report) ratio(regime, server, to string) (float64, bool) {
 // judge fills in the bars.
 func (r *report) judge() {
 	atMost := func(what string, limit, value float64, known bool) {
-		b := bar{What: what, Limit: limit, Value: value, Met: known && value <= limit}
+		b := bar{What: what, Limit: limit, Met: known && value <= limit}
+		if known {
+			b.Value = value
+		}
 		if !known {
 			b.Note = "not measured"
 		}
@@ -210,9 +213,9 @@ func (r *report) writeMarkdown(w io.Writer, servers []*server) {
 		}
 		for i, s := range r.Swaps {
 			if i == 0 {
-				fmt.Fprintf(w, "\nMap swap at %d q/s, half of the most:\n\n| new map after SIGHUP, ms | both maps answer for, ms | slowest answer, ms | slowest before, ms | answered | lost | wrong |\n|---:|---:|---:|---:|---:|---:|---:|\n", s.Rate)
+				fmt.Fprintf(w, "\nMap swap at %d q/s, half of the most:\n\n| new map after SIGHUP, ms | both maps answer for, ms | slowest answer, ms | slowest before, ms | loader held up for, ms | answered | lost | wrong |\n|---:|---:|---:|---:|---:|---:|---:|---:|\n", s.Rate)
 			}
-			fmt.Fprintf(w, "| %.1f | %.2f | %.2f | %.2f | %d | %d | %d |\n", s.ReloadMs, s.MixedMs, s.WorstMs, s.QuietMs, s.Answered, s.Lost, s.Wrong+s.BackAgain)
+			fmt.Fprintf(w, "| %.1f | %.2f | %.2f | %.2f | %.2f | %d | %d | %d |\n", s.ReloadMs, s.MixedMs, s.WorstMs, s.QuietMs, s.StallMs, s.Answered, s.Lost, s.Wrong+s.BackAgain)
 		}
 		if r.SwapNote != "" {
 			fmt.Fprintf(w, "\nMap swap: %s.\n", r.SwapNote)

@@ -19,36 +19,50 @@ type swapResult struct {
 	Wrong     int     `json:"wrong"`           // neither the old map's address nor the new one's
 	WorstMs   float64 `json:"worst_ms"`        // slowest answer from SIGHUP to the end
 	QuietMs   float64 `json:"quiet_ms"`        // slowest answer before, for comparison
+	StallMs   float64 `json:"stall_ms"`        // longest that the loader itself was kept from running
 	ReloadMs  float64 `json:"reload_ms"`       // SIGHUP to the first answer of the new map
 	MixedMs   float64 `json:"mixed_ms"`        // first answer of the new map to the last of the old
 	BackAgain int     `json:"back_again"`      // answers of the old map to questions sent after a new one came
 	First     string  `json:"first,omitempty"` // the first wrong answer
 }
 
+// stall is how long the loader may have been kept from running without leaving
+// out the questions that were due, which would come as a burst.
+const stall = 2 * time.Millisecond
+
 // swap loads edged at a steady rate over one socket, sends it SIGHUP half-way,
-// and times every answer. The map file must have been replaced before; next is
-// its data. One thread does everything, so that nothing of ours delays it.
+// and times every answer from before it is sent to its arrival, as the kernel
+// stamped it. The map file must have been replaced before; next is its data.
 func swap(p *process, list []query, rate int, length time.Duration, old, next *data) (swapResult, error) {
 	r, err := newRing(p.addr)
 	if err != nil {
 		return swapResult{}, err
 	}
 	defer unix.Close(r.fd)
+	if err := r.stamp(); err != nil {
+		return swapResult{}, fmt.Errorf("arrival times: %w", err)
+	}
 	res := swapResult{Rate: rate}
 	var sentAt [65536]time.Duration
 	var pending [65536]bool
 	var firstNew, lastOld, worst, quiet time.Duration
 	var hup time.Duration
 	sent, begin := 0, time.Now()
+	var skipped, before time.Duration
 	for {
 		now := time.Since(begin)
+		if gap := now - before; gap > stall {
+			skipped += gap // we were not running: leave out what was due meanwhile
+			res.StallMs = max(res.StallMs, ms(gap))
+		}
+		before = now
 		if hup == 0 && now > length/2 {
 			hup = time.Since(begin)
 			if err := syscall.Kill(p.cmd.Process.Pid, syscall.SIGHUP); err != nil {
 				return res, err
 			}
 		}
-		if due := int(now.Seconds()*float64(rate)) - sent; due > 0 && now < length {
+		if due := int((now-skipped).Seconds()*float64(rate)) - sent; due > 0 && now < length {
 			at := sent % len(list)
 			n := r.send(list[at:min(at+due, len(list))])
 			for i := range n {
@@ -61,9 +75,9 @@ func swap(p *process, list []query, rate int, length time.Duration, old, next *d
 			sent += n
 		}
 		n := r.receive()
-		now = time.Since(begin)
 		for i := range n {
 			b := r.reply(i)
+			now := r.arrival(i).Sub(begin)
 			if len(b) < 12 {
 				continue
 			}
@@ -115,11 +129,12 @@ func swap(p *process, list []query, rate int, length time.Duration, old, next *d
 	if firstNew == 0 {
 		return res, errors.New("no answer of the new map came: did the reload fail?")
 	}
-	ms := func(d time.Duration) float64 { return float64(d) / float64(time.Millisecond) }
 	res.WorstMs, res.QuietMs, res.ReloadMs = ms(worst), ms(quiet), ms(firstNew-hup)
 	res.MixedMs = ms(max(0, lastOld-firstNew))
 	return res, nil
 }
+
+func ms(d time.Duration) float64 { return float64(d) / float64(time.Millisecond) }
 
 // rotated is d with every net moved to the next PoP, so that any answer tells
 // which of the two maps it came from.
