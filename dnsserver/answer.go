@@ -61,8 +61,8 @@ func (rep *reply) truncate(q *query) {
 	rep.an, rep.ns, rep.ar = 0, 0, 0
 }
 
-// respond answers the query in msg, which holds parsed's packet and has room up
-// to its length, and returns the length of the reply. 0 means no reply.
+// respond answers the query in msg, which was parsed from there and located, and
+// has room up to its length. It returns the length of the reply; 0 means none.
 func (r *responder) respond(v *View, msg []byte, q *query, state parsed, src netip.AddrPort, via transport) int {
 	rep := reply{end: q.end, ede: -1, zone: -1}
 	rep.limit = r.sizeLimit(q, via, len(msg)) - r.optSize(v, q, via)
@@ -139,7 +139,7 @@ func (r *responder) answer(v *View, q *query, msg []byte, rep *reply) {
 		rep.refuse(edeNotSupported)
 		return
 	}
-	n, exact := v.names.closest(q)
+	n, exact := q.node, q.exact
 	if n == nil {
 		rep.refuse(edeNotAuthoritative)
 		return

@@ -326,6 +326,7 @@ func checkNoAllocations(t *testing.T, v *View, name string, qtype uint16) {
 	n := testing.AllocsPerRun(100, func() {
 		copy(msg, pkt)
 		state := q.parse(msg[:len(pkt)])
+		v.locate(&q, &r.client)
 		if state != proceed || r.respond(v, msg, &q, state, testSource, overUDP) == 0 {
 			t.Fatal("no reply")
 		}

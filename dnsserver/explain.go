@@ -82,7 +82,8 @@ func (v *View) Explain(name string, qtype uint16, resolver netip.Addr, ecs netip
 
 // match finds the name like responder.answer does, and says how.
 func (e *Explanation) match(v *View, q *query) *node {
-	n, exact := v.names.closest(q)
+	v.locate(q, &geo.Client{})
+	n, exact := q.node, q.exact
 	if n == nil {
 		e.Match = "no zone served here holds the name"
 		return nil
@@ -149,5 +150,6 @@ func (v *View) reply(pkt []byte, src netip.AddrPort, tcp bool, now time.Time, se
 	if state == drop {
 		return nil
 	}
+	v.locate(&q, &r.client)
 	return msg[:r.respond(v, msg, &q, state, src, via)]
 }

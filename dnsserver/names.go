@@ -1,5 +1,12 @@
 package dnsserver
 
+import (
+	"unsafe"
+
+	"edged/geo"
+	"edged/geo/prefetch"
+)
+
 // node is one name that exists, with its answers.
 type node struct {
 	name    string // lower case, wire format
@@ -96,4 +103,43 @@ func (t *nameTable) closest(q *query) (n *node, exact bool) {
 		}
 	}
 	return nil, false
+}
+
+// The three steps below prepare an answer. Each asks for the memory that the
+// next one will read, so that a batch of queries waits for memory together
+// rather than one after the other.
+
+// touchName asks for the slot of the name.
+func (v *View) touchName(q *query) {
+	prefetch.Line(unsafe.Pointer(&v.names.slots[q.hash&v.names.mask]))
+}
+
+// locate finds the name, and asks for the place of its client in the map.
+func (v *View) locate(q *query, client *geo.Client) {
+	if q.node = nil; !q.question {
+		return
+	}
+	q.node, q.exact = v.names.closest(q)
+	if d := q.dynamic(); d != nil {
+		v.geo.Touch(d.pool, client)
+	}
+}
+
+// touchMap asks for the rest of what the decision will read.
+func (v *View) touchMap(q *query, client *geo.Client) {
+	if d := q.dynamic(); d != nil {
+		v.geo.TouchMore(d.pool, client)
+	}
+}
+
+// dynamic returns what a pool answers for the name, exactly or by a wildcard.
+func (q *query) dynamic() *dynamic {
+	n := q.node
+	if n != nil && !q.exact {
+		n = n.wild
+	}
+	if n == nil {
+		return nil
+	}
+	return n.dynamic
 }

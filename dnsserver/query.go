@@ -29,6 +29,10 @@ type query struct {
 	cookieN  int // 0, 8, or 16..40
 	rcode    uint16
 	question bool // the question is whole, and is echoed
+
+	// Filled in by View.locate, for queries to be answered.
+	node  *node // the name asked or the closest one above it; nil: in no zone
+	exact bool  // node is the name asked
 }
 
 // verdict of parse on a packet.

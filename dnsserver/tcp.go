@@ -271,6 +271,7 @@ func (t *tcpServer) answer(c *tcpConn, shard *tcpShard, data, out []byte) (used,
 			r.stats.event(eventDropped)
 			return used, size, false
 		}
+		v.locate(q, &r.client)
 		tapped := t.server.cfg.Tap.query(msg[:n], c.client, c.local, overTCP)
 		length := r.respond(v, msg, q, state, c.client, overTCP)
 		if tapped {

@@ -50,6 +50,7 @@ type udpWorker struct {
 	control [batch][controlLen]byte
 	queries [batch]query
 	states  [batch]parsed
+	sources [batch]netip.AddrPort
 	batches uint
 
 	asked  atomic.Bool   // a scrape waits for the counters
@@ -211,40 +212,53 @@ func receive(fd int, msgs *[batch]mmsghdr) (int, unix.Errno) {
 }
 
 // answer answers the first n packets received and returns how many replies
-// there are to send. All packets are parsed before the first is answered, so
-// that the memory each one needs is on its way meanwhile.
+// there are to send. It takes all of them one step at a time, so that the memory
+// each one needs is on its way meanwhile.
 func (w *udpWorker) answer(n int) (replies int) {
 	v := w.server.view.Load()
 	r := w.responder
 	r.stats.use(v)
 	r.stats.events[eventReceived] += uint64(n)
 	for i := range n {
+		w.sources[i] = sourceOf(&w.names[i])
 		q := &w.queries[i]
 		w.states[i] = q.parse(w.slot(i)[:w.in[i].n])
-		if w.states[i] == proceed {
-			v.prefetch(q)
+		if w.in[i].hdr.Flags&unix.MSG_TRUNC != 0 || w.sources[i].Port() == 0 {
+			w.states[i] = drop
 		}
+		v.touchName(q)
 	}
 	for i := range n {
-		m := &w.in[i]
-		src := sourceOf(&w.names[i])
-		if w.states[i] == drop || m.hdr.Flags&unix.MSG_TRUNC != 0 || src.Port() == 0 {
-			r.stats.event(eventDropped)
-			w.resetReceive(i)
-			continue
-		}
-		tapped := w.server.cfg.Tap.query(w.slot(i)[:m.n], src, w.server.addrs, overUDP)
-		size := r.respond(v, w.slot(i), &w.queries[i], w.states[i], src, overUDP)
-		if tapped {
-			w.server.cfg.Tap.response(w.slot(i)[:size], src, w.server.addrs, overUDP)
-		}
-		if size > 0 {
+		r.client.Resolver, r.client.ECS = w.sources[i].Addr(), w.queries[i].subnet
+		v.locate(&w.queries[i], &r.client)
+	}
+	for i := range n {
+		r.client.Resolver, r.client.ECS = w.sources[i].Addr(), w.queries[i].subnet
+		v.touchMap(&w.queries[i], &r.client)
+	}
+	for i := range n {
+		if size := w.respond(v, i); size > 0 {
 			w.prepare(replies, i, size)
 			replies++
 		}
 		w.resetReceive(i)
 	}
 	return replies
+}
+
+// respond answers packet i in its slot.
+func (w *udpWorker) respond(v *View, i int) (size int) {
+	if w.states[i] == drop {
+		w.responder.stats.event(eventDropped)
+		return 0
+	}
+	tap, src, msg := w.server.cfg.Tap, w.sources[i], w.slot(i)
+	tapped := tap.query(msg[:w.in[i].n], src, w.server.addrs, overUDP)
+	size = w.responder.respond(v, msg, &w.queries[i], w.states[i], src, overUDP)
+	if tapped {
+		tap.response(msg[:size], src, w.server.addrs, overUDP)
+	}
+	return size
 }
 
 func (w *udpWorker) slot(i int) []byte { return w.slots[i*slotStride:][:slotSize:slotSize] }

@@ -79,6 +79,7 @@ func (w *socketWorker) answer(n int, src netip.AddrPort) {
 		r.stats.event(eventDropped)
 		return
 	}
+	v.locate(&w.query, &r.client)
 	tapped := w.server.cfg.Tap.query(w.buf[:n], src, w.server.addrs, overUDP)
 	size := r.respond(v, w.buf[:], &w.query, state, src, overUDP)
 	if tapped {

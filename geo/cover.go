@@ -38,18 +38,14 @@ type cover struct {
 }
 
 type coverTable struct {
-	v4 *maps.Ranges4
-	v6 *maps.Ranges6
+	v4 *ranges4
+	v6 *maps.Ranges6 // rows are classes
 }
 
 // newCover reduces a map to the PoPs in set. Addresses of unknown place take
 // the order by distance from this node's PoP.
 func newCover(name string, src MapSource, set []bool, pops []edge.PoP, node uint16) (*cover, error) {
 	c := &cover{mapName: name, src: src, fleet: pops, node: node, set: set}
-	b := &coverBuilder{cover: c, ids: map[string]uint32{}}
-	if err := b.translate(src.Map.PoPs(), pops); err != nil {
-		return nil, err
-	}
 	c.tails = make([][]uint16, len(pops))
 	for i := range pops {
 		if set[i] || i == int(node) {
@@ -61,13 +57,29 @@ func newCover(name string, src MapSource, set []bool, pops []edge.PoP, node uint
 			c.depth++
 		}
 	}
-	c.ecs = b.table(src.Map.ECS())
-	if *src.Map.Resolver() == *src.Map.ECS() {
-		c.resolver = c.ecs
-	} else {
-		c.resolver = b.table(src.Map.Resolver())
+	// A shorter order makes fewer classes; one PoP deep, they always fit.
+	for {
+		b := &coverBuilder{cover: c, ids: map[string]uint32{}}
+		if err := b.translate(src.Map.PoPs(), pops); err != nil {
+			return nil, err
+		}
+		if b.build() {
+			return c, nil
+		}
+		c.depth--
 	}
-	return c, nil
+}
+
+// build lays out the tables, unless there are too many classes.
+func (b *coverBuilder) build() bool {
+	c := b.cover
+	c.heads, c.known = nil, nil
+	c.ecs = b.table(c.src.Map.ECS())
+	c.resolver = c.ecs
+	if *c.src.Map.Resolver() != *c.src.Map.ECS() {
+		c.resolver = b.table(c.src.Map.Resolver())
+	}
+	return len(c.known) <= maxClasses
 }
 
 // byDistance orders the PoPs in set by distance from PoP i; ties go to the
@@ -119,24 +131,21 @@ func (b *coverBuilder) translate(inMap, fleet []edge.PoP) error {
 }
 
 func (b *coverBuilder) table(t *maps.Table) coverTable {
-	var v4 maps.Builder4
-	for start, row := range t.V4.All() {
-		v4.Add(start, b.class(row))
-	}
+	v4 := newRanges4(t.V4.All(), b.class)
 	var v6 maps.Builder6
 	for start, row := range t.V6.All() {
-		v6.Add(start.Hi, start.Lo, b.class(row))
+		v6.Add(start.Hi, start.Lo, maps.MakeRow(b.class(row), false))
 	}
-	return coverTable{v4: v4.Finish(), v6: v6.Finish()}
+	return coverTable{v4: v4, v6: v6.Finish()}
 }
 
-// class returns the class of a row's ranking, as a row of the cover.
-func (b *coverBuilder) class(row maps.Row) maps.Row {
+// class returns the class of a row's ranking.
+func (b *coverBuilder) class(row maps.Row) uint32 {
 	id := row.Ranking()
 	if b.classOf[id] == 0 {
 		b.classOf[id] = b.newClass(b.cover.src.Map.Ranking(id)) + 1
 	}
-	return maps.MakeRow(b.classOf[id]-1, false)
+	return b.classOf[id] - 1
 }
 
 func (b *coverBuilder) newClass(r maps.Ranking) uint32 {
@@ -210,8 +219,7 @@ func (c *cover) order(class uint32) []uint16 {
 func (t *coverTable) place(a netip.Addr) (class uint32, block uint8) {
 	if a.Is4() {
 		b := a.As4()
-		row, block := t.v4.FindBlock(binary.BigEndian.Uint32(b[:]))
-		return row.Ranking(), block
+		return t.v4.find(binary.BigEndian.Uint32(b[:]))
 	}
 	wide := maps.Addr6From(a)
 	row, block, exception := t.v6.FindBlock(wide.Hi)
@@ -253,8 +261,8 @@ func (t *coverTable) plurality(p netip.Prefix) uint32 {
 		base, step, count := span(p.Bits(), 32)
 		base = uint64(binary.BigEndian.Uint32(b[:]))
 		for i := range count {
-			row, _ := t.v4.FindBlock(uint32(base + i*step))
-			vote(row.Ranking())
+			class, _ := t.v4.find(uint32(base + i*step))
+			vote(class)
 		}
 		return classes[best]
 	}
@@ -323,6 +331,20 @@ func locatingResolver(client *Client) (netip.Addr, int) {
 		a = place.Unwrap(a)
 	}
 	return a, a.BitLen()
+}
+
+// likely returns the IPv4 address that locate will look up, for all but odd
+// clients.
+func (c *cover) likely(client *Client) (t *coverTable, addr uint32, ok bool) {
+	a, t := client.Resolver, &c.resolver
+	if client.ECS.Bits() > 0 {
+		a, t = client.ECS.Addr(), &c.ecs
+	}
+	if !a.Is4() {
+		return nil, 0, false
+	}
+	b := a.As4()
+	return t, binary.BigEndian.Uint32(b[:]), true
 }
 
 func (c *cover) located(class uint32, scope uint8, source Source) location {

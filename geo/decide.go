@@ -98,6 +98,26 @@ func (v *View) decide(poolIndex int, client *Client, family edge.Family, d *Deci
 	}
 }
 
+// Touch asks for the memory that a decision for this client will need first,
+// and TouchMore, some time later, for what that leads to. They pay when several
+// decisions are prepared before the first is made.
+func (v *View) Touch(poolIndex int, client *Client) {
+	if c := v.pools[poolIndex].cover; c != nil {
+		if t, addr, ok := c.likely(client); ok {
+			t.v4.touch(addr)
+		}
+	}
+}
+
+// TouchMore goes on after Touch.
+func (v *View) TouchMore(poolIndex int, client *Client) {
+	if c := v.pools[poolIndex].cover; c != nil {
+		if t, addr, ok := c.likely(client); ok {
+			t.v4.touchMore(addr)
+		}
+	}
+}
+
 // choose runs a pool's policy, which has something for the wanted slot, and
 // enters the pool nested in the candidate it finds.
 func (v *View) choose(p *pool, client *Client, want slot, d *Decision, tr *Trace) {

@@ -1,8 +1,0 @@
-//go:build amd64 || arm64
-
-package dnsserver
-
-// touch brings a slot's cache line closer without waiting for it.
-//
-//go:noescape
-func touch(slot *nameSlot)
