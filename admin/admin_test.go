@@ -6,6 +6,7 @@ import (
 	"errors"
 	"io"
 	"log/slog"
+	"net"
 	"net/http"
 	"net/http/httptest"
 	"net/netip"
@@ -263,6 +264,31 @@ func TestServe(t *testing.T) {
 	}
 	if err := client(path, "").Get(ctx, "/healthz", nil, new(Health)); err == nil || !strings.Contains(err.Error(), "no answer") {
 		t.Errorf("got %v after the end", err)
+	}
+}
+
+// TestPortTaken holds that a failed start leaves nothing behind, so that
+// another can follow at once.
+func TestPortTaken(t *testing.T) {
+	taken, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer taken.Close()
+	path := filepath.Join(t.TempDir(), "control.sock")
+	s, _, _ := newServer(t, Config{Listen: netip.MustParseAddrPort(taken.Addr().String()), Socket: path})
+	if err := s.Start(); err == nil || !strings.HasPrefix(err.Error(), "listen.admin: listen tcp "+taken.Addr().String()) {
+		t.Errorf("got %v", err)
+	}
+	if _, err := os.Lstat(path); !errors.Is(err, os.ErrNotExist) {
+		t.Errorf("the socket is still there: %v", err)
+	}
+	again, _, _ := newServer(t, Config{Socket: path})
+	if err := again.Start(); err != nil || again.Addr() != nil {
+		t.Errorf("got %v, listening on %v", err, again.Addr())
+	}
+	if err := again.Shutdown(t.Context()); err != nil {
+		t.Error(err)
 	}
 }
 

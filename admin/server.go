@@ -8,6 +8,7 @@ import (
 	"net"
 	"net/http"
 	"net/netip"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -43,6 +44,7 @@ type Server struct {
 	tokens  atomic.Pointer[Tokens]
 	log     *slog.Logger
 	servers []*http.Server
+	serving sync.WaitGroup // one per server
 	tcp     net.Listener
 }
 
@@ -91,11 +93,11 @@ func (s *Server) serve(l net.Listener, h http.Handler, conn func(context.Context
 		ErrorLog:          slog.NewLogLogger(s.log.Handler(), slog.LevelDebug),
 	}
 	s.servers = append(s.servers, srv)
-	go func() {
+	s.serving.Go(func() {
 		if err := srv.Serve(netutil.LimitListener(l, maxConnections)); !errors.Is(err, http.ErrServerClosed) {
 			s.log.Error("admin API stopped", "address", l.Addr().String(), "error", err)
 		}
-	}()
+	})
 }
 
 // Addr returns the TCP address listened on, nil when there is none.
@@ -115,5 +117,6 @@ func (s *Server) Shutdown(ctx context.Context) error {
 			errs = append(errs, err, srv.Close())
 		}
 	}
+	s.serving.Wait() // each has closed its listener when it returns
 	return errors.Join(errs...)
 }
