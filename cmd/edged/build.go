@@ -228,7 +228,10 @@ func readCookieSecrets(path string) ([]dnsserver.CookieSecret, error) {
 	if len(out) == 0 && len(errs) == 0 {
 		errs = append(errs, fmt.Errorf("cookie secrets %q: there is none", path))
 	}
-	return out, errors.Join(errs...)
+	if err := errors.Join(errs...); err != nil {
+		return nil, err
+	}
+	return out, nil
 }
 
 // checkPlaces opens the databases that maps are built from. Serving does not

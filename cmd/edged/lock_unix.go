@@ -19,7 +19,7 @@ func lockDataDir(dir string) (*os.File, error) {
 	}
 	if err := unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB); err != nil {
 		f.Close()
-		return nil, fmt.Errorf("data_dir %q: another node runs on it; give each node its own", dir)
+		return nil, fmt.Errorf("data_dir %q: %w; give each node its own", dir, errLocked)
 	}
 	return f, nil
 }

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"net/netip"
 	"os"
 	"path/filepath"
 	"reflect"
@@ -24,9 +25,13 @@ const (
 	alarmConfig   = "config"    // started from the last good state
 	alarmReload   = "reload"    // the last reload was refused
 	alarmLastGood = "last_good" // what is served could not be kept
+	alarmPart     = "part"      // started without a part of the node
 )
 
-var alarmReasons = []string{alarmConfig, alarmReload, alarmLastGood}
+var alarmReasons = []string{alarmConfig, alarmReload, alarmLastGood, alarmPart}
+
+// errLocked says that a data folder is in use.
+var errLocked = errors.New("another node runs on it")
 
 // node is a running node: its parts in the order in which they start. It is
 // what the admin API shows.
@@ -50,7 +55,9 @@ type node struct {
 }
 
 // newNode starts all parts of a node that serves l. On error nothing runs on.
-func newNode(source string, l *loaded, log *slog.Logger) (n *node, err error) {
+// When l is the last good state, answering comes first: the node starts without
+// the parts that it can answer without, and raises an alarm for them.
+func newNode(source string, l *loaded, log *slog.Logger, kept bool) (n *node, err error) {
 	c := l.config
 	n = &node{source: source, log: log, started: l, current: l, lastReloadOK: true}
 	defer func() {
@@ -64,10 +71,12 @@ func newNode(source string, l *loaded, log *slog.Logger) (n *node, err error) {
 	if n.lock, err = lockDataDir(string(c.DataDir)); err != nil {
 		return n, err
 	}
-	if d := c.Dnstap; d.Sample > 0 && d.Socket+d.File != "" {
-		if n.tap, err = dnsserver.NewTap(string(d.Socket), string(d.File), c.Node.Name, uint64(d.Sample)); err != nil {
-			return n, fmt.Errorf("dnstap: %w", err)
+	var missing []string
+	if err := n.startTap(); err != nil {
+		if !kept {
+			return n, err
 		}
+		missing = append(missing, err.Error())
 	}
 	n.server, err = dnsserver.New(dnsserver.Config{
 		Listen:          c.Listen.External,
@@ -84,20 +93,44 @@ func newNode(source string, l *loaded, log *slog.Logger) (n *node, err error) {
 	if err != nil {
 		return n, fmt.Errorf("listen.external: %w", err)
 	}
-	n.admin = admin.New(admin.Config{
-		Listen:  c.Listen.Admin,
-		Hosts:   c.Admin.Hosts,
-		Socket:  controlSocket(c.DataDir),
-		Pprof:   c.Admin.Pprof,
-		Metrics: n.registry(),
-		Log:     log,
-	}, n)
-	n.admin.SetTokens(l.tokens)
-	if err := n.admin.Start(); err != nil {
-		return n, err
+	if err := n.startAdmin(c.Listen.Admin); err != nil {
+		if !kept {
+			return n, err
+		}
+		missing = append(missing, err.Error())
+		if err := n.startAdmin(netip.AddrPort{}); err != nil { // the control socket alone
+			missing = append(missing, err.Error())
+		}
+	}
+	if len(missing) > 0 {
+		n.raise(alarmPart, "started without a part", missing)
 	}
 	n.server.Start()
 	return n, nil
+}
+
+func (n *node) startTap() (err error) {
+	c := n.started.config
+	if d := c.Dnstap; d.Sample > 0 && d.Socket+d.File != "" {
+		if n.tap, err = dnsserver.NewTap(string(d.Socket), string(d.File), c.Node.Name, uint64(d.Sample)); err != nil {
+			return fmt.Errorf("dnstap: %w", err)
+		}
+	}
+	return nil
+}
+
+func (n *node) startAdmin(listen netip.AddrPort) error {
+	l := n.started
+	n.admin = admin.New(admin.Config{
+		Listen:  listen,
+		Hosts:   l.config.Admin.Hosts,
+		Socket:  controlSocket(l.config.DataDir),
+		Pprof:   l.config.Admin.Pprof,
+		Metrics: n.registry(),
+		Log:     n.log,
+	}, n)
+	n.admin.SetTokens(l.tokens)
+	return n.admin.Start()
 }
 
 func controlSocket(dataDir config.Path) string {

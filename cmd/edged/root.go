@@ -51,7 +51,6 @@ func rootCommand() *cobra.Command {
 		statusCommand(),
 		demoCommand(),
 		mapCommand(),
-		mapCommand(),
 		conformanceCommand(),
 		versionCommand(),
 	)

@@ -43,13 +43,13 @@ keeps in its data_dir, and raises an alarm. Without that, it does not start.`,
 
 // serve runs the node that the file at path describes until ctx is done.
 func serve(ctx context.Context, path string, stderr io.Writer) error {
+	hangup := make(chan os.Signal, 1)
+	signal.Notify(hangup, syscall.SIGHUP) // first of all: by default it ends the process
+	defer signal.Stop(hangup)
 	n, err := startNode(path, stderr)
 	if err != nil {
 		return err
 	}
-	hangup := make(chan os.Signal, 1)
-	signal.Notify(hangup, syscall.SIGHUP)
-	defer signal.Stop(hangup)
 	n.log.Info("serving", "node", n.started.config.Node.Name, "dns", n.server.Addrs(), "admin", n.adminURL(), "config", path)
 	for {
 		select {
@@ -72,10 +72,13 @@ func startNode(path string, stderr io.Writer) (*node, error) {
 	l, c, err := load(source)
 	if err == nil {
 		var n *node
-		if n, err = newNode(source, l, newLog(stderr, l.config.Log)); err == nil {
+		if n, err = newNode(source, l, newLog(stderr, l.config.Log), false); err == nil {
 			n.keep()
 			return n, nil
 		}
+	}
+	if errors.Is(err, errLocked) {
+		return nil, err
 	}
 	dataDir := config.Path(config.GuessDataDir(source))
 	if c != nil {
@@ -89,7 +92,7 @@ func startNode(path string, stderr io.Writer) (*node, error) {
 		return nil, errors.Join(err, keptErr)
 	}
 	log := newLog(stderr, kept.config.Log)
-	n, keptErr := newNode(source, kept, log)
+	n, keptErr := newNode(source, kept, log, true)
 	if keptErr != nil {
 		return nil, errors.Join(err, fmt.Errorf("last good state: %w", keptErr))
 	}

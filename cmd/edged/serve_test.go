@@ -3,6 +3,7 @@ package main
 import (
 	"encoding/json"
 	"fmt"
+	"net"
 	"os"
 	"strings"
 	"syscall"
@@ -161,7 +162,11 @@ edged: reload refused; what was served is served still
 	d.change("edged.yaml", "closets", "closest")
 	d.change("edged.yaml", "threads: 1", "threads: 2")
 	d.change("more.inc", "two", "three")
-	if err := syscall.Kill(os.Getpid(), syscall.SIGHUP); err != nil {
+	self, err := os.FindProcess(os.Getpid())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := self.Signal(syscall.SIGHUP); err != nil {
 		t.Fatal(err)
 	}
 	if _, ok := r.log.waitFor("msg=reloaded"); !ok {
@@ -230,6 +235,42 @@ func TestStartFromLastGood(t *testing.T) {
 			r.stop()
 		})
 	}
+}
+
+// TestStartWithoutParts takes away, between two starts, what a node can answer
+// without. It must answer, and keep its control socket.
+func TestStartWithoutParts(t *testing.T) {
+	d := newNodeDir(t)
+	port, err := freePort(28053)
+	if err != nil {
+		t.Fatal(err)
+	}
+	d.change("edged.yaml", `admin: "127.0.0.1:0"`, fmt.Sprintf("admin: %q", port))
+	d.change("edged.yaml", "zones:", "dnstap: {file: taps/tap, sample: 1}\nzones:")
+	if err := os.Mkdir(d.file("taps"), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	first := serveDir(t, d)
+	first.stop()
+	taken, err := net.Listen("tcp", port.String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer taken.Close()
+	if err := os.RemoveAll(d.file("taps")); err != nil {
+		t.Fatal(err)
+	}
+	r := serveDir(t, d)
+	r.want("www.example.com.", dns.TypeA, america, "198.51.100.2")
+	if got := r.metric(`edged_alarm{reason="part"}`); got != "1" {
+		t.Errorf("alarm is %s", got)
+	}
+	for _, want := range []string{`msg="started without a part" alarm=part error="dnstap: `, `error="listen.admin: `, "address already in use"} {
+		if log := r.log.String(); !strings.Contains(log, want) {
+			t.Errorf("the log does not say %q:\n%s", want, log)
+		}
+	}
+	r.stop()
 }
 
 // TestLastGoodIsClearedByReload repairs the files of a node that runs from its
