@@ -103,12 +103,9 @@ func (r *report) ratio(regime, server, to string) (float64, bool) {
 // judge fills in the bars.
 func (r *report) judge() {
 	atMost := func(what string, limit, value float64, known bool) {
-		b := bar{What: what, Limit: limit, Met: known && value <= limit}
+		b := bar{What: what, Limit: limit, Note: "not measured"}
 		if known {
-			b.Value = value
-		}
-		if !known {
-			b.Note = "not measured"
+			b.Value, b.Met, b.Note = value, value <= limit, ""
 		}
 		r.Bars = append(r.Bars, b)
 	}

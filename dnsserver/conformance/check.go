@@ -100,6 +100,11 @@ func Run(ctx context.Context, o Options) (*Report, error) {
 		o.Timeout = time.Second
 	}
 	o.Name = dns.Fqdn(strings.ToLower(o.Name))
+	for _, p := range o.Subnets {
+		if !routable(p.Addr()) {
+			return nil, fmt.Errorf("subnet %q is of a special-purpose block, which may rightly get scope 0; want a public one", p)
+		}
+	}
 	s := &session{Options: o, nextID: 0x5a01}
 	if err := s.findZone(); err != nil {
 		return nil, err

@@ -108,13 +108,19 @@ func (s *session) varies(p netip.Prefix) (bool, error) {
 	return false, nil
 }
 
-// neighbours returns subnets of the given length: the last one inside b and two
-// between, and for each length up to b's the first subnet of the sibling block.
+// neighbours returns the public subnets of the given length that say most about
+// b: the last one inside it and three between, and for each length up to b's the
+// first subnet of the sibling block.
 func neighbours(b netip.Prefix, bits int) []netip.Prefix {
 	var near []netip.Prefix
+	add := func(p netip.Prefix) {
+		if routable(p.Addr()) {
+			near = append(near, p)
+		}
+	}
 	for _, bit := range []int{b.Bits(), b.Bits() + 1, b.Bits() + 3} {
 		if bit < bits {
-			near = append(near, flip(b.Addr(), bit, bits))
+			add(flip(b.Addr(), bit, bits))
 		}
 	}
 	if b.Bits() < bits {
@@ -122,13 +128,10 @@ func neighbours(b netip.Prefix, bits int) []netip.Prefix {
 		for bit := b.Bits(); bit < bits; bit++ {
 			last = flip(last, bit, bits).Addr()
 		}
-		near = append(near, netip.PrefixFrom(last, bits))
+		add(netip.PrefixFrom(last, bits))
 	}
 	for bit := b.Bits() - 1; bit >= 0; bit-- {
-		p := flip(netip.PrefixFrom(b.Addr(), bit+1).Masked().Addr(), bit, bits)
-		if routable(p.Addr()) {
-			near = append(near, p)
-		}
+		add(flip(netip.PrefixFrom(b.Addr(), bit+1).Masked().Addr(), bit, bits))
 	}
 	return near
 }
@@ -184,7 +187,7 @@ func (s *session) sample(v6 bool) []netip.Prefix {
 // to know: special-purpose blocks may rightly get another scope.
 func routable(a netip.Addr) bool {
 	if a.Is6() {
-		return a.As16()[0]&0xe0 == 0x20 && a.IsGlobalUnicast() && !special6.Contains(a) && !sixToFour.Contains(a) && !documentation6.Contains(a)
+		return a.As16()[0]&0xe0 == 0x20 && a.IsGlobalUnicast() && !special6.Contains(a) && !sixToFour.Contains(a) && !documentation6.Contains(a) && !newDocumentation6.Contains(a)
 	}
 	b := a.As4()
 	return b[0] > 0 && b[0] < 224 && b[0] != 127 && !a.IsPrivate() && !a.IsLinkLocalUnicast() &&
@@ -194,7 +197,8 @@ func routable(a netip.Addr) bool {
 
 // Blocks of 2000::/3 that name no place of their own.
 var (
-	special6       = netip.MustParsePrefix("2001::/23")
-	sixToFour      = netip.MustParsePrefix("2002::/16")
-	documentation6 = netip.MustParsePrefix("2001:db8::/32")
+	special6          = netip.MustParsePrefix("2001::/23")
+	sixToFour         = netip.MustParsePrefix("2002::/16")
+	documentation6    = netip.MustParsePrefix("2001:db8::/32")
+	newDocumentation6 = netip.MustParsePrefix("3fff::/20")
 )
