@@ -31,7 +31,10 @@ var modelNets = []struct {
 }{
 	{netip.MustParsePrefix("0.0.0.0/1"), "198.51.100.1"},
 	{netip.MustParsePrefix("128.0.0.0/1"), "198.51.100.2"},
-	{netip.MustParsePrefix("::/2"), "198.51.100.1"},
+	{netip.MustParsePrefix("::/3"), "198.51.100.1"},
+	{netip.MustParsePrefix("2000::/5"), "198.51.100.1"},
+	{netip.MustParsePrefix("2800::/5"), "198.51.100.2"},
+	{netip.MustParsePrefix("3000::/4"), "198.51.100.2"},
 	{netip.MustParsePrefix("4000::/2"), "198.51.100.2"},
 	{netip.MustParsePrefix("8000::/1"), "198.51.100.2"},
 }
