@@ -2,6 +2,7 @@ package conformance
 
 import (
 	"encoding/binary"
+	"fmt"
 	"net/netip"
 
 	"github.com/miekg/dns"
@@ -49,7 +50,8 @@ func (s *session) locate(p netip.Prefix) (answered, error) {
 // that its scope names, or a resolver that caches it serves the wrong answer to
 // whoever is in the rest (RFC 7871 §7.2.1). For each subnet of the sample it
 // asks inside its block, and beside the block at every length: a neighbour
-// whose scope reaches back over the block must have the same answer.
+// whose scope reaches back over the block must have the same answer. So must all
+// of the sample among themselves.
 func (s *session) cover(v6 bool) outcome {
 	sample := s.sample(v6)
 	if varies, err := s.varies(sample[0]); err != nil {
@@ -59,35 +61,49 @@ func (s *session) cover(v6 bool) outcome {
 	}
 	queries, longest, shortest := 0, 0, 128
 	distinct := map[string]bool{}
+	var seen []answered
 	for _, p := range sample {
 		got, err := s.locate(p)
 		if err != nil {
 			return fail("%s: %v", p, err)
 		}
-		distinct[got.answer] = true
 		longest, shortest = max(longest, got.block.Bits()), min(shortest, got.block.Bits())
+		others := append([]answered{}, seen...)
 		for _, q := range neighbours(got.block, p.Bits()) {
 			near, err := s.locate(q)
 			if err != nil {
 				return fail("%s: %v", q, err)
 			}
-			queries++
+			others = append(others, near)
 			distinct[near.answer] = true
-			if near.answer == got.answer {
-				continue
-			}
-			if got.block.Overlaps(q) {
-				return fail("%s gets %s for all of %s, but %s, inside it, gets %s", p, got.answer, got.block, q, near.answer)
-			}
-			if near.block.Overlaps(p) {
-				return fail("%s gets %s for all of %s, but %s, inside it, gets %s", q, near.answer, near.block, p, got.answer)
+			queries++
+		}
+		for _, other := range others {
+			if fault := conflict(got, other); fault != "" {
+				return fail("%s", fault)
 			}
 		}
+		distinct[got.answer] = true
+		seen = append(seen, got)
 	}
 	if len(distinct) == 1 {
 		return pass("all of %d subnets get one answer, scopes /%d to /%d", len(sample)+queries, shortest, longest)
 	}
 	return pass("%d subnets, %d different answers, scopes /%d to /%d, none covers another's", len(sample)+queries, len(distinct), shortest, longest)
+}
+
+// conflict says which of two different answers claims the other's subnet, or "".
+func conflict(a, b answered) string {
+	if a.answer == b.answer {
+		return ""
+	}
+	if !a.block.Overlaps(b.asked) {
+		a, b = b, a
+	}
+	if !a.block.Overlaps(b.asked) {
+		return ""
+	}
+	return fmt.Sprintf("%s gets %s for all of %s, but %s, inside it, gets %s", a.asked, a.answer, a.block, b.asked, b.answer)
 }
 
 // varies tells whether one subnet gets different answers (weights, rotation).
