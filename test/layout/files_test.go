@@ -50,15 +50,15 @@ func files(t *testing.T) []string {
 	return found
 }
 
-// ignored knows the two forms that our .gitignore has: /path from the root, and
-// a pattern for the last element.
+// ignored knows the two forms that our .gitignore has: a pattern from the root,
+// which begins with a slash, and one for the last element.
 func ignored(patterns []string, rel string) bool {
 	for _, p := range patterns {
-		anchored, ok := strings.CutPrefix(p, "/")
-		if ok && rel == anchored {
-			return true
+		name := path.Base(rel)
+		if anchored, ok := strings.CutPrefix(p, "/"); ok {
+			p, name = anchored, rel
 		}
-		if match, err := path.Match(p, path.Base(rel)); err == nil && match && !strings.HasSuffix(rel, "/") {
+		if match, err := path.Match(p, name); err == nil && match {
 			return true
 		}
 	}
@@ -117,10 +117,10 @@ func TestMachinePaths(t *testing.T) {
 }
 
 func TestIgnored(t *testing.T) {
-	patterns := []string{"/edged", "/bench/out/", "*.test"}
+	patterns := []string{"/edged", "/bench/out/", "*.test", "/docs/example/*.edmap"}
 	for rel, want := range map[string]bool{
 		"edged": true, "cmd/edged": false, "cmd/edged/": false, "bench/out/": true, "bench/out": false,
-		"zone/zone.test": true, "zone/zone_test.go": false,
+		"zone/zone.test": true, "zone/zone_test.go": false, "docs/example/default.edmap": true, "docs/default.edmap": false,
 	} {
 		if got := ignored(patterns, rel); got != want {
 			t.Errorf("ignored(%q) = %v, want %v", rel, got, want)
