@@ -3,6 +3,7 @@ package geo
 import (
 	"iter"
 	"math/bits"
+	"slices"
 	"unsafe"
 
 	"edged/geo/prefetch"
@@ -19,7 +20,8 @@ type ranges4 struct {
 	index []uint32
 	// runs are sequences of a length and that many entries, which hold the low
 	// 14 bits of a first address, and below them the class from there on. The
-	// first entry of a run starts at 0; neighbours differ in class.
+	// first entry of a run starts at 0; neighbours differ in class. A run that
+	// fits a cache line does not cross one.
 	runs []uint32
 }
 
@@ -31,6 +33,8 @@ const (
 	maxClasses = 1 << classBits
 
 	uniformFlag = 1 << 31
+
+	lineWords = 16 // of a cache line
 )
 
 // find returns the class of an address and the length of the largest aligned
@@ -79,6 +83,7 @@ func newRanges4(ranges iter.Seq2[uint32, maps.Row], class func(maps.Row) uint32)
 		b.add(start, class(row))
 	}
 	b.flush(1 << bucketLen)
+	b.r.runs = slices.Clip(slices.Clone(b.r.runs))
 	b.blocks()
 	return b.r
 }
@@ -110,6 +115,9 @@ func (b *builder4) flush(next uint32) {
 		if len(b.run) == 1 {
 			b.r.index[b.bucket] = uniformFlag | b.run[0]
 		} else {
+			if free := lineWords - len(b.r.runs)%lineWords; free < min(1+len(b.run), lineWords) {
+				b.r.runs = append(b.r.runs, make([]uint32, free)...)
+			}
 			b.r.index[b.bucket] = uint32(len(b.r.runs))
 			b.r.runs = append(append(b.r.runs, uint32(len(b.run))), b.run...)
 		}
