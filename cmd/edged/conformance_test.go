@@ -21,6 +21,7 @@ large TXT ` + strings.Repeat(strings.Repeat("x", 200)+" ", 4) + "\n"
 func TestConformanceOfEdged(t *testing.T) {
 	for _, policy := range []string{"closest", "failover", "weighted", "sticky"} {
 		t.Run(policy, func(t *testing.T) {
+			t.Parallel()
 			d := newNodeDir(t)
 			d.write("example.com.zone", conformanceZone)
 			d.change("edged.yaml", "policy: closest", "policy: "+policy)
@@ -29,7 +30,7 @@ func TestConformanceOfEdged(t *testing.T) {
 			}
 			r := serveDir(t, d)
 			defer r.stop()
-			code, stdout, stderr := command(t, "conformance", r.dns.String(), "--json", "--timeout", "500ms",
+			code, stdout, stderr := command(t, "conformance", r.dns.String(), "--json", "--timeout", "300ms",
 				"--delegated", "x.sub.example.com", "--large", "large.example.com", "--subnet", "126.255.255.0/24", "--subnet", "128.0.0.0/24")
 			if code != 0 {
 				t.Errorf("exit code %d: %s", code, stderr)
