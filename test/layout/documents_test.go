@@ -1,16 +1,13 @@
 package layout
 
 import (
-	"context"
 	"os"
-	"os/exec"
 	"path"
 	"path/filepath"
 	"regexp"
 	"slices"
 	"strings"
 	"testing"
-	"time"
 )
 
 var link = regexp.MustCompile(`\]\(([^)\s]+)\)`)
@@ -135,51 +132,4 @@ func TestCommands(t *testing.T) {
 	if checked < 10 {
 		t.Errorf("only %d commands in all documents", checked)
 	}
-}
-
-// program is a built edged, with what its help says by command.
-type program struct {
-	path string
-	help map[string]string
-}
-
-func buildEdged(t *testing.T) *program {
-	t.Helper()
-	p := &program{path: filepath.Join(t.TempDir(), "edged"), help: map[string]string{}}
-	cmd := exec.Command("go", "build", "-o", p.path, "./cmd/edged")
-	cmd.Dir = root
-	if out, err := cmd.CombinedOutput(); err != nil {
-		t.Fatalf("go build: %v\n%s", err, out)
-	}
-	return p
-}
-
-// fault says what is wrong with a command line, by what --help says of it.
-func (p *program) fault(t *testing.T, words []string) string {
-	t.Helper()
-	command := words[:1]
-	if words[0] == "map" && len(words) > 1 {
-		command = words[:2]
-	}
-	usage := strings.Join(command, " ")
-	if p.help[usage] == "" {
-		ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
-		defer cancel()
-		out, err := exec.CommandContext(ctx, p.path, append(slices.Clone(command), "--help")...).CombinedOutput()
-		if err != nil {
-			return err.Error()
-		}
-		p.help[usage] = string(out)
-	}
-	help := p.help[usage]
-	if !strings.Contains(help, "edged "+usage) {
-		return "edged has no command " + usage
-	}
-	for _, w := range words {
-		flag, _, _ := strings.Cut(w, "=")
-		if strings.HasPrefix(flag, "--") && !strings.Contains(help, flag+" ") {
-			return "edged " + usage + " has no flag " + flag
-		}
-	}
-	return ""
 }

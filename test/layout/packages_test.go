@@ -33,9 +33,10 @@ var packages = []row{
 	{"geo/place/internal/country", nil},
 	{"geo/place", []string{"edge", "geo/place/internal/country"}},
 	{"geo/place/internal/gen", []string{"geo/place", "geo/place/internal/country"}},
-	{"geo", []string{"edge", "geo/place", "maps"}},
+	{"geo/prefetch", nil},
+	{"geo", []string{"edge", "geo/place", "geo/prefetch", "maps"}},
 	{"mapper", []string{"edge", "geo/place", "maps"}},
-	{"dnsserver", []string{"edge", "zone", "geo", "maps"}},
+	{"dnsserver", []string{"edge", "zone", "geo", "geo/prefetch", "maps"}},
 	{"dnsserver/conformance", nil}, // a black box: it must not know edged
 	{"admin", []string{"edge", "zone", "maps", "geo", "geo/place", "mapper", "dnsserver", "dnsserver/conformance"}},
 	{"config", []string{"edge", "zone", "maps", "geo", "geo/place", "mapper", "dnsserver", "dnsserver/conformance", "admin"}},

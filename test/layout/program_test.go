@@ -1,0 +1,76 @@
+package layout
+
+import (
+	"bytes"
+	"context"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+)
+
+// program is a built edged, with what its help says by command.
+type program struct {
+	path string
+	help map[string]string
+}
+
+func buildEdged(t *testing.T) *program {
+	t.Helper()
+	p := &program{path: filepath.Join(t.TempDir(), "edged"), help: map[string]string{}}
+	cmd := exec.Command("go", "build", "-o", p.path, "./cmd/edged")
+	cmd.Dir = root
+	if out, err := cmd.CombinedOutput(); err != nil {
+		t.Fatalf("go build: %v\n%s", err, out)
+	}
+	return p
+}
+
+// fault says what is wrong with a command line, by what --help says of it.
+func (p *program) fault(t *testing.T, words []string) string {
+	t.Helper()
+	command := words[:1]
+	if words[0] == "map" && len(words) > 1 {
+		command = words[:2]
+	}
+	usage := strings.Join(command, " ")
+	if p.help[usage] == "" {
+		ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
+		defer cancel()
+		out, err := exec.CommandContext(ctx, p.path, append(slices.Clone(command), "--help")...).CombinedOutput()
+		if err != nil {
+			return err.Error()
+		}
+		p.help[usage] = string(out)
+	}
+	help := p.help[usage]
+	if !strings.Contains(help, "edged "+usage) {
+		return "edged has no command " + usage
+	}
+	for _, w := range words {
+		flag, _, _ := strings.Cut(w, "=")
+		if strings.HasPrefix(flag, "--") && !strings.Contains(help, flag+" ") {
+			return "edged " + usage + " has no flag " + flag
+		}
+	}
+	return ""
+}
+
+// run runs edged in a folder and returns what it prints. Anything on standard
+// error, such as a warning, is a failure.
+func (p *program) run(t *testing.T, dir string, args ...string) string {
+	t.Helper()
+	cmd := exec.CommandContext(t.Context(), p.path, args...)
+	cmd.Dir = dir
+	var stdout, stderr bytes.Buffer
+	cmd.Stdout, cmd.Stderr = &stdout, &stderr
+	if err := cmd.Run(); err != nil {
+		t.Fatalf("edged %q: %v\n%s", args, err, stderr.String())
+	}
+	if stderr.Len() > 0 {
+		t.Errorf("edged %q complains:\n%s", args, stderr.String())
+	}
+	return stdout.String()
+}
