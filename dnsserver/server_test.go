@@ -17,10 +17,12 @@ import (
 	"go.uber.org/goleak"
 )
 
+var anyLoopback = []netip.AddrPort{netip.MustParseAddrPort("127.0.0.1:0")}
+
 func startServer(t *testing.T, v *View, change func(*Config)) *Server {
 	t.Helper()
 	cfg := Config{
-		Listen: []netip.AddrPort{netip.MustParseAddrPort("127.0.0.1:0")}, Threads: 2, MaxUDP: 1232,
+		Listen: anyLoopback, Threads: 2, MaxUDP: 1232,
 		TCPIdle: 10 * time.Second, TCPMax: 100, TCPMaxPerClient: 100,
 	}
 	if change != nil {
