@@ -44,6 +44,7 @@ var packages = []row{
 	{"bench/answers", []string{anyOfOurs}},
 	{"bench/hostile", []string{anyOfOurs}},
 	{"bench/lookup", []string{anyOfOurs}},
+	{"test/daemon", []string{anyOfOurs}},
 	{"test/layout", []string{anyOfOurs}},
 }
 
