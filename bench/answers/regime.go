@@ -66,7 +66,7 @@ var regimes300k = []regime{
 }
 
 var regimes1M = []regime{
-	{"B", "sendmmsg loader, 131,072 random client subnets, saturated", func(_ context.Context, p *process, l *lab) (loadResult, error) {
+	{"B", "sendmmsg loader, 1,048,576 random client subnets, saturated", func(_ context.Context, p *process, l *lab) (loadResult, error) {
 		return blast(p.addr, l.blastQ, l.length, p.server.echo)
 	}, withNets},
 }
@@ -74,7 +74,7 @@ var regimes1M = []regime{
 // newLab makes the questions for d in dir.
 func newLab(dir string, d *data, length time.Duration) (*lab, error) {
 	l := &lab{data: d, file: filepath.Join(dir, fmt.Sprintf("queries-%d", len(d.nets))), length: length}
-	l.blastQ = makeQueries(d, 131072, 10, 2)
+	l.blastQ = makeQueries(d, 1<<20, 10, 2)
 	l.check = makeQueries(d, 2048, 9, 3)
 	return l, writeQueryFile(l.file, makeQueries(d, 300000, 9, 4))
 }

@@ -155,7 +155,7 @@ func (r *report) failures() []string {
 	}
 	for _, b := range r.Bars {
 		if !b.Met {
-			list = append(list, fmt.Sprintf("missed: %s: %.3g, limit %.3g %s", b.What, b.Value, b.Limit, b.Note))
+			list = append(list, fmt.Sprintf("missed: %s: %.4g, limit %.4g %s", b.What, b.Value, b.Limit, b.Note))
 		}
 	}
 	return list
@@ -220,14 +220,14 @@ func (r *report) writeMarkdown(w io.Writer, servers []*server) {
 	}
 	fmt.Fprint(w, "\n| bar | limit | got | |\n|---|---:|---:|---|\n")
 	for _, b := range r.Bars {
-		got, met := fmt.Sprintf("%.3g", b.Value), "met"
+		got, met := fmt.Sprintf("%.4g", b.Value), "met"
 		if b.Note != "" {
 			got = b.Note
 		}
 		if !b.Met {
 			met = "**missed**"
 		}
-		fmt.Fprintf(w, "| %s | %.3g | %s | %s |\n", b.What, b.Limit, got, met)
+		fmt.Fprintf(w, "| %s | %.4g | %s | %s |\n", b.What, b.Limit, got, met)
 	}
 	var names []string
 	for _, s := range servers {

@@ -5,9 +5,11 @@ import (
 	"net/netip"
 	"slices"
 	"sort"
+	"time"
 
 	"github.com/gaissmai/bart"
 
+	"edged/edge"
 	"edged/maps"
 )
 
@@ -86,9 +88,10 @@ type data6 struct {
 }
 
 // newData6 draws prefixes from /32 to /64 under 40,000 random /32s between
-// 2400:: and 2a10::, where the registries allocate. The addresses lie in the
-// same /32s.
-func newData6(prefixes, addresses int) *data6 {
+// 2400:: and 2a10::, where the registries allocate. Each address lies in one of
+// the prefixes, as clients do; or, anywhere in the /32s, where few addresses
+// have a long prefix and a trie need not go deep.
+func newData6(prefixes, addresses int, anywhere bool) *data6 {
 	rng := rand.New(rand.NewPCG(6, 1))
 	d := &data6{trie: new(bart.Table[maps.Row])}
 	d.trie.Insert(netip.MustParsePrefix("::/0"), maps.MakeRow(0, false))
@@ -96,10 +99,11 @@ func newData6(prefixes, addresses int) *data6 {
 	for i := range blocks {
 		blocks[i] = uint64(0x2400_0000+rng.Uint32N(0x0610_0000)) << 32
 	}
-	draw := func() uint64 { return blocks[rng.IntN(len(blocks))] | uint64(rng.Uint32()) }
-	for range prefixes {
-		addr := maps.Addr6{Hi: draw()}.Addr()
-		d.trie.Insert(netip.PrefixFrom(addr, 32+rng.IntN(33)).Masked(), maps.MakeRow(rng.Uint32N(values), true))
+	nets := make([]netip.Prefix, prefixes)
+	for i := range nets {
+		addr := maps.Addr6{Hi: blocks[rng.IntN(len(blocks))] | uint64(rng.Uint32())}.Addr()
+		nets[i] = netip.PrefixFrom(addr, 32+rng.IntN(33)).Masked()
+		d.trie.Insert(nets[i], maps.MakeRow(rng.Uint32N(values), true))
 	}
 	var builder maps.Builder6
 	for _, edge := range edges(d.trie) {
@@ -109,7 +113,13 @@ func newData6(prefixes, addresses int) *data6 {
 	}
 	d.ranges = builder.Finish()
 	for range addresses {
-		key := maps.Addr6{Hi: draw(), Lo: rng.Uint64()}
+		net := nets[rng.IntN(len(nets))]
+		if anywhere {
+			net = netip.PrefixFrom(net.Addr(), 32).Masked()
+		}
+		key := maps.Addr6From(net.Addr())
+		key.Hi |= rng.Uint64() & (1<<(64-net.Bits()) - 1)
+		key.Lo = rng.Uint64()
 		d.keys, d.addrs = append(d.keys, key.Hi), append(d.addrs, key.Addr())
 	}
 	return d
@@ -170,6 +180,27 @@ func number4(a netip.Addr) uint32 {
 	return uint32(b[0])<<24 | uint32(b[1])<<16 | uint32(b[2])<<8 | uint32(b[3])
 }
 
-func size4(r *maps.Ranges4) int { return 4*len(r.Index) + 2*len(r.Starts) + 4*len(r.Rows) }
-
-func size6(r *maps.Ranges6) int { return 8*len(r.Starts) + 4*len(r.Rows) }
+// fileSize returns the length of a map file with these ranges in both tables.
+func fileSize(v4 *maps.Ranges4, v6 *maps.Ranges6) (int, error) {
+	if v4 == nil {
+		var none maps.Builder4
+		none.Add(0, maps.MakeRow(0, false))
+		v4 = none.Finish()
+	}
+	if v6 == nil {
+		var none maps.Builder6
+		none.Add(0, 0, maps.MakeRow(0, false))
+		v6 = none.Finish()
+	}
+	table := maps.Table{V4: v4, V6: v6}
+	b, err := maps.Encode(&maps.Contents{
+		PoPs:    []edge.PoP{{Name: "fra", Lat: 50.11, Lon: 8.68}},
+		Created: time.Unix(0, 0),
+		Orders:  [][]uint16{{0}},
+		Rankings: slices.Repeat([]maps.Ranking{{
+			Hops: []maps.Hop{{PoP: 0, RTT: 25}}, Order: 0,
+		}}, values),
+		ECS: table, Resolver: table,
+	})
+	return len(b), err
+}
