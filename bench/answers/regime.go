@@ -33,6 +33,7 @@ type lab struct {
 // measurement is one load on one server.
 type measurement struct {
 	PerQuery float64 `json:"us_per_query"` // microseconds of server CPU
+	User     float64 `json:"user_share"`   // the part of it outside the kernel, 0 to 1
 	QPS      float64 `json:"qps"`
 	Lost     int     `json:"lost"`
 	Sent     int     `json:"sent"`
@@ -155,10 +156,13 @@ func (l *lab) measure(ctx context.Context, r regime, p *process) (measurement, v
 	if err != nil {
 		return measurement{}, v, err
 	}
+	user, system := p.ticks()
 	res, err := r.load(ctx, p, l)
 	if err != nil {
 		return measurement{}, v, err
 	}
+	userAfter, systemAfter := p.ticks()
+	user, system = userAfter-user, systemAfter-system
 	after, err := p.cpu()
 	if err != nil {
 		return measurement{}, v, err
@@ -177,6 +181,7 @@ func (l *lab) measure(ctx context.Context, r regime, p *process) (measurement, v
 	v.merge(p.verify(l.data, l.check[:256]))
 	return measurement{
 		PerQuery: float64(after-before) / float64(time.Microsecond) / float64(res.Answered),
+		User:     float64(user) / float64(max(1, user+system)),
 		QPS:      float64(res.Answered) / res.Took.Seconds(),
 		Lost:     res.Lost, Sent: res.Answered + res.Lost,
 	}, v, nil

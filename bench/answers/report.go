@@ -62,10 +62,11 @@ func (r *row) perQuery() (mid, spread float64) {
 	return median(v)
 }
 
-func (r *row) qps() float64 {
+// middle returns the median over the runs of one figure.
+func (r *row) middle(figure func(measurement) float64) float64 {
 	var v []float64
 	for _, m := range r.Runs {
-		v = append(v, m.QPS)
+		v = append(v, figure(m))
 	}
 	mid, _ := median(v)
 	return mid
@@ -191,8 +192,8 @@ func (r *report) writeMarkdown(w io.Writer, servers []*server) {
 				continue
 			}
 			fmt.Fprintf(w, "\n**%s. %s; %d prefixes**\n\n", reg.key, reg.title, r.Nets[reg.key])
-			fmt.Fprintln(w, "| server | µs CPU/query | spread | / gdnsd | / echo | queries per CPU-second | q/s | lost | replies |")
-			fmt.Fprintln(w, "|---|---:|---:|---:|---:|---:|---:|---:|---|")
+			fmt.Fprintln(w, "| server | µs CPU/query | in user space | spread | / gdnsd | / echo | queries per CPU-second | q/s | lost | replies |")
+			fmt.Fprintln(w, "|---|---:|---:|---:|---:|---:|---:|---:|---:|---|")
 			for _, s := range servers {
 				if reg.takes(s) {
 					fmt.Fprintln(w, r.line(reg, s))
@@ -247,9 +248,10 @@ func (r *report) line(reg regime, s *server) string {
 				note = y.Note
 			}
 		}
-		return fmt.Sprintf("| %s | %s | | | | | | | |", s.label, note)
+		return fmt.Sprintf("| %s | %s | | | | | | | | |", s.label, note)
 	}
 	mid, spread := x.perQuery()
+	user := x.middle(func(m measurement) float64 { return m.PerQuery * m.User })
 	against := func(to string) string {
 		if v, ok := r.ratio(reg.key, s.name, to); ok {
 			return fmt.Sprintf("%.2f", v)
@@ -260,7 +262,8 @@ func (r *report) line(reg regime, s *server) string {
 	if x.Verdict.Wrong > 0 {
 		replies = fmt.Sprintf("**WRONG** %d of %d: %s", x.Verdict.Wrong, x.Verdict.Checked, x.Verdict.First)
 	}
-	return fmt.Sprintf("| %s | %.2f | %.0f %% | %s | %s | %.0f | %.0f | %.3f %% | %s |", s.label, mid, 100*spread, against("gdnsd"), against("echo"), 1e6/mid, x.qps(), 100*x.loss(), replies)
+	return fmt.Sprintf("| %s | %.2f | %.2f | %.0f %% | %s | %s | %.0f | %.0f | %.3f %% | %s |",
+		s.label, mid, user, 100*spread, against("gdnsd"), against("echo"), 1e6/mid, x.middle(func(m measurement) float64 { return m.QPS }), 100*x.loss(), replies)
 }
 
 // machine names the processor and the kernel.
