@@ -60,6 +60,24 @@ func TestLinks(t *testing.T) {
 	}
 }
 
+var goFile = regexp.MustCompile("`([a-z0-9_/]+\\.go)`")
+
+// TestGoFiles holds that the Go files that documents name are there, by their
+// path or, where the text has named the folder, by their last element.
+func TestGoFiles(t *testing.T) {
+	there := map[string]bool{}
+	for _, name := range files(t) {
+		there[name], there[path.Base(name)] = true, true
+	}
+	for name, text := range documents(t) {
+		for _, m := range goFile.FindAllStringSubmatch(text, -1) {
+			if !there[m[1]] {
+				t.Errorf("%s names %s, which is not there", name, m[1])
+			}
+		}
+	}
+}
+
 // shell returns the lines of the fenced blocks marked sh, joined where they end
 // in a backslash, without comments.
 func shell(text string) []string {
