@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"math/rand/v2"
 	"net/netip"
+	"time"
 
 	"edged/geo"
 )
@@ -27,7 +28,14 @@ type responder struct {
 	client   geo.Client
 	decision geo.Decision
 	random   rand.PCG
-	now      int64 // Unix seconds, set by the owner once a batch
+	now      int64 // Unix seconds
+}
+
+// begin is called before each batch.
+func (r *responder) begin(s *Server, v *View, now time.Time) {
+	r.stats.use(v)
+	r.cookies = s.cookies.Load()
+	r.now = now.Unix()
 }
 
 // reply is a reply being built in the query's place.

@@ -34,7 +34,7 @@ type Server struct {
 	cfg     Config
 	view    atomic.Pointer[View]
 	sum     *sum
-	cookies *cookieJar
+	cookies atomic.Pointer[cookieJar]
 	log     *slog.Logger
 	addrs   []netip.AddrPort
 	parts   []part
@@ -63,7 +63,8 @@ func New(cfg Config, v *View) (*Server, error) {
 	if cfg.Log == nil {
 		cfg.Log = slog.New(slog.DiscardHandler)
 	}
-	s := &Server{cfg: cfg, sum: newSum(), cookies: newCookieJar(cfg.Cookies), log: cfg.Log}
+	s := &Server{cfg: cfg, sum: newSum(), log: cfg.Log}
+	s.cookies.Store(newCookieJar(cfg.Cookies))
 	s.view.Store(v)
 	s.tcp = newTCPServer(s)
 	s.parts = append(s.parts, s.tcp)
@@ -113,6 +114,10 @@ func (s *Server) Start() {
 // built are still whole and from the old one.
 func (s *Server) Swap(v *View) { s.view.Store(v) }
 
+// SetCookies changes the secrets of server cookies: the first makes new ones, the
+// others are still accepted. At least one must be given.
+func (s *Server) SetCookies(secrets []CookieSecret) { s.cookies.Store(newCookieJar(secrets)) }
+
 // View returns the current view.
 func (s *Server) View() *View { return s.view.Load() }
 
@@ -151,7 +156,7 @@ func (s *Server) Shutdown(ctx context.Context) error {
 
 func (s *Server) newResponder(transport string) *responder {
 	r := &responder{
-		cfg: &s.cfg, cookies: s.cookies, limiter: newLimiter(s.cfg.RRL),
+		cfg: &s.cfg, cookies: s.cookies.Load(), limiter: newLimiter(s.cfg.RRL),
 		stats: &stats{sum: s.sum, transport: transport},
 	}
 	r.random.Seed(rand.Uint64(), rand.Uint64())

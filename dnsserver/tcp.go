@@ -252,8 +252,7 @@ func (t *tcpServer) answer(c *tcpConn, shard *tcpShard, data, out []byte) (used,
 	defer shard.mu.Unlock()
 	r, q := shard.responder, &shard.query
 	v := t.server.view.Load()
-	r.stats.use(v)
-	r.now = time.Now().Unix()
+	r.begin(t.server, v, time.Now())
 	for size <= maxMessage {
 		if len(data)-used < 2 {
 			break

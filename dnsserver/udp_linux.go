@@ -197,8 +197,9 @@ func (w *udpWorker) turn() {
 		return
 	}
 	now := time.Now()
-	w.responder.now = now.Unix()
-	w.send(w.answer(n))
+	v := w.server.view.Load()
+	w.responder.begin(w.server, v, now)
+	w.send(w.answer(v, n))
 	if w.batches++; w.batches%64 == 0 {
 		w.responder.stats.took(time.Since(now), n)
 	}
@@ -214,10 +215,8 @@ func receive(fd int, msgs *[batch]mmsghdr) (int, unix.Errno) {
 // answer answers the first n packets received and returns how many replies
 // there are to send. It takes all of them one step at a time, so that the memory
 // each one needs is on its way meanwhile.
-func (w *udpWorker) answer(n int) (replies int) {
-	v := w.server.view.Load()
+func (w *udpWorker) answer(v *View, n int) (replies int) {
 	r := w.responder
-	r.stats.use(v)
 	r.stats.events[eventReceived] += uint64(n)
 	for i := range n {
 		w.sources[i] = sourceOf(&w.names[i])

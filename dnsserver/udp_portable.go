@@ -71,9 +71,8 @@ func (w *socketWorker) serve() {
 
 func (w *socketWorker) answer(n int, src netip.AddrPort) {
 	v, r := w.server.view.Load(), w.responder
-	r.stats.use(v)
+	r.begin(w.server, v, time.Now())
 	r.stats.event(eventReceived)
-	r.now = time.Now().Unix()
 	state := w.query.parse(w.buf[:n])
 	if state == drop || src.Port() == 0 {
 		r.stats.event(eventDropped)

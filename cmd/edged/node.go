@@ -9,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	"reflect"
+	"runtime/debug"
 	"slices"
 	"sync"
 	"time"
@@ -176,6 +177,9 @@ func (n *node) Reload(context.Context) admin.Reload {
 	}
 	n.server.Swap(l.view)
 	n.admin.SetTokens(l.tokens)
+	if len(l.cookies) > 0 { // without a file, the random secret of the start goes on
+		n.server.SetCookies(l.cookies)
+	}
 	n.mu.Lock()
 	n.current = l
 	n.mu.Unlock()
@@ -200,7 +204,6 @@ func restartOnly(c *config.Config) map[string]any {
 		"listen":   c.Listen,
 		"admin":    config.Admin{Hosts: c.Admin.Hosts, Pprof: c.Admin.Pprof},
 		"rrl":      c.RRL,
-		"cookies":  c.Cookies,
 		"edns":     c.EDNS,
 		"tcp":      c.TCP,
 		"dnstap":   c.Dnstap,
@@ -217,21 +220,21 @@ func (n *node) needsRestart(l *loaded) []string {
 			out = append(out, l.config.Problem(key, "changed; a restart brings it into force").String())
 		}
 	}
-	if !slices.Equal(n.started.cookies, l.cookies) {
-		out = append(out, l.config.Problem("cookies.secret_file", "the secrets changed; a restart brings them into force").String())
-	}
 	return out
 }
 
 // keep saves what is served, with the settings that are really in force, for a
-// start with bad files.
+// start with bad files. After that it gives back the memory that building and
+// saving took: without it the heap, and old maps beside it, would stay as large
+// as they were at the height of a reload.
 func (n *node) keep() {
+	defer debug.FreeOSMemory()
 	n.mu.Lock()
 	l := n.current
 	n.mu.Unlock()
 	c := *l.config
 	was := n.started.config
-	c.Listen, c.RRL, c.Cookies, c.EDNS, c.TCP, c.Dnstap, c.Log = was.Listen, was.RRL, was.Cookies, was.EDNS, was.TCP, was.Dnstap, was.Log
+	c.Listen, c.RRL, c.EDNS, c.TCP, c.Dnstap, c.Log = was.Listen, was.RRL, was.EDNS, was.TCP, was.Dnstap, was.Log
 	if err := lastGoodIn(c.DataDir).keep(n.source, l, &c); err != nil {
 		n.raise(alarmLastGood, "what is served could not be kept for the next start", lines(err))
 		return
