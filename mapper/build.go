@@ -46,7 +46,7 @@ func Build(in Input) (*maps.Contents, Report, error) {
 	}
 	nets := slices.Clone(in.Nets)
 	if !slices.IsSortedFunc(nets, compareNets) {
-		slices.SortStableFunc(nets, compareNets)
+		slices.SortFunc(nets, compareNets)
 	}
 	split, _ := slices.BinarySearchFunc(nets, true, func(n Net, _ bool) int {
 		if n.Prefix.Addr().Is4() {

@@ -211,7 +211,7 @@ func (r *netReader) hop(word string) (maps.Hop, error) {
 // finish sorts the networks and drops repetitions; a repetition that says
 // something else is a problem.
 func (r *netReader) finish() ([]Net, error) {
-	slices.SortStableFunc(r.nets, compareNets)
+	slices.SortFunc(r.nets, compareNets)
 	kept := r.nets[:0]
 	for _, net := range r.nets {
 		before := kept
@@ -245,12 +245,16 @@ func (r *netReader) adds(same []Net, net *Net) bool {
 	return net.Tables != 0
 }
 
-// compareNets orders by address (v4 first), then shorter prefixes first.
+// compareNets orders by address (v4 first), then shorter prefixes first, then
+// lines.
 func compareNets(a, b Net) int {
 	if c := a.Prefix.Addr().Compare(b.Prefix.Addr()); c != 0 {
 		return c
 	}
-	return cmp.Compare(a.Prefix.Bits(), b.Prefix.Bits())
+	if c := cmp.Compare(a.Prefix.Bits(), b.Prefix.Bits()); c != 0 {
+		return c
+	}
+	return cmp.Compare(a.Line, b.Line)
 }
 
 // Problems are the errors of a list, all of them.
