@@ -103,7 +103,7 @@ func (b *builder) merge(nets []Net, table Tables, places segments[uint32]) iter.
 		flat := flattenNets(nets, table)
 		for i, j := 0, 0; ; {
 			start := flat[i].start
-			if less(start, places[j].start) {
+			if start.Less(places[j].start) {
 				start = places[j].start
 			}
 			var hops []maps.Hop
@@ -118,9 +118,9 @@ func (b *builder) merge(nets []Net, table Tables, places segments[uint32]) iter.
 			switch {
 			case !nextNet && !nextPlace:
 				return
-			case !nextPlace || nextNet && less(flat[i+1].start, places[j+1].start):
+			case !nextPlace || nextNet && flat[i+1].start.Less(places[j+1].start):
 				i++
-			case !nextNet || less(places[j+1].start, flat[i+1].start):
+			case !nextNet || places[j+1].start.Less(flat[i+1].start):
 				j++
 			default:
 				i, j = i+1, j+1
@@ -128,8 +128,6 @@ func (b *builder) merge(nets []Net, table Tables, places segments[uint32]) iter.
 		}
 	}
 }
-
-func less(a, b maps.Addr6) bool { return a.Hi < b.Hi || a.Hi == b.Hi && a.Lo < b.Lo }
 
 // rankings interns rankings.
 type rankings struct {

@@ -114,7 +114,7 @@ func diffSpace(old, new []choice, end Addr6, blocks func(first, last Addr6) floa
 	for i, j := 0, 0; ; {
 		lastOld, lastNew := lastOf(old, i, end), lastOf(new, j, end)
 		last := lastOld
-		if lastNew.less(last) {
+		if lastNew.Less(last) {
 			last = lastNew
 		}
 		if from, to := old[i].pop, new[j].pop; from != "" || to != "" {
@@ -163,13 +163,13 @@ func blocks4(first, last Addr6) float64 { return float64(last.Lo-first.Lo+1) / 2
 // 2000::/3: the space outside is not in use and would hide all else.
 func blocks6(first, last Addr6) float64 {
 	lo, hi := Addr6{Hi: 0x2000 << 48}, Addr6{0x3fff<<48 | 0xffffffffffff, math.MaxUint64}
-	if first.less(lo) {
+	if first.Less(lo) {
 		first = lo
 	}
-	if hi.less(last) {
+	if hi.Less(last) {
 		last = hi
 	}
-	if last.less(first) {
+	if last.Less(first) {
 		return 0
 	}
 	return float64(last.Hi-first.Hi)/(1<<16) + (float64(last.Lo)-float64(first.Lo)+1)/(1<<32)/(1<<48)

@@ -39,7 +39,8 @@ func (a Addr6) next() Addr6 {
 	return Addr6{a.Hi + carry, lo}
 }
 
-func (a Addr6) less(b Addr6) bool { return a.Hi < b.Hi || a.Hi == b.Hi && a.Lo < b.Lo }
+// Less reports whether a comes before b.
+func (a Addr6) Less(b Addr6) bool { return a.Hi < b.Hi || a.Hi == b.Hi && a.Lo < b.Lo }
 
 // Exception is a range that begins inside or at the edge of a /64 which is not
 // of one row.
