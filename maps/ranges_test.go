@@ -31,8 +31,14 @@ func (t trie) lookup(a netip.Addr) Row {
 	panic("no default")
 }
 
-// starts returns every address at which the row can change, in order.
-func (t trie) starts() []netip.Addr {
+// change is an address at which the row can change, and its row.
+type change struct {
+	netip.Addr
+	row Row
+}
+
+// changes returns every address at which the row can change, in order.
+func (t trie) changes() (list []change) {
 	all := []netip.Addr{}
 	for p := range t.rows {
 		all = append(all, p.Addr())
@@ -41,7 +47,10 @@ func (t trie) starts() []netip.Addr {
 		}
 	}
 	slices.SortFunc(all, netip.Addr.Compare)
-	return slices.Compact(all)
+	for _, a := range slices.Compact(all) {
+		list = append(list, change{a, t.lookup(a)})
+	}
+	return list
 }
 
 func lastAddr(p netip.Prefix) netip.Addr {
@@ -53,17 +62,17 @@ func lastAddr(p netip.Prefix) netip.Addr {
 	return a
 }
 
-// block finds the largest block of one row by asking about its edges, starts
-// being every place where the row can change.
-func (t trie) block(a netip.Addr, starts []netip.Addr) int {
+// block finds the largest block of one row by asking at its start and at every
+// change within.
+func (t trie) block(a netip.Addr, changes []change) int {
 	row := t.lookup(a)
 	for n := range t.bits {
 		p, _ := a.Prefix(n)
 		uniform := t.lookup(p.Addr()) == row
 		last := lastAddr(p)
-		i, _ := slices.BinarySearchFunc(starts, p.Addr(), netip.Addr.Compare)
-		for ; uniform && i < len(starts) && starts[i].Compare(last) <= 0; i++ {
-			uniform = t.lookup(starts[i]) == row
+		i, _ := slices.BinarySearchFunc(changes, p.Addr(), func(c change, a netip.Addr) int { return c.Compare(a) })
+		for ; uniform && i < len(changes) && changes[i].Compare(last) <= 0; i++ {
+			uniform = changes[i].row == row
 		}
 		if uniform {
 			return n
@@ -74,17 +83,17 @@ func (t trie) block(a netip.Addr, starts []netip.Addr) int {
 
 func (t trie) ranges4() *Ranges4 {
 	var b Builder4
-	for _, a := range t.starts() {
-		b.Add(number4(a), t.lookup(a))
+	for _, c := range t.changes() {
+		b.Add(number4(c.Addr), c.row)
 	}
 	return b.Finish()
 }
 
 func (t trie) ranges6() *Ranges6 {
 	var b Builder6
-	for _, a := range t.starts() {
-		at := Addr6From(a)
-		b.Add(at.Hi, at.Lo, t.lookup(a))
+	for _, c := range t.changes() {
+		at := Addr6From(c.Addr)
+		b.Add(at.Hi, at.Lo, c.row)
 	}
 	return b.Finish()
 }
@@ -140,7 +149,7 @@ func TestRanges4MatchTrieAndBart(t *testing.T) {
 		for p, row := range slow.rows {
 			oracle.Insert(p, row)
 		}
-		starts := slow.starts()
+		changes := slow.changes()
 		probe := func(a netip.Addr) {
 			addr, want := number4(a), slow.lookup(a)
 			if got := fast.Rows[fast.Find(addr)]; got != want {
@@ -150,16 +159,16 @@ func TestRanges4MatchTrieAndBart(t *testing.T) {
 				t.Fatalf("%d prefixes: bart(%s) gives row %#x, want %#x", n, a, got, want)
 			}
 			row, length := fast.FindBlock(addr)
-			if wantLen := slow.block(a, starts); row != want || int(length) != wantLen {
+			if wantLen := slow.block(a, changes); row != want || int(length) != wantLen {
 				t.Fatalf("%d prefixes: FindBlock(%s) = %#x, /%d, want %#x, /%d", n, a, row, length, want, wantLen)
 			}
 			from, to := fast.Extent(fast.Find(addr))
-			checkExtent(t, slow, starts, a, address4(from), address4(to))
+			checkExtent(t, changes, a, want, address4(from), address4(to))
 		}
-		for _, a := range starts {
-			probe(a)
-			if a.Prev().IsValid() {
-				probe(a.Prev())
+		for _, c := range changes {
+			probe(c.Addr)
+			if c.Prev().IsValid() {
+				probe(c.Prev())
 			}
 		}
 		for range 500 {
@@ -176,14 +185,14 @@ func TestRanges6MatchTrieAndBart(t *testing.T) {
 		for p, row := range slow.rows {
 			oracle.Insert(p, row)
 		}
-		starts := slow.starts()
+		changes := slow.changes()
 		probe := func(a netip.Addr) {
 			at, want := Addr6From(a), slow.lookup(a)
 			if got, _ := oracle.Lookup(a); got != want {
 				t.Fatalf("%d prefixes: bart(%s) gives row %#x, want %#x", n, a, got, want)
 			}
 			row, length := fast.FindLong(at)
-			if wantLen := slow.block(a, starts); row != want || int(length) != wantLen {
+			if wantLen := slow.block(a, changes); row != want || int(length) != wantLen {
 				t.Fatalf("%d prefixes: FindLong(%s) = %#x, /%d, want %#x, /%d", n, a, row, length, want, wantLen)
 			}
 			if short, shortLen, exception := fast.FindBlock(at.Hi); exception != (length > 64) ||
@@ -194,12 +203,12 @@ func TestRanges6MatchTrieAndBart(t *testing.T) {
 			if row != want {
 				t.Fatalf("%d prefixes: Extent(%s) gives row %#x, want %#x", n, a, row, want)
 			}
-			checkExtent(t, slow, starts, a, from.Addr(), to.Addr())
+			checkExtent(t, changes, a, want, from.Addr(), to.Addr())
 		}
-		for _, a := range starts {
-			probe(a)
-			if a.Prev().IsValid() {
-				probe(a.Prev())
+		for _, c := range changes {
+			probe(c.Addr)
+			if c.Prev().IsValid() {
+				probe(c.Prev())
 			}
 		}
 		for range 500 {
@@ -208,19 +217,18 @@ func TestRanges6MatchTrieAndBart(t *testing.T) {
 	}
 }
 
-// checkExtent holds a range against every place where the row can change.
-func checkExtent(t *testing.T, slow trie, starts []netip.Addr, a, from, to netip.Addr) {
+// checkExtent holds a range against every change of row.
+func checkExtent(t *testing.T, changes []change, a netip.Addr, row Row, from, to netip.Addr) {
 	t.Helper()
-	row := slow.lookup(a)
-	wantFrom, wantTo := starts[0], netip.Addr{}
-	for i, start := range starts {
-		if i > 0 && slow.lookup(start) == slow.lookup(starts[i-1]) {
+	wantFrom, wantTo := changes[0].Addr, netip.Addr{}
+	for i, c := range changes {
+		if i > 0 && c.row == changes[i-1].row {
 			continue
 		}
-		if start.Compare(a) <= 0 {
-			wantFrom = start
+		if c.Compare(a) <= 0 {
+			wantFrom = c.Addr
 		} else if !wantTo.IsValid() {
-			wantTo = start.Prev()
+			wantTo = c.Prev()
 		}
 	}
 	if !wantTo.IsValid() {
