@@ -76,7 +76,7 @@ func (p *printer) stage(s *geo.Stage) {
 	}
 	p.linef("")
 	table := tabwriter.NewWriter(p.w, 0, 0, 2, ' ', 0)
-	fmt.Fprintln(table, "  \tcandidate\trtt ms\tkm\tverdict\tweight\twhy")
+	fmt.Fprintln(table, "  \tcandidate\trtt ms\tkm from first\tverdict\tweight\twhy")
 	for _, c := range s.Candidates {
 		mark, rtt := " ", "-"
 		if c.Chosen {
