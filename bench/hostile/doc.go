@@ -8,7 +8,7 @@
 //
 // It prints a table and exits with 1 unless the process lived and stopped
 // cleanly when asked to, at least 99 % of the good questions were answered right,
-// none was answered wrong, memory after the warm-up grew by less than 20 %, and
+// none was answered wrong, memory grew by less than 20 % after the warm-up, and
 // descriptors and goroutines stayed within what the connection limits allow and
 // came down again when the flood ended.
 //

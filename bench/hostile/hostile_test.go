@@ -76,8 +76,10 @@ func TestFaults(t *testing.T) {
 			length: 100 * time.Second, limit: 10, lived: true, quiet: usage{10, 10, 10}, after: usage{12, 10, 10},
 			packets: make([]atomic.Int64, len(attacks)), opened: make([]atomic.Int64, len(slows)),
 		}
-		w.see(usage{100, 10, 10}, time.Second)
-		w.see(usage{110, 20, 20}, 50*time.Second)
+		w.see(usage{500, 500, 500}, time.Second)
+		for i := range 80 {
+			w.see(usage{100 + int64(i%3), 20, 20}, time.Duration(20+i)*time.Second)
+		}
 		for range 1000 {
 			w.udp.add(1, time.Millisecond, "", true)
 			w.tcp.add(1, time.Millisecond, "", true)
@@ -90,7 +92,8 @@ func TestFaults(t *testing.T) {
 		"did not end cleanly":    func(w *watched) { w.stopped = errors.New("exit status 2") },
 		"1 wrong answers":        func(w *watched) { w.udp.add(1, 0, "bad", true) },
 		"over tcp were answered": func(w *watched) { w.tcp.right -= 11 },
-		"memory grew":            func(w *watched) { w.see(usage{121, 0, 0}, 60*time.Second) },
+		"memory grew":            func(w *watched) { w.late = []int64{122, 122, 122} },
+		"memory rose":            func(w *watched) { w.see(usage{203, 0, 0}, 60*time.Second) },
 		"descriptors, 10":        func(w *watched) { w.see(usage{100, 60, 0}, 60*time.Second) },
 		"goroutines, 10":         func(w *watched) { w.see(usage{100, 0, 90}, 60*time.Second) },
 		"descriptors are left":   func(w *watched) { w.after.descriptors = 50 },
