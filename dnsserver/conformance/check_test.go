@@ -153,6 +153,7 @@ func TestEveryCheckCanFail(t *testing.T) {
 		"nodata":              when("\x00\x1d\x00\x01", noAuthority),
 		"pkt-response":        anyReply,
 		"pkt-header":          rcode(dns.RcodeServerFailure),
+		"pkt-cut":             func(_, r []byte, _ bool) []byte { return append(r, 0) },
 		"pkt-twoopts":         when("\x00\x00\x29\x04\xd0\x00\x00\x00\x00\x00\x00\x00\x00\x29", rcode(0)),
 		"edns-absent":         addOPT,
 		"edns-present":        noOPT,

@@ -2,6 +2,7 @@ package conformance
 
 import (
 	"bytes"
+	"errors"
 
 	"github.com/miekg/dns"
 )
@@ -12,10 +13,11 @@ var packetChecks = []check{
 	{"pkt-response", "RFC 1035 §7.3", "a packet with QR set gets no reply (two servers could loop)", func(s *session) outcome {
 		p := s.query(s.Name, dns.TypeA)
 		p.flags = flagQR
-		if r, err := s.udp(p); err == nil {
-			return fail("answered %s", r.summary())
+		r, err := s.udp(p)
+		if err != nil {
+			return s.silent(err)
 		}
-		return pass("silence")
+		return fail("answered %s", r.summary())
 	}},
 	{"pkt-header", "RFC 8906 §8", "a header without a question is FORMERR, and no crash", func(s *session) outcome {
 		return s.survive(packet{id: s.query(s.Name, 1).id, qdcount: -1})
@@ -102,7 +104,11 @@ func (s *session) survive(p packet) outcome {
 }
 
 // silent judges no answer to a broken packet: fine, if the server still lives.
+// A reply that does not parse is not silence.
 func (s *session) silent(err error) outcome {
+	if !errors.Is(err, ErrNoAnswer) {
+		return fail("the reply: %v", err)
+	}
 	if !s.alive() {
 		return fail("%v, and no answer to a plain question afterwards", err)
 	}
