@@ -140,11 +140,16 @@ func TestEveryCheckCanFail(t *testing.T) {
 	const unknown = "\xfd\xe9\x00\x05hello"
 	cookie := "\x00\x0a\x00\x08" + string(clientCookie)
 	for id, spoil := range map[string]func(q, r []byte, tcp bool) []byte{
-		"hdr-echo":   func(_, r []byte, _ bool) []byte { return bytes.ToLower(r) },
-		"hdr-aa":     header(2, 0xfb, 0),
-		"hdr-type":   when("\x03\xe8\x00\x01", rcode(dns.RcodeNotImplemented)),
-		"hdr-flag":   header(3, 0xff, flagZ),
-		"hdr-opcode": rcode(dns.RcodeServerFailure),
+		"hdr-echo":           func(_, r []byte, _ bool) []byte { return bytes.ToLower(r) },
+		"hdr-aa":             header(2, 0xfb, 0),
+		"hdr-type":           when("\x03\xe8\x00\x01", rcode(dns.RcodeNotImplemented)),
+		"hdr-flag":           header(3, 0xff, flagZ),
+		"hdr-cd":             rcode(dns.RcodeFormatError),
+		"hdr-ad":             rcode(dns.RcodeFormatError),
+		"edns-version-flags": options(func(o *opt) { o.flags |= 0x40 }),
+		"edns-version-do":    drop,
+		"edns-many":          noOPT,
+		"hdr-opcode":         rcode(dns.RcodeServerFailure),
 		"hdr-class": when("\x03\x09", func(q, r []byte, tcp bool) []byte {
 			return (&model{}).plain(bytes.Replace(q, []byte{3, 9}, []byte{0, 1}, 1), tcp)
 		}),

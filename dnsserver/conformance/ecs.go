@@ -12,7 +12,7 @@ import (
 // server that never sends a client subnet option back does not do ECS, which is
 // its right: all but the first are then skipped.
 var ecsChecks = []check{
-	{"ecs-unasked", "RFC 7871 §7.2.2", "no client subnet in the reply to a query without one", func(s *session) outcome {
+	{"ecs-unasked", "RFC 7871 §7.2.1", "no client subnet in the reply to a query without one", func(s *session) outcome {
 		return s.expect(s.edns(s.Name, dns.TypeA), dns.RcodeSuccess, func(r *reply) string {
 			if _, ok := r.ecs(); ok {
 				return "a client subnet option that was not asked for"
@@ -202,7 +202,7 @@ func (s *session) wantScope0(name string, qtype uint16, rcode int, o option) out
 
 // malformedECS returns the check that one broken option is FORMERR with OPT.
 func malformedECS(id, what string, o option) check {
-	return check{id, "RFC 7871 §7.1.2", what + ": FORMERR, with OPT", func(s *session) outcome {
+	return check{id, "RFC 7871 §6", what + ": FORMERR, with OPT", func(s *session) outcome {
 		return s.withECS(func() outcome {
 			return s.expect(s.edns(s.Name, dns.TypeA, o), dns.RcodeFormatError, wantOPT)
 		})

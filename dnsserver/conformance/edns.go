@@ -73,7 +73,34 @@ var ednsChecks = []check{
 			return wantOPT(r)
 		})
 	}},
-	{"edns-version-option", "RFC 8906 §8.2.5", "an unknown version with an unknown option is BADVERS, option not sent back", func(s *session) outcome {
+	{"edns-version-flags", "RFC 8906 §8.2.5", "an unknown version with unknown flags is BADVERS, flags clear", func(s *session) outcome {
+		p := s.edns(s.Name, dns.TypeA)
+		p.opts[0].version, p.opts[0].flags = 1, 0x40
+		return s.expect(p, dns.RcodeBadVers, func(r *reply) string {
+			if r.opt.flags&0x7fff != 0 {
+				return fmt.Sprintf("flags 0x%04x in the reply", r.opt.flags)
+			}
+			return ""
+		})
+	}},
+	{"edns-version-do", "RFC 8906 §8.2.9", "an unknown version with DO set is BADVERS", func(s *session) outcome {
+		p := s.edns(s.Name, dns.TypeA)
+		p.opts[0].version, p.opts[0].flags = 1, flagDO
+		return s.expect(p, dns.RcodeBadVers, nil)
+	}},
+	{"edns-many", "RFC 8906 §8.2.10", "cookie, NSID, EXPIRE and client subnet in one query do no harm", func(s *session) outcome {
+		p := s.edns(s.Name, dns.TypeA, option{optCookie, clientCookie}, option{optNSID, nil}, option{optExpire, nil}, rawSubnet(1, 0, 0))
+		r, err := s.udp(p)
+		if err != nil {
+			return fail("%v", err)
+		}
+		// A server may ask for its cookie to be sent back first (RFC 7873 §5.2.3).
+		if fault := wantOPT(r); fault != "" || r.rcode != dns.RcodeSuccess && r.rcode != dns.RcodeBadCookie {
+			return fail("%s %s", r.summary(), fault)
+		}
+		return pass("%s", r.summary())
+	}},
+	{"edns-version-option", "RFC 8906 §8.2.6", "an unknown version with an unknown option is BADVERS, option not sent back", func(s *session) outcome {
 		p := s.edns(s.Name, dns.TypeA, option{optUnknown, []byte("hello")})
 		p.opts[0].version = 1
 		return s.expect(p, dns.RcodeBadVers, func(r *reply) string {
@@ -83,7 +110,7 @@ var ednsChecks = []check{
 			return ""
 		})
 	}},
-	{"edns-do", "RFC 3225 §3", "the DO bit is copied", func(s *session) outcome {
+	{"edns-do", "RFC 8906 §8.2.8", "the DO bit is copied", func(s *session) outcome {
 		p := s.edns(s.Name, dns.TypeA)
 		p.opts[0].flags = flagDO
 		return s.expect(p, dns.RcodeSuccess, func(r *reply) string {
@@ -93,7 +120,7 @@ var ednsChecks = []check{
 			return ""
 		})
 	}},
-	{"edns-tcp", "RFC 8906 §8.2.6", "EDNS works over TCP", func(s *session) outcome {
+	{"edns-tcp", "RFC 7766 §5", "EDNS works over TCP", func(s *session) outcome {
 		r, err := s.tcp(s.edns(s.Name, dns.TypeA))
 		if err != nil {
 			return fail("%v", err)

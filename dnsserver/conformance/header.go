@@ -39,7 +39,7 @@ var headerChecks = []check{
 	{"hdr-type", "RFC 8906 §8.1.2", "an unknown type at a name that exists is NOERROR", func(s *session) outcome {
 		return s.expect(s.query(s.Name, 1000), dns.RcodeSuccess, nil)
 	}},
-	{"hdr-flag", "RFC 8906 §8.1.3.1", "the reserved header bit is ignored and clear in the reply", func(s *session) outcome {
+	{"hdr-flag", "RFC 8906 §8.1.3.3", "the reserved header bit is ignored and clear in the reply", func(s *session) outcome {
 		p := s.query(s.Name, dns.TypeA)
 		p.flags = flagZ
 		return s.expect(p, dns.RcodeSuccess, func(r *reply) string {
@@ -48,6 +48,16 @@ var headerChecks = []check{
 			}
 			return ""
 		})
+	}},
+	{"hdr-cd", "RFC 8906 §8.1.3.1", "CD set does no harm", func(s *session) outcome {
+		p := s.query(s.Name, dns.TypeA)
+		p.flags = flagCD
+		return s.expect(p, dns.RcodeSuccess, nil)
+	}},
+	{"hdr-ad", "RFC 8906 §8.1.3.2", "AD set does no harm", func(s *session) outcome {
+		p := s.query(s.Name, dns.TypeA)
+		p.flags = flagAD
+		return s.expect(p, dns.RcodeSuccess, nil)
 	}},
 	{"hdr-opcode", "RFC 8906 §8.1.4", "an unknown opcode is NOTIMP", func(s *session) outcome {
 		p := packet{id: s.query(s.Name, 0).id, flags: 15 << 11, qdcount: -1}

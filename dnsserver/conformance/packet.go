@@ -28,6 +28,8 @@ const (
 	flagRD = 1 << 8
 	flagRA = 1 << 7
 	flagZ  = 1 << 6
+	flagAD = 1 << 5
+	flagCD = 1 << 4
 )
 
 // opt is an OPT pseudo-record (RFC 6891 §6.1.2).
@@ -52,6 +54,7 @@ type option struct {
 const (
 	optNSID    = 3
 	optECS     = 8
+	optExpire  = 9
 	optCookie  = 10
 	optEDE     = 15
 	optUnknown = 65001 // local use (RFC 6891 §9): no server knows it
