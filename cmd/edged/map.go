@@ -2,6 +2,7 @@ package main
 
 import (
 	"crypto/sha256"
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -64,6 +65,10 @@ table (ecs, resolver or both):
 			if netsPath != "" {
 				progress("reading measured networks")
 				source, err := readNets(netsPath, pops, &in)
+				if problems := (*mapper.Problems)(nil); errors.As(err, &problems) {
+					fmt.Fprintln(cmd.ErrOrStderr(), problems) // lines begin with the file, so that editors find the place
+					return errReported
+				}
 				if err != nil {
 					return err
 				}

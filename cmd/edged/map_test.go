@@ -164,8 +164,9 @@ func TestMapErrors(t *testing.T) {
 		{[]string{"lookup", config, "10.0.0.1"}, "is it a map?"},
 		{[]string{"verify", filepath.Join(dir, "missing")}, "no such file"},
 	} {
-		if _, err := mapRun(tt.args...); err == nil || !strings.Contains(err.Error(), tt.want) {
-			t.Errorf("map %q: error %v, want %q in it", tt.args, err, tt.want)
+		out, err := mapRun(tt.args...)
+		if err == nil || !strings.Contains(out+err.Error(), tt.want) {
+			t.Errorf("map %q: error %v after %q, want %q in it", tt.args, err, out, tt.want)
 		}
 	}
 	if _, err := os.Stat(filepath.Join(dir, "x")); err == nil {
