@@ -160,6 +160,7 @@ func (t *tcpServer) evict() {
 			oldest = c
 		}
 	}
+	delete(t.conns, oldest) // its place is free from now on; release does the rest
 	t.mu.Unlock()
 	if oldest != nil {
 		t.event(eventTCPClosedIdle)

@@ -3,7 +3,6 @@ package geo
 import (
 	"iter"
 	"math/bits"
-	"slices"
 	"unsafe"
 
 	"edged/geo/prefetch"
@@ -75,15 +74,17 @@ func (r *ranges4) touchMore(addr uint32) {
 	}
 }
 
-// newRanges4 lays out ranges, given in order and covering all of IPv4, with
-// classes for rows. Equal neighbours merge.
-func newRanges4(ranges iter.Seq2[uint32, maps.Row], class func(maps.Row) uint32) *ranges4 {
+// newRanges4 lays out n ranges at most, given in order and covering all of IPv4,
+// with classes for rows. Equal neighbours merge.
+func newRanges4(ranges iter.Seq2[uint32, maps.Row], n int, class func(maps.Row) uint32) *ranges4 {
 	b := builder4{r: &ranges4{index: make([]uint32, 1<<bucketLen)}}
+	// A run has its length and the class it begins with beside its entries, and
+	// padding before it. What is not used of this is memory never touched.
+	b.r.runs = make([]uint32, 0, n+2*min(n, 1<<bucketLen)+n/2)
 	for start, row := range ranges {
 		b.add(start, class(row))
 	}
 	b.flush(1 << bucketLen)
-	b.r.runs = slices.Clip(slices.Clone(b.r.runs))
 	b.blocks()
 	return b.r
 }

@@ -36,7 +36,7 @@ func TestRanges4AgainstPlainSearch(t *testing.T) {
 					return
 				}
 			}
-		}, func(row maps.Row) uint32 { return row.Ranking() })
+		}, len(starts), func(row maps.Row) uint32 { return row.Ranking() })
 		plain := func(addr uint32) uint32 {
 			i, found := slices.BinarySearch(starts, addr)
 			if !found {
