@@ -131,7 +131,7 @@ func (b *coverBuilder) translate(inMap, fleet []edge.PoP) error {
 }
 
 func (b *coverBuilder) table(t *maps.Table) coverTable {
-	v4 := newRanges4(t.V4.All(), t.V4.Len(), b.class)
+	v4 := newRanges4(t.V4, b.class)
 	var v6 maps.Builder6
 	for start, row := range t.V6.All() {
 		v6.Add(start.Hi, start.Lo, maps.MakeRow(b.class(row), false))

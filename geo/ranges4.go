@@ -1,7 +1,6 @@
 package geo
 
 import (
-	"iter"
 	"math/bits"
 	"unsafe"
 
@@ -74,15 +73,25 @@ func (r *ranges4) touchMore(addr uint32) {
 	}
 }
 
-// newRanges4 lays out n ranges at most, given in order and covering all of IPv4,
-// with classes for rows. Equal neighbours merge.
-func newRanges4(ranges iter.Seq2[uint32, maps.Row], n int, class func(maps.Row) uint32) *ranges4 {
+// newRanges4 lays out a map's ranges with classes in the place of rows. Equal
+// neighbours merge.
+func newRanges4(t *maps.Ranges4, class func(maps.Row) uint32) *ranges4 {
 	b := builder4{r: &ranges4{index: make([]uint32, 1<<bucketLen)}}
+	n := t.Len()
 	// A run has its length and the class it begins with beside its entries, and
 	// padding before it. What is not used of this is memory never touched.
 	b.r.runs = make([]uint32, 0, n+2*min(n, 1<<bucketLen)+n/2)
-	for start, row := range ranges {
-		b.add(start, class(row))
+	last := maps.Row(0)
+	for top := range uint32(1 << 16) {
+		lo, hi := t.Bucket(top << 16)
+		starts, rows := t.Starts[lo:hi], t.Rows[lo:hi]
+		for i, row := range rows {
+			// Neighbours with one row, cut at a /16, need no second look.
+			if i > 0 || top == 0 || row != last {
+				b.add(top<<16|uint32(starts[i]), class(row))
+			}
+			last = row
+		}
 	}
 	b.flush(1 << bucketLen)
 	b.blocks()

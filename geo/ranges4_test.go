@@ -30,13 +30,11 @@ func TestRanges4AgainstPlainSearch(t *testing.T) {
 		for i := range classes {
 			classes[i] = rng.Uint32N(3)
 		}
-		r := newRanges4(func(yield func(uint32, maps.Row) bool) {
-			for i, s := range starts {
-				if !yield(s, maps.MakeRow(classes[i], false)) {
-					return
-				}
-			}
-		}, len(starts), func(row maps.Row) uint32 { return row.Ranking() })
+		var b maps.Builder4
+		for i, s := range starts {
+			b.Add(s, maps.MakeRow(classes[i], false))
+		}
+		r := newRanges4(b.Finish(), maps.Row.Ranking)
 		plain := func(addr uint32) uint32 {
 			i, found := slices.BinarySearch(starts, addr)
 			if !found {

@@ -33,7 +33,7 @@ func load(path string) (*memory, error) {
 	if info.Size() == 0 {
 		return &memory{}, nil // Parse says what is wrong
 	}
-	data, err := unix.Mmap(-1, 0, int(info.Size()), unix.PROT_READ|unix.PROT_WRITE, unix.MAP_PRIVATE|unix.MAP_ANON)
+	data, err := unix.Mmap(-1, 0, int(info.Size()), unix.PROT_READ|unix.PROT_WRITE, unix.MAP_PRIVATE|unix.MAP_ANON|mapPopulate)
 	if err != nil {
 		return nil, fmt.Errorf("cannot map %d bytes for %q: %w", info.Size(), path, err)
 	}

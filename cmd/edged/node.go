@@ -166,9 +166,15 @@ func (n *node) adminURL() string {
 }
 
 // Reload implements admin.Node.
-func (n *node) Reload(context.Context) admin.Reload {
+func (n *node) Reload(context.Context) (r admin.Reload) {
 	n.reloading.Lock()
 	defer n.reloading.Unlock()
+	inBackground(func() { r = n.reload() })
+	return r
+}
+
+// reload builds what the files say now, aside, and swaps it in if all is well.
+func (n *node) reload() admin.Reload {
 	l, _, err := load(n.source)
 	n.count(err == nil)
 	if err != nil {

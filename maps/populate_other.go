@@ -1,0 +1,5 @@
+//go:build unix && !linux
+
+package maps
+
+const mapPopulate = 0
