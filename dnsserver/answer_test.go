@@ -209,8 +209,14 @@ func summary(m *dns.Msg) string {
 		on   bool
 		word string
 	}{
-		{m.Response, "qr"}, {m.Authoritative, "aa"}, {m.Truncated, "tc"}, {m.RecursionDesired, "rd"},
-		{m.RecursionAvailable, "ra"}, {m.Zero, "z"}, {m.AuthenticatedData, "ad"}, {m.CheckingDisabled, "cd"},
+		{m.Response, "qr"},
+		{m.Authoritative, "aa"},
+		{m.Truncated, "tc"},
+		{m.RecursionDesired, "rd"},
+		{m.RecursionAvailable, "ra"},
+		{m.Zero, "z"},
+		{m.AuthenticatedData, "ad"},
+		{m.CheckingDisabled, "cd"},
 	} {
 		if f.on {
 			s += " " + f.word

@@ -18,6 +18,7 @@ const (
 	slotStride  = slotSize + 64         // so that slots do not share cache sets
 	receiveWait = 50 * time.Millisecond // how long a receive blocks, and so what a shutdown or a scrape waits
 	socketBytes = 4 << 20               // receive buffer: some 5 ms of packets at full rate
+	fitsAnyPath = 1232                  // UDP payload within the IPv6 minimum MTU of 1280
 )
 
 // mmsghdr is struct mmsghdr of recvmmsg(2).
@@ -27,7 +28,8 @@ type mmsghdr struct {
 	_   [4]byte
 }
 
-// udpWorker serves one SO_REUSEPORT socket on a thread of its own.
+// udpWorker serves one socket (of a SO_REUSEPORT group, if there are more
+// workers) on a thread of its own.
 //
 // The socket is never handed to package net: Go's poller would be woken by every
 // packet sent. Receives are raw system calls that block in the kernel without
@@ -77,7 +79,7 @@ func (s *Server) openUDP(addr netip.AddrPort) ([]part, error) {
 }
 
 func (s *Server) newUDPWorker(addr netip.AddrPort) (*udpWorker, error) {
-	fd, err := udpSocket(addr)
+	fd, err := udpSocket(addr, s.cfg)
 	if err != nil {
 		return nil, err
 	}
@@ -103,7 +105,7 @@ func (w *udpWorker) resetReceive(i int) {
 	}
 }
 
-func udpSocket(addr netip.AddrPort) (fd int, err error) {
+func udpSocket(addr netip.AddrPort, cfg Config) (fd int, err error) {
 	domain := unix.AF_INET
 	if addr.Addr().Is6() {
 		domain = unix.AF_INET6
@@ -116,7 +118,9 @@ func udpSocket(addr netip.AddrPort) (fd int, err error) {
 			err = fmt.Errorf("socket option %s: %w", what, e)
 		}
 	}
-	set("SO_REUSEPORT", unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_REUSEPORT, 1))
+	if cfg.Threads > 1 {
+		set("SO_REUSEPORT", unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_REUSEPORT, 1))
+	}
 	wait := unix.NsecToTimeval(int64(receiveWait))
 	set("SO_RCVTIMEO", unix.SetsockoptTimeval(fd, unix.SOL_SOCKET, unix.SO_RCVTIMEO, &wait))
 	// The privileged form passes the system's limit; without the right the
@@ -128,8 +132,14 @@ func udpSocket(addr netip.AddrPort) (fd int, err error) {
 		set("IPV6_V6ONLY", unix.SetsockoptInt(fd, unix.IPPROTO_IPV6, unix.IPV6_V6ONLY, 1))
 		set("IPV6_MTU_DISCOVER", unix.SetsockoptInt(fd, unix.IPPROTO_IPV6, unix.IPV6_MTU_DISCOVER, unix.IPV6_PMTUDISC_OMIT))
 	} else {
-		// Path MTU messages can be forged; replies are small anyway.
-		set("IP_MTU_DISCOVER", unix.SetsockoptInt(fd, unix.IPPROTO_IP, unix.IP_MTU_DISCOVER, unix.IP_PMTUDISC_OMIT))
+		// Path MTU messages can be forged, so they are not listened to. Replies
+		// that fit any path go out with "don't fragment" (RFC 9715); it also
+		// spares the kernel an identification for each.
+		mode := unix.IP_PMTUDISC_PROBE
+		if cfg.MaxUDP > fitsAnyPath {
+			mode = unix.IP_PMTUDISC_OMIT
+		}
+		set("IP_MTU_DISCOVER", unix.SetsockoptInt(fd, unix.IPPROTO_IP, unix.IP_MTU_DISCOVER, mode))
 	}
 	if addr.Addr().IsUnspecified() {
 		if domain == unix.AF_INET6 {

@@ -258,8 +258,8 @@ func (t *coverTable) plurality(p netip.Prefix) uint32 {
 	}
 	if p.Addr().Is4() {
 		b := p.Addr().As4()
-		base, step, count := span(p.Bits(), 32)
-		base = uint64(binary.BigEndian.Uint32(b[:]))
+		base := uint64(binary.BigEndian.Uint32(b[:]))
+		step, count := span(p.Bits(), 32)
 		for i := range count {
 			class, _ := t.v4.find(uint32(base + i*step))
 			vote(class)
@@ -267,7 +267,7 @@ func (t *coverTable) plurality(p netip.Prefix) uint32 {
 		return classes[best]
 	}
 	wide := maps.Addr6From(p.Addr())
-	_, step, count := span(min(p.Bits(), 64), 64)
+	step, count := span(min(p.Bits(), 64), 64)
 	for i := range count {
 		row, _ := t.v6.FindLong(maps.Addr6{Hi: wide.Hi + i*step, Lo: wide.Lo})
 		vote(row.Ranking())
@@ -277,12 +277,12 @@ func (t *coverTable) plurality(p netip.Prefix) uint32 {
 
 // span divides a prefix of the given length, in units of width bits, into at
 // most 256 even steps.
-func span(length, width int) (base, step, count uint64) {
+func span(length, width int) (step, count uint64) {
 	free := width - length
 	if free <= 8 {
-		return 0, 1, 1 << free
+		return 1, 1 << free
 	}
-	return 0, 1 << (free - 8), samples
+	return 1 << (free - 8), samples
 }
 
 // location is where a client was taken to be.
