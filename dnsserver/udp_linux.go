@@ -43,11 +43,12 @@ type udpWorker struct {
 	responder *responder
 	fd        int
 	pktinfo   bool // bound to a wildcard: replies go out from the address asked
+	trains    bool // the kernel takes several replies to one peer as one message
 
 	slots   []byte
-	in, out [batch]mmsghdr
+	in      [batch]mmsghdr
 	inIO    [batch]unix.Iovec
-	outIO   [batch]unix.Iovec
+	out     departures
 	names   [batch]unix.RawSockaddrInet6
 	control [batch][controlLen]byte
 	queries [batch]query
@@ -86,6 +87,7 @@ func (s *Server) newUDPWorker(addr netip.AddrPort) (*udpWorker, error) {
 	w := &udpWorker{
 		server: s, responder: s.newResponder("udp"), fd: fd, pktinfo: addr.Addr().IsUnspecified(),
 		slots: make([]byte, batch*slotStride), handed: make(chan struct{}, 1),
+		trains: unix.SetsockoptInt(fd, unix.IPPROTO_UDP, unix.UDP_SEGMENT, 0) == nil,
 	}
 	for i := range batch {
 		w.inIO[i] = unix.Iovec{Base: &w.slots[i*slotStride]}
@@ -209,7 +211,8 @@ func (w *udpWorker) turn() {
 	now := time.Now()
 	v := w.server.view.Load()
 	w.responder.begin(w.server, v, now)
-	w.send(w.answer(v, n))
+	w.answer(v, n)
+	w.send()
 	if w.batches++; w.batches%64 == 0 {
 		w.responder.stats.took(time.Since(now), n)
 	}
@@ -245,9 +248,10 @@ func (w *udpWorker) answer(v *View, n int) (replies int) {
 		r.client.Resolver, r.client.ECS = w.sources[i].Addr(), w.queries[i].subnet
 		v.touchMap(&w.queries[i], &r.client)
 	}
+	w.out.reset()
 	for i := range n {
 		if size := w.respond(v, i); size > 0 {
-			w.prepare(replies, i, size)
+			w.depart(i, size)
 			replies++
 		}
 		w.resetReceive(i)
@@ -272,18 +276,15 @@ func (w *udpWorker) respond(v *View, i int) (size int) {
 
 func (w *udpWorker) slot(i int) []byte { return w.slots[i*slotStride:][:slotSize:slotSize] }
 
-// prepare sets up the k-th message to send: the reply in slot i, back to where
-// the query came from.
-func (w *udpWorker) prepare(k, i, size int) {
-	w.outIO[k].Base = &w.slots[i*slotStride]
-	w.outIO[k].SetLen(size)
-	hdr := &w.out[k].hdr
-	hdr.Name, hdr.Namelen = w.in[i].hdr.Name, w.in[i].hdr.Namelen
-	hdr.Iov, hdr.Iovlen = &w.outIO[k], 1
+// depart plans the reply in slot i, back to where the query came from.
+func (w *udpWorker) depart(i, size int) {
+	hdr := &w.in[i].hdr
+	reply := departure{base: &w.slots[i*slotStride], size: uint32(size), to: w.sources[i], name: hdr.Name, namelen: hdr.Namelen}
 	if w.pktinfo {
-		hdr.Control, hdr.Controllen = w.in[i].hdr.Control, w.in[i].hdr.Controllen
 		fixControl(&w.control[i])
+		reply.control, reply.controlLen = hdr.Control, int(hdr.Controllen)
 	}
+	w.out.add(reply, w.trains && !w.pktinfo)
 }
 
 // fixControl turns the control message that told where a packet arrived into
@@ -304,17 +305,33 @@ func fixControl(c *[controlLen]byte) {
 	}
 }
 
-// send sends the first n messages. One that the kernel refuses is skipped.
-func (w *udpWorker) send(n int) {
-	for at := 0; at < n; {
-		sent, _, errno := unix.RawSyscall6(unix.SYS_SENDMMSG, uintptr(w.fd), uintptr(unsafe.Pointer(&w.out[at])), uintptr(n-at), 0, 0, 0)
+// send sends what was planned. A message that the kernel refuses is skipped; a
+// refused train goes again as single messages, and no train is made any more.
+func (w *udpWorker) send() {
+	messages := w.out.messages()
+	for len(messages) > 0 {
+		sent, _, errno := unix.RawSyscall6(unix.SYS_SENDMMSG, uintptr(w.fd), uintptr(unsafe.Pointer(&messages[0])), uintptr(len(messages)), 0, 0, 0)
 		switch {
 		case errno == unix.EINTR:
+		case errno != 0 && messages[0].hdr.Iovlen > 1:
+			w.trains = false
+			w.sendSingly(&messages[0].hdr)
+			messages = messages[1:]
 		case errno != 0:
 			w.responder.stats.event(eventSendFailed)
-			at++
+			messages = messages[1:]
 		default:
-			at += int(sent)
+			messages = messages[sent:]
+		}
+	}
+}
+
+// sendSingly sends each part of a train as a message of its own.
+func (w *udpWorker) sendSingly(train *unix.Msghdr) {
+	for _, part := range unsafe.Slice(train.Iov, train.Iovlen) {
+		one := unix.Msghdr{Name: train.Name, Namelen: train.Namelen, Iov: &part, Iovlen: 1}
+		if _, _, errno := unix.RawSyscall(unix.SYS_SENDMSG, uintptr(w.fd), uintptr(unsafe.Pointer(&one)), 0); errno != 0 {
+			w.responder.stats.event(eventSendFailed)
 		}
 	}
 }
