@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"net/netip"
+	"runtime"
 	"strings"
 	"time"
 
@@ -76,6 +77,7 @@ func (v *View) Explain(name string, qtype uint16, resolver netip.Addr, ecs netip
 		e.Pool = v.geo.Pool(n.dynamic.pool).Name
 		client := &geo.Client{Resolver: resolver, ECS: ecs, Now: uint64(now.Unix()), Rand: rand.NewPCG(seed, seed).Uint64()}
 		_, e.Decision = v.geo.Explain(n.dynamic.pool, client, family)
+		runtime.KeepAlive(v)
 	}
 	return e, nil
 }
@@ -151,5 +153,7 @@ func (v *View) reply(pkt []byte, src netip.AddrPort, tcp bool, now time.Time, se
 		return nil
 	}
 	v.locate(&q, &r.client)
-	return msg[:r.respond(v, msg, &q, state, src, via)]
+	n := r.respond(v, msg, &q, state, src, via)
+	runtime.KeepAlive(v)
+	return msg[:n]
 }

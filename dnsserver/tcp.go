@@ -269,6 +269,7 @@ func (t *tcpServer) answer(c *tcpConn, shard *tcpShard, data, out []byte) (used,
 		state := q.parse(msg[:n])
 		if state == drop {
 			r.stats.event(eventDropped)
+			runtime.KeepAlive(v)
 			return used, size, false
 		}
 		v.locate(q, &r.client)
@@ -280,5 +281,6 @@ func (t *tcpServer) answer(c *tcpConn, shard *tcpShard, data, out []byte) (used,
 		binary.BigEndian.PutUint16(out[size:], uint16(length))
 		size += 2 + length
 	}
+	runtime.KeepAlive(v) // the tables of its covers are not the collector's
 	return used, size, true
 }

@@ -212,6 +212,7 @@ func (w *udpWorker) turn() {
 	v := w.server.view.Load()
 	w.responder.begin(w.server, v, now)
 	w.answer(v, n)
+	runtime.KeepAlive(v) // the tables of its covers are not the collector's
 	w.send()
 	if w.batches++; w.batches%64 == 0 {
 		w.responder.stats.took(time.Since(now), n)

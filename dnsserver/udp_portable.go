@@ -6,6 +6,7 @@ import (
 	"errors"
 	"net"
 	"net/netip"
+	"runtime"
 	"sync/atomic"
 	"time"
 )
@@ -81,6 +82,7 @@ func (w *socketWorker) answer(n int, src netip.AddrPort) {
 	v.locate(&w.query, &r.client)
 	tapped := w.server.cfg.Tap.query(w.buf[:n], src, w.server.addrs, overUDP)
 	size := r.respond(v, w.buf[:], &w.query, state, src, overUDP)
+	runtime.KeepAlive(v) // the tables of its covers are not the collector's
 	if tapped {
 		w.server.cfg.Tap.response(w.buf[:size], src, w.server.addrs, overUDP)
 	}

@@ -4,6 +4,7 @@ import (
 	"math"
 	"math/bits"
 	"net/netip"
+	"runtime"
 
 	"edged/edge"
 )
@@ -73,6 +74,7 @@ type Decision struct {
 // concurrent use and does not allocate.
 func (v *View) Decide(poolIndex int, client *Client, family edge.Family, d *Decision) {
 	v.decide(poolIndex, client, family, d, nil)
+	runtime.KeepAlive(v) // and with it the memory of its covers
 }
 
 func (v *View) decide(poolIndex int, client *Client, family edge.Family, d *Decision, tr *Trace) {

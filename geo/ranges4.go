@@ -95,6 +95,7 @@ func newRanges4(t *maps.Ranges4, class func(maps.Row) uint32) *ranges4 {
 	}
 	b.flush(1 << bucketLen)
 	b.blocks()
+	b.r.settle()
 	return b.r
 }
 
