@@ -86,8 +86,8 @@ type Endpoint struct {
 type pool struct {
 	Pool
 	cands []candidate
-	byPoP []int32 // Closest: candidate of each PoP, -1 for none
-	cover *cover  // Closest only
+	byPoP [][]int32 // Closest: the candidates of each PoP, in the order given
+	cover *cover    // Closest only
 	best  [slots]tier
 	has   [slots]bool // a member exists, whatever its verdict
 	seed  uint64
@@ -313,20 +313,21 @@ func (c *candidate) rank(v *View) {
 
 // closest indexes the candidates by PoP and attaches the cover.
 func (b *builder) closest(p *pool) {
-	p.byPoP = make([]int32, len(b.view.pops))
-	for i := range p.byPoP {
-		p.byPoP[i] = -1
-	}
+	p.byPoP = make([][]int32, len(b.view.pops))
 	for i, c := range p.cands {
-		for _, pop := range b.popsOf(c) {
-			if p.byPoP[pop] < 0 {
-				p.byPoP[pop] = int32(i)
+		pops := b.popsOf(c)
+		if len(pops) == 0 {
+			b.errorf("pool %q: member pool %q has no endpoint in a PoP: policy closest needs one", p.Name, b.view.pools[c.pool].Name)
+		}
+		for _, pop := range pops {
+			if !slices.Contains(p.byPoP[pop], int32(i)) {
+				p.byPoP[pop] = append(p.byPoP[pop], int32(i))
 			}
 		}
 	}
 	set := make([]bool, len(p.byPoP))
-	for pop, c := range p.byPoP {
-		set[pop] = c >= 0
+	for pop, cands := range p.byPoP {
+		set[pop] = len(cands) > 0
 	}
 	src, ok := b.view.cfg.Maps[p.Map]
 	if !ok {

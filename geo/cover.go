@@ -35,6 +35,7 @@ type cover struct {
 	heads         []uint16   // depth PoPs for each class
 	known         []bool     // by class: false when the place is unknown and the order starts at this node
 	tails         [][]uint16 // by PoP: the set in order of distance from it; nil outside the set
+	carrier       uint32     // class of IPv6 blocks that carry IPv4 addresses
 }
 
 type coverTable struct {
@@ -74,6 +75,9 @@ func newCover(name string, src MapSource, set []bool, pops []edge.PoP, node uint
 func (b *coverBuilder) build() bool {
 	c := b.cover
 	c.heads, c.known = nil, nil
+	// The carriers' class is that of unknown place, under another number.
+	c.carrier = b.newClass(maps.Ranking{Order: maps.NoOrder})
+	clear(b.ids)
 	c.ecs = b.table(c.src.Map.ECS())
 	c.resolver = c.ecs
 	if *c.src.Map.Resolver() != *c.src.Map.ECS() {
@@ -132,11 +136,46 @@ func (b *coverBuilder) translate(inMap, fleet []edge.PoP) error {
 
 func (b *coverBuilder) table(t *maps.Table) coverTable {
 	v4 := newRanges4(t.V4, b.class)
+	return coverTable{v4: v4, v6: b.table6(t.V6)}
+}
+
+// table6 lays out the IPv6 ranges with the carriers cut out.
+func (b *coverBuilder) table6(t *maps.Ranges6) *maps.Ranges6 {
 	var v6 maps.Builder6
-	for start, row := range t.V6.All() {
-		v6.Add(start.Hi, start.Lo, maps.MakeRow(b.class(row), false))
+	add := func(at maps.Addr6, class uint32) { v6.Add(at.Hi, at.Lo, maps.MakeRow(class, false)) }
+	less := func(a, b maps.Addr6) bool { return a.Hi < b.Hi || a.Hi == b.Hi && a.Lo < b.Lo }
+	next, inside := 0, false
+	class := uint32(0) // of the map, from the last start on
+	edge := func() maps.Addr6 {
+		if inside {
+			return carriers[next].after
+		}
+		return carriers[next].first
 	}
-	return coverTable{v4: v4, v6: v6.Finish()}
+	// cross adds the edges of carriers before the given start.
+	cross := func(more func(maps.Addr6) bool) {
+		for next < len(carriers) && more(edge()) {
+			if !inside {
+				add(edge(), b.cover.carrier)
+			} else {
+				add(edge(), class)
+				next++
+			}
+			inside = !inside
+		}
+	}
+	for start, row := range t.All() {
+		cross(func(e maps.Addr6) bool { return less(e, start) })
+		class = b.class(row)
+		if next < len(carriers) && edge() == start {
+			continue // crossing it comes next, and says what begins here
+		}
+		if !inside {
+			add(start, class)
+		}
+	}
+	cross(func(maps.Addr6) bool { return true })
+	return v6.Finish()
 }
 
 // class returns the class of a row's ranking.
@@ -297,13 +336,17 @@ type location struct {
 func (c *cover) locate(client *Client) location {
 	if client.ECS.Bits() > 0 {
 		p := unwrapECS(client)
-		lost := uint8(client.ECS.Bits() - p.Bits()) // bits of a carrier such as 6to4
 		if c.usable(p) {
 			class, block := c.ecs.place(p.Addr())
 			if int(block) > p.Bits() {
 				class = c.ecs.plurality(p)
 			}
-			return c.located(class, block+lost, SourceECS)
+			if class == c.carrier {
+				// It does not reach into the address carried, and others
+				// beside it may: no scope but theirs is safe.
+				block = carrierMost
+			}
+			return c.located(class, block+carrierBits(client.ECS, p), SourceECS)
 		}
 	}
 	addr, _ := locatingResolver(client)
@@ -321,6 +364,29 @@ func unwrapECS(client *Client) netip.Prefix {
 		return client.ECS
 	}
 	return place.UnwrapPrefix(client.ECS)
+}
+
+// carrierMost is where the carried address begins in most carriers of IPv4
+// addresses; carrierBits says where it begins in the one around p, 0 for none.
+const carrierMost = 96
+
+func carrierBits(ecs, p netip.Prefix) uint8 {
+	switch b := ecs.Addr().As16(); {
+	case ecs.Addr().Is4() || p.Addr().Is6():
+		return 0
+	case b[0] == 0x20 && b[1] == 0x02: // 6to4
+		return 16
+	}
+	return carrierMost
+}
+
+// carriers are the blocks that unwrapECS takes addresses out of. In the IPv6
+// table they are a class of their own, so that no block reaches into them.
+var carriers = [...]struct{ first, after maps.Addr6 }{
+	{maps.Addr6{Lo: 0xffff_0000_0000}, maps.Addr6{Lo: 0x1_0000_0000_0000}},
+	{maps.Addr6{Hi: 0x0064_ff9b_0000_0000}, maps.Addr6{Hi: 0x0064_ff9b_0000_0000, Lo: 1 << 32}},
+	{maps.Addr6{Hi: 0x2001_0000_0000_0000}, maps.Addr6{Hi: 0x2001_0001_0000_0000}},
+	{maps.Addr6{Hi: 0x2002_0000_0000_0000}, maps.Addr6{Hi: 0x2003_0000_0000_0000}},
 }
 
 // locatingResolver returns the resolver's address, unwrapped, and its length in
@@ -356,11 +422,11 @@ func (c *cover) located(class uint32, scope uint8, source Source) location {
 	return location{class: class, scope: scope, source: source}
 }
 
-// usable says whether a client subnet locates the client: it does when it is
-// routable on the Internet, or when the map has measurements for it, so that a
+// usable says whether a client subnet locates the client: it does when any of it
+// is routable on the Internet, or when the map has measurements for it, so that a
 // private network can be steered by listing it.
 func (c *cover) usable(p netip.Prefix) bool {
-	if routable(p.Addr()) {
+	if routable(p) {
 		return true
 	}
 	t := c.src.Map.ECS()

@@ -137,10 +137,17 @@ func (v *View) choose(p *pool, client *Client, want slot, d *Decision, tr *Trace
 	}
 	first := sel.pick(slotAny, noPoP)
 	chosen := first
-	if p.cands[first].tier[want] != p.best[want] {
-		if chosen = sel.pick(want, p.cands[first].pop); chosen < 0 {
+	if first < 0 || p.cands[first].tier[want] != p.best[want] {
+		if chosen = -1; first >= 0 {
+			chosen = sel.pick(want, p.cands[first].pop)
+		}
+		if chosen < 0 {
 			chosen = sel.pick(want, noPoP)
 		}
+	}
+	if chosen < 0 {
+		tr.noData(p, want) // not reached: something has the best verdict
+		return
 	}
 	tr.stage(v, &sel, want, first, chosen)
 	c := &p.cands[chosen]
@@ -192,17 +199,19 @@ func (s *selector) pick(want slot, only uint16) int {
 		if c.tier[want] != best || only != noPoP && c.pop != only {
 			continue
 		}
-		if score := rendezvous(s.key^p.seed, c.seed, c.weight); score > top {
+		if score := rendezvous(s.key^p.seed, c.seed, c.weight); chosen < 0 || score > top {
 			chosen, top = i, score
 		}
 	}
 	return chosen
 }
 
-// closestIn returns the candidate of one PoP if it has what is wanted.
+// closestIn returns the first candidate of one PoP that has what is wanted.
 func (s *selector) closestIn(pop uint16, want slot) int {
-	if i := s.pool.byPoP[pop]; i >= 0 && s.pool.cands[i].tier[want] == s.pool.best[want] {
-		return int(i)
+	for _, i := range s.pool.byPoP[pop] {
+		if s.pool.cands[i].tier[want] == s.pool.best[want] {
+			return int(i)
+		}
 	}
 	return -1
 }
@@ -270,7 +279,7 @@ func taken(ids []uint16, id uint16) bool {
 // without weight scores below every other.
 func rendezvous(key, id uint64, weight uint32) float64 {
 	h := mix(key ^ mix(id))
-	u := (float64(h>>11) + 0.5) / (1 << 53)
+	u := (float64(h>>12) + 0.5) / (1 << 52) // exact, and neither 0 nor 1
 	if weight == 0 {
 		return u - 1 // below 0
 	}
@@ -295,19 +304,21 @@ func turn(client *Client, ttl uint32) uint64 {
 // block is the key of a sticky choice, the client's /24 or /48, and the scope
 // that goes with it.
 func block(client *Client) (key uint64, scope uint8) {
-	a := client.Resolver
+	a, _ := locatingResolver(client)
+	outer := uint8(0)
 	if client.ECS.Bits() > 0 {
-		a = client.ECS.Addr()
+		p := unwrapECS(client)
+		a, outer = p.Addr(), carrierBits(client.ECS, p)
 	}
 	scope = 48
-	if a = a.Unmap(); a.Is4() {
+	if a.Is4() {
 		scope = 24
 	}
 	p, err := a.Prefix(int(scope))
 	if err != nil {
 		return 0, scope // no address at all: all such clients are one
 	}
-	return addrKey(p.Addr()), scope
+	return addrKey(p.Addr()), scope + outer
 }
 
 func addrKey(a netip.Addr) uint64 {

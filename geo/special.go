@@ -32,21 +32,26 @@ var maybeSpecial = func() (octets [256]bool) {
 	return octets
 }()
 
-var documentation6 = netip.MustParsePrefix("2001:db8::/32")
+var (
+	unicast6       = netip.MustParsePrefix("2000::/3")
+	documentation6 = netip.MustParsePrefix("2001:db8::/32")
+)
 
-// routable says whether an address can be a client's on the Internet. For IPv6
-// that is global unicast space (2000::/3, RFC 4291) less documentation.
-func routable(a netip.Addr) bool {
-	if a.Is4() {
-		if !maybeSpecial[a.As4()[0]] {
+// routable says whether any address of a prefix can be a client's on the
+// Internet. For IPv6 that is global unicast space (RFC 4291) less documentation.
+func routable(p netip.Prefix) bool {
+	if p.Addr().Is4() {
+		if !maybeSpecial[p.Addr().As4()[0]] {
 			return true
 		}
-		for _, p := range special {
-			if p.Contains(a) {
+		for _, s := range special {
+			if within(p, s) {
 				return false
 			}
 		}
 		return true
 	}
-	return a.As16()[0]>>5 == 1 && !documentation6.Contains(a)
+	return p.Overlaps(unicast6) && !within(p, documentation6)
 }
+
+func within(p, outer netip.Prefix) bool { return p.Bits() >= outer.Bits() && outer.Contains(p.Addr()) }

@@ -162,8 +162,10 @@ func (s *selector) ranked() []int {
 	seen := make([]bool, len(p.cands))
 	if p.Policy == Closest {
 		for _, pop := range p.cover.order(s.at.class) {
-			if i := int(p.byPoP[pop]); i >= 0 && !seen[i] {
-				order, seen[i] = append(order, i), true
+			for _, i := range p.byPoP[pop] {
+				if !seen[i] {
+					order, seen[i] = append(order, int(i)), true
+				}
 			}
 		}
 	}
