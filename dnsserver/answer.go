@@ -31,11 +31,13 @@ type responder struct {
 	now      int64 // Unix seconds
 }
 
-// begin is called before each batch.
-func (r *responder) begin(s *Server, v *View, now time.Time) {
-	r.stats.use(v)
+// begin is called before each batch. It says whether the view is another one
+// than before: then nothing may hold on to the old one.
+func (r *responder) begin(s *Server, v *View, now time.Time) (changed bool) {
+	changed = r.stats.use(v)
 	r.cookies = s.cookies.Load()
 	r.now = now.Unix()
+	return changed
 }
 
 // reply is a reply being built in the query's place.
@@ -49,7 +51,8 @@ type reply struct {
 	scope      uint8
 	ede        int // -1: none
 	degraded   bool
-	zone       int // index, -1: none
+	zone       int    // index, -1: none
+	source     uint64 // stands for the name in the zone that answers, for rate limits
 }
 
 // put appends a prepacked answer, or truncates.
@@ -64,7 +67,7 @@ func (rep *reply) put(b *blob, msg []byte, pos, nameLen int) {
 }
 
 // truncate empties the answer and sets TC: the client is to ask over TCP.
-func (rep *reply) truncate(q *query) {
+func (rep *reply) truncate() {
 	rep.truncated = true
 	rep.an, rep.ns, rep.ar = 0, 0, 0
 }
@@ -155,7 +158,7 @@ func (r *responder) answer(v *View, q *query, msg []byte, rep *reply) {
 	if n.parent != nil && exact && q.qtype == typeDS {
 		n = n.parent // RFC 4035 section 3.1.4.1: the parent side has the DS
 	}
-	rep.zone = n.zone.index
+	rep.zone, rep.source = n.zone.index, n.id
 	if n.kind == cutNode && !(exact && q.qtype == typeDS) {
 		rep.put(n.other, msg, q.end, q.nameLen)
 		return
@@ -170,6 +173,7 @@ func (r *responder) answer(v *View, q *query, msg []byte, rep *reply) {
 			return
 		}
 		n = n.wild
+		rep.source = n.id
 	}
 	if n.dynamic != nil && r.answerDynamic(v, n, q, msg, q.end, rep) {
 		return

@@ -32,8 +32,9 @@ type hinted struct {
 }
 
 const (
-	svcIPv4Hint = 4
-	svcIPv6Hint = 6
+	svcMandatory = 0
+	svcIPv4Hint  = 4
+	svcIPv6Hint  = 6
 )
 
 // endpointRecords is one endpoint as it stands in answers, TTL 0.
@@ -137,6 +138,8 @@ func newHinted(rr dns.RR, owner string, ttl uint32) (hinted, error) {
 	for len(params) >= 4 {
 		key, n := binary.BigEndian.Uint16(params), 4+int(binary.BigEndian.Uint16(params[2:]))
 		switch {
+		case h.hints && key == svcMandatory:
+			h.before = append(h.before, withoutHints(params[4:n])...)
 		case h.hints && (key == svcIPv4Hint || key == svcIPv6Hint):
 		case key < svcIPv4Hint:
 			h.before = append(h.before, params[:n]...)
@@ -148,6 +151,22 @@ func newHinted(rr dns.RR, owner string, ttl uint32) (hinted, error) {
 		params = params[n:]
 	}
 	return h, nil
+}
+
+// withoutHints makes the parameter "mandatory" without the keys of hints, which
+// an answer may lack: a family without endpoints has none.
+func withoutHints(keys []byte) []byte {
+	var kept []byte
+	for ; len(keys) >= 2; keys = keys[2:] {
+		if key := binary.BigEndian.Uint16(keys); key != svcIPv4Hint && key != svcIPv6Hint {
+			kept = append(kept, keys[:2]...)
+		}
+	}
+	if kept == nil {
+		return nil
+	}
+	param := binary.BigEndian.AppendUint16(nil, svcMandatory)
+	return append(binary.BigEndian.AppendUint16(param, uint16(len(kept))), kept...)
 }
 
 // svcParams returns a record's parameters in wire format, which RFC 9460
@@ -207,6 +226,10 @@ func (r *responder) putDecision(v *View, d *dynamic, q *query, msg []byte, pos i
 		rep.scope = 0 // RFC 7871 section 7.4
 		rep.put(d.nodata, msg, pos, q.nameLen)
 	case geo.Fallback:
+		if pos+len(d.fallback) > rep.limit {
+			rep.truncate()
+			return
+		}
 		rep.end = pos + copy(msg[pos:], d.fallback)
 		binary.BigEndian.PutUint32(msg[pos+ttlOffset:], dec.TTL)
 		rep.an = 1
@@ -214,7 +237,7 @@ func (r *responder) putDecision(v *View, d *dynamic, q *query, msg []byte, pos i
 		for _, id := range dec.Endpoints[:dec.N] {
 			record := v.endpoints[id].record
 			if pos+len(record) > rep.limit {
-				rep.truncate(q)
+				rep.truncate()
 				return
 			}
 			copy(msg[pos:], record)
@@ -232,17 +255,27 @@ func (r *responder) putDecision(v *View, d *dynamic, q *query, msg []byte, pos i
 func (r *responder) answerService(v *View, d *dynamic, records []hinted, rrtype uint16, msg []byte, pos int, rep *reply) {
 	var hints [2][geo.MaxAnswers][]byte
 	var counts [2]int
+	var shown geo.Decision // the first that gives addresses, for the counters
+	ttl := uint32(1<<31 - 1)
 	for f, family := range families {
 		r.decide(v, d, family, rep)
+		ttl = min(ttl, r.decision.TTL)
+		rep.degraded = rep.degraded || r.decision.Source == geo.SourcePlace
 		if r.decision.Outcome != geo.Addresses {
 			continue
+		}
+		if counts[0] == 0 {
+			shown = r.decision
 		}
 		for _, id := range r.decision.Endpoints[:r.decision.N] {
 			hints[f][counts[f]] = v.endpoints[id].addr
 			counts[f]++
 		}
 	}
-	r.stats.decided(d.pool, &r.decision)
+	if counts[0]+counts[1] == 0 {
+		shown = r.decision
+	}
+	r.stats.decided(d.pool, &shown)
 	rep.authority = true
 	for i := range records {
 		h := &records[i]
@@ -251,10 +284,10 @@ func (r *responder) answerService(v *View, d *dynamic, records []hinted, rrtype 
 			need += 8 + 4*counts[0] + 16*counts[1]
 		}
 		if pos+need > rep.limit {
-			rep.truncate(nil)
+			rep.truncate()
 			return
 		}
-		pos = h.put(msg, pos, rrtype, min(h.ttl, r.decision.TTL), &hints, counts)
+		pos = h.put(msg, pos, rrtype, min(h.ttl, ttl), &hints, counts)
 		rep.an++
 	}
 	rep.end = pos

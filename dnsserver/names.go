@@ -10,6 +10,7 @@ import (
 // node is one name that exists, with its answers.
 type node struct {
 	name    string // lower case, wire format
+	id      uint64 // hash of name
 	zone    *zoneData
 	kind    nodeKind
 	wild    *node         // the wildcard right below it, or nil
@@ -52,6 +53,13 @@ type nameTable struct {
 	mask  uint64
 }
 
+// nameID hashes a lower-case name as queries are.
+func nameID(name string) uint64 {
+	var padded [maxName + 9]byte
+	copy(padded[:], name)
+	return nameHash(padded[:], len(name))
+}
+
 type nameSlot struct {
 	hash uint64
 	node *node
@@ -63,15 +71,12 @@ func newNameTable(nodes map[string]*node) nameTable {
 		size *= 2
 	}
 	t := nameTable{slots: make([]nameSlot, size), mask: size - 1}
-	for name, n := range nodes {
-		var padded [maxName + 9]byte
-		copy(padded[:], name)
-		h := nameHash(padded[:], len(name))
-		i := h & t.mask
+	for _, n := range nodes {
+		i := n.id & t.mask
 		for t.slots[i].node != nil {
 			i = (i + 1) & t.mask
 		}
-		t.slots[i] = nameSlot{h, n}
+		t.slots[i] = nameSlot{n.id, n}
 	}
 	return t
 }

@@ -55,18 +55,25 @@ func (q *query) parse(pkt []byte) parsed {
 	if len(pkt) < headerLen || pkt[2]&flagQR != 0 {
 		return drop
 	}
-	if pkt[2]&opcodeMask != 0 {
-		return q.refuse(rcodeNotImp)
-	}
 	counts := binary.BigEndian.Uint64(pkt[4:12])
 	qd, an, ns, ar := counts>>48, counts>>32&0xffff, counts>>16&0xffff, counts&0xffff
-	if qd > 1 || an != 0 || ns != 0 {
-		return q.refuse(rcodeFormErr)
+	refusal := uint16(rcodeFormErr)
+	if pkt[2]&opcodeMask != 0 {
+		refusal = rcodeNotImp
 	}
 	if qd == 1 && !q.parseQuestion(pkt) {
-		return q.refuse(rcodeFormErr)
+		return q.refuse(refusal)
+	}
+	if refusal == rcodeNotImp || qd > 1 || an != 0 || ns != 0 && q.qtype != typeIXFR {
+		q.findOPT(pkt, qd, an+ns, ar)
+		return q.refuse(refusal)
 	}
 	pos := q.end
+	for range ns { // the SOA of an IXFR (RFC 1995 section 3)
+		if pos = skipRecord(pkt, pos); pos < 0 {
+			return q.refuse(rcodeFormErr)
+		}
+	}
 	for range ar {
 		if pos = q.parseAdditional(pkt, pos); pos < 0 {
 			q.ecs, q.subnet = false, netip.Prefix{} // never echo what was not understood
@@ -137,36 +144,66 @@ func (q *query) lowerName(pkt []byte) {
 	q.hash = nameHash(q.lower[:], n)
 }
 
-// parseAdditional reads one additional record and returns the offset behind
-// it, or -1.
-func (q *query) parseAdditional(pkt []byte, pos int) int {
-	start := pos
-	for {
-		if pos >= len(pkt) {
-			return -1
+// findOPT looks for an OPT record in a message that is refused for other
+// reasons: the refusal must have one as well (RFC 6891 section 6.1.1).
+func (q *query) findOPT(pkt []byte, questions, records, additional uint64) {
+	pos := headerLen
+	for range questions {
+		if pos = skipName(pkt, pos); pos < 0 {
+			return
 		}
+		pos += 4
+	}
+	for range records {
+		if pos = skipRecord(pkt, pos); pos < 0 {
+			return
+		}
+	}
+	for range additional {
+		if pos = q.parseAdditional(pkt, pos); pos < 0 {
+			q.ecs, q.subnet = false, netip.Prefix{}
+			return
+		}
+	}
+}
+
+// skipName returns the offset behind a name, which may be compressed, or -1.
+func skipName(pkt []byte, pos int) int {
+	for pos < len(pkt) {
 		l := int(pkt[pos])
-		if l == 0 {
-			pos++
-			break
-		}
-		if l >= 0xc0 {
-			pos += 2
-			break
-		}
-		if l > 63 {
+		switch {
+		case l == 0:
+			return pos + 1
+		case l >= 0xc0:
+			return pos + 2
+		case l > 63:
 			return -1
 		}
 		pos += 1 + l
 	}
-	if pos+10 > len(pkt) {
+	return -1
+}
+
+// skipRecord returns the offset behind a record, or -1.
+func skipRecord(pkt []byte, pos int) int {
+	if pos = skipName(pkt, pos); pos < 0 || pos+10 > len(pkt) {
 		return -1
 	}
+	if pos += 10 + int(binary.BigEndian.Uint16(pkt[pos+8:])); pos > len(pkt) {
+		return -1
+	}
+	return pos
+}
+
+// parseAdditional reads one additional record and returns the offset behind
+// it, or -1.
+func (q *query) parseAdditional(pkt []byte, start int) int {
+	end := skipRecord(pkt, start)
+	if end < 0 {
+		return -1
+	}
+	pos := skipName(pkt, start)
 	fixed := pkt[pos : pos+10]
-	end := pos + 10 + int(binary.BigEndian.Uint16(fixed[8:]))
-	if end > len(pkt) {
-		return -1
-	}
 	if binary.BigEndian.Uint16(fixed) != typeOPT {
 		return end
 	}

@@ -84,9 +84,19 @@ func (l *limiter) allow(r *responder, q *query, rep *reply, src netip.Addr) rate
 	return dropReply
 }
 
-// key joins the client block with what is answered: the name for positive
-// answers, and the zone for negative ones and errors, so that random names do
-// not each get a bucket.
+// typeKind tells apart the types that one client asks for together.
+func typeKind(qtype uint16) uint64 {
+	switch qtype {
+	case typeA, typeAAAA, typeHTTPS:
+		return uint64(qtype)
+	}
+	return 0
+}
+
+// key joins the client block with what is answered: the name in the zone that a
+// positive answer or a referral comes from (a wildcard's, a cut's), with the
+// kind of type, and the zone for negative answers and errors. Made-up names and
+// types so get no bucket of their own.
 func (l *limiter) key(q *query, rep *reply, src netip.Addr) uint64 {
 	var block uint64
 	if src.Is4() {
@@ -97,8 +107,8 @@ func (l *limiter) key(q *query, rep *reply, src netip.Addr) uint64 {
 		block = binary.BigEndian.Uint64(a[:])>>8 | 1<<63
 	}
 	what := uint64(rep.zone)<<8 | uint64(rep.rcode)
-	if rep.rcode == rcodeNoError {
-		what = q.hash ^ uint64(q.qtype)
+	if rep.rcode == rcodeNoError && (rep.an > 0 || rep.ns > 0 && !rep.authority || rep.truncated) {
+		what = rep.source ^ typeKind(q.qtype)
 	}
 	h := (block ^ 0x9e3779b97f4a7c15) * 0xbf58476d1ce4e5b9
 	h = (h ^ h>>31 ^ what) * 0x94d049bb133111eb

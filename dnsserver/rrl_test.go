@@ -9,7 +9,7 @@ func TestResponseRateLimit(t *testing.T) {
 	r := &responder{cookies: newCookieJar(nil), now: 1000}
 	l := newLimiter(RRL{PerSecond: 5, Slip: 2, Exempt: []netip.Prefix{netip.MustParsePrefix("198.51.100.0/24")}})
 	send := func(src string, hash uint64, rcode uint16) rateVerdict {
-		return l.allow(r, &query{hash: hash}, &reply{rcode: rcode}, netip.MustParseAddr(src))
+		return l.allow(r, &query{}, &reply{rcode: rcode, an: 1, source: hash}, netip.MustParseAddr(src))
 	}
 	count := func(n int, src string, rcode uint16, sameName bool) (counts [3]int) {
 		for i := range n {

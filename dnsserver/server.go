@@ -112,7 +112,10 @@ func (s *Server) Start() {
 
 // Swap makes v the current view. Every reply after is from v; replies being
 // built are still whole and from the old one.
-func (s *Server) Swap(v *View) { s.view.Store(v) }
+func (s *Server) Swap(v *View) {
+	s.view.Store(v)
+	s.tcp.use(v)
+}
 
 // SetCookies changes the secrets of server cookies: the first makes new ones, the
 // others are still accepted. At least one must be given.

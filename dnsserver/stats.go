@@ -102,10 +102,11 @@ type stats struct {
 	latencyNs uint64
 }
 
-// use makes the counters refer to a view. Owners call it before each batch.
-func (s *stats) use(v *View) {
+// use makes the counters refer to a view, and says whether that is another one
+// than before. Owners call it before each batch.
+func (s *stats) use(v *View) (changed bool) {
 	if s.view == v {
-		return
+		return false
 	}
 	s.flush()
 	s.view = v
@@ -114,6 +115,7 @@ func (s *stats) use(v *View) {
 		s.pops = len(v.geo.PoPs()) + 1
 		s.decisions = make([]uint64, v.geo.Pools()*s.pops*int(geo.Sources))
 	}
+	return true
 }
 
 func (s *stats) event(e event) { s.events[e]++ }

@@ -14,7 +14,7 @@ import (
 )
 
 const (
-	tcpReadBuffer  = 4096                 // holds many queries; a longer query ends the connection
+	tcpReadBuffer  = 4096                 // holds many queries; it grows for one that is longer
 	tcpWriteBuffer = 2 * (maxMessage + 2) // replies are written once this is half full
 )
 
@@ -93,6 +93,15 @@ func (t *tcpServer) collect() {
 	for _, s := range t.shards {
 		s.mu.Lock()
 		s.responder.stats.flush()
+		s.mu.Unlock()
+	}
+}
+
+// use has all shards let go of the view before v.
+func (t *tcpServer) use(v *View) {
+	for _, s := range t.shards {
+		s.mu.Lock()
+		s.responder.stats.use(v)
 		s.mu.Unlock()
 	}
 }
@@ -193,7 +202,7 @@ func clientBlock(a netip.Addr) netip.Addr {
 // or sends what is no query. Only whole queries count as a sign of life, so that
 // a client that sends one octet at a time is cut off too.
 func (t *tcpServer) converse(c *tcpConn, shard *tcpShard) {
-	var in [tcpReadBuffer]byte
+	in := make([]byte, tcpReadBuffer)
 	have := 0
 	armed := int64(0)
 	idle := int64(t.server.cfg.TCPIdle)
@@ -216,10 +225,10 @@ func (t *tcpServer) converse(c *tcpConn, shard *tcpShard) {
 		}
 		if used > 0 {
 			c.active.Store(time.Now().UnixNano())
-			have = copy(in[:], in[used:have])
+			have = copy(in, in[used:have])
 		}
-		if have == len(in) {
-			return
+		if have == len(in) { // a query longer than any that makes sense, but allowed
+			in = append(make([]byte, 0, maxMessage+2), in...)[:maxMessage+2]
 		}
 	}
 }
@@ -254,6 +263,7 @@ func (t *tcpServer) answer(c *tcpConn, shard *tcpShard, data, out []byte) (used,
 	r, q := shard.responder, &shard.query
 	v := t.server.view.Load()
 	r.begin(t.server, v, time.Now())
+	defer func() { q.node = nil }() // a shard at rest holds no old view
 	for size <= maxMessage {
 		if len(data)-used < 2 {
 			break

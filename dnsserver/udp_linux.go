@@ -42,8 +42,9 @@ type udpWorker struct {
 	server    *Server
 	responder *responder
 	fd        int
-	pktinfo   bool // bound to a wildcard: replies go out from the address asked
-	trains    bool // the kernel takes several replies to one peer as one message
+	local     []netip.AddrPort // the one address it is bound to
+	pktinfo   bool             // bound to a wildcard: replies go out from the address asked
+	trains    bool             // the kernel takes several replies to one peer as one message
 
 	slots   []byte
 	in      [batch]mmsghdr
@@ -85,7 +86,7 @@ func (s *Server) newUDPWorker(addr netip.AddrPort) (*udpWorker, error) {
 		return nil, err
 	}
 	w := &udpWorker{
-		server: s, responder: s.newResponder("udp"), fd: fd, pktinfo: addr.Addr().IsUnspecified(),
+		server: s, responder: s.newResponder("udp"), fd: fd, local: []netip.AddrPort{addr}, pktinfo: addr.Addr().IsUnspecified(),
 		slots: make([]byte, batch*slotStride), handed: make(chan struct{}, 1),
 		trains: unix.SetsockoptInt(fd, unix.IPPROTO_UDP, unix.UDP_SEGMENT, 0) == nil,
 	}
@@ -206,17 +207,28 @@ func (w *udpWorker) turn() {
 			w.server.log.Error("udp receive failed", "address", w.server.addrs, "error", errno)
 			time.Sleep(receiveWait) // not in a loop at full speed
 		}
+		w.begin(time.Now())
 		return
 	}
 	now := time.Now()
-	v := w.server.view.Load()
-	w.responder.begin(w.server, v, now)
+	v := w.begin(now)
 	w.answer(v, n)
 	runtime.KeepAlive(v) // the tables of its covers are not the collector's
 	w.send()
 	if w.batches++; w.batches%64 == 0 {
 		w.responder.stats.took(time.Since(now), n)
 	}
+}
+
+// begin takes the current view, and lets go of the one before, idle or not.
+func (w *udpWorker) begin(now time.Time) *View {
+	v := w.server.view.Load()
+	if w.responder.begin(w.server, v, now) {
+		for i := range w.queries {
+			w.queries[i].node = nil
+		}
+	}
+	return v
 }
 
 // receive blocks until there is a packet, or for receiveWait, and takes what
@@ -267,10 +279,10 @@ func (w *udpWorker) respond(v *View, i int) (size int) {
 		return 0
 	}
 	tap, src, msg := w.server.cfg.Tap, w.sources[i], w.slot(i)
-	tapped := tap.query(msg[:w.in[i].n], src, w.server.addrs, overUDP)
+	tapped := tap.query(msg[:w.in[i].n], src, w.local, overUDP)
 	size = w.responder.respond(v, msg, &w.queries[i], w.states[i], src, overUDP)
 	if tapped {
-		tap.response(msg[:size], src, w.server.addrs, overUDP)
+		tap.response(msg[:size], src, w.local, overUDP)
 	}
 	return size
 }

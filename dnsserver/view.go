@@ -57,6 +57,9 @@ func BuildView(cfg ViewConfig) (*View, error) {
 	b := &viewBuilder{view: v, names: cfg.Names, nodes: map[string]*node{}}
 	zones := slices.Clone(cfg.Zones)
 	sort.SliceStable(zones, func(i, j int) bool { return dns.CountLabel(zones[i].Origin()) < dns.CountLabel(zones[j].Origin()) })
+	for _, z := range zones {
+		b.origins = append(b.origins, z.Origin())
+	}
 	for i, z := range zones {
 		if err := b.zone(i, z); err != nil {
 			return nil, fmt.Errorf("zone %s: %w", z.Origin(), err)
@@ -87,6 +90,17 @@ type viewBuilder struct {
 	view  *View
 	names map[string]string
 	nodes map[string]*node // by wire name
+
+	origins []string // of all zones
+}
+
+// hidden says whether a name of a zone lies below the origin of another zone
+// within it: that zone alone answers there. The origin itself is not hidden,
+// since its DS is in the zone above.
+func (b *viewBuilder) hidden(z *zone.Zone, name string) bool {
+	return slices.ContainsFunc(b.origins, func(o string) bool {
+		return o != z.Origin() && o != name && dns.IsSubDomain(z.Origin(), o) && dns.IsSubDomain(o, name)
+	})
 }
 
 func (b *viewBuilder) zone(i int, z *zone.Zone) error {
@@ -107,7 +121,7 @@ func (b *viewBuilder) zone(i int, z *zone.Zone) error {
 	var dnames []string
 	for zn := range z.Nodes() {
 		below := slices.ContainsFunc(dnames, func(d string) bool { return dns.IsSubDomain(d, zn.Name) })
-		if zn.Kind == zone.Occluded || below {
+		if zn.Kind == zone.Occluded || below || b.hidden(z, zn.Name) {
 			continue
 		}
 		if zn.Kind == zone.DNAME {
@@ -126,7 +140,7 @@ func (b *viewBuilder) node(data *zoneData, zn zone.Node) error {
 		return err
 	}
 	key := lowerASCII(wire)
-	n := &node{name: key, zone: data, parent: b.nodes[key]}
+	n := &node{name: key, zone: data, parent: b.nodes[key], id: nameID(key)}
 	b.nodes[key] = n
 	c := compiler{data: data, name: zn.Name, wildcard: strings.HasPrefix(zn.Name, "*."), node: n}
 	switch zn.Kind {

@@ -47,7 +47,7 @@ type Pool struct {
 }
 
 // MaxAnswers bounds the addresses in one answer, so that A and AAAA answers
-// always fit a 512-octet reply.
+// always fit a reply of 1232 octets.
 const MaxAnswers = 16
 
 // Member is one entry of a pool. Exactly one of Address, CNAME and Pool is set.
