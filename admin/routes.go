@@ -9,6 +9,7 @@ import (
 	"net/http/pprof"
 	"net/netip"
 	"strings"
+	"time"
 
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 )
@@ -86,12 +87,22 @@ func (s *Server) handler() http.Handler {
 		w.Header().Set("X-Content-Type-Options", "nosniff")
 		w.Header().Set("Cache-Control", "no-store")
 		if _, p := s.identify(req); p != nil {
+			s.logRefusal(req, p)
 			p.write(w)
 			return
 		}
 		mux.ServeHTTP(w, req)
 	})
 	return http.MaxBytesHandler(guarded, maxBody)
+}
+
+// logRefusal logs that a caller was not known, once a second at most: whoever
+// guesses tokens shall be seen, and not fill the disk.
+func (s *Server) logRefusal(req *http.Request, p *problem) {
+	now, last := time.Now().Unix(), s.refused.Load()
+	if now > last && s.refused.CompareAndSwap(last, now) {
+		s.log.Warn("admin call refused", "method", req.Method, "path", req.URL.Path, "who", req.RemoteAddr, "why", p.message)
+	}
 }
 
 // call runs a route for those who may.

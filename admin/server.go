@@ -45,6 +45,7 @@ type Server struct {
 	log     *slog.Logger
 	servers []*http.Server
 	serving sync.WaitGroup // one per server
+	refused atomic.Int64   // Unix time of the last refusal that was logged
 	tcp     net.Listener
 }
 

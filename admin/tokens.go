@@ -10,6 +10,8 @@ import (
 	"io"
 	"os"
 	"strings"
+
+	"edged/edge"
 )
 
 // Role says what the bearer of a token may change.
@@ -42,7 +44,7 @@ type token struct {
 // comment line. It refuses a file that others than its owner may read. Errors
 // name file and line, never a token.
 func ReadTokens(path string) (*Tokens, error) {
-	f, err := os.Open(path)
+	f, err := edge.OpenRegular(path)
 	if err != nil {
 		return nil, fmt.Errorf("tokens file %q: %w", path, unwrapPath(err))
 	}
@@ -50,9 +52,6 @@ func ReadTokens(path string) (*Tokens, error) {
 	info, err := f.Stat()
 	if err != nil {
 		return nil, fmt.Errorf("tokens file %q: %w", path, unwrapPath(err))
-	}
-	if !info.Mode().IsRegular() {
-		return nil, fmt.Errorf("tokens file %q: not a regular file", path)
 	}
 	if mode := info.Mode().Perm(); mode&0o077 != 0 {
 		return nil, fmt.Errorf("tokens file %q: mode %04o lets others use it; chmod 600", path, mode)

@@ -99,7 +99,7 @@ func GuessDataDir(path string) string {
 }
 
 func read(path string) ([]byte, error) {
-	f, err := os.Open(path)
+	f, err := edge.OpenRegular(path)
 	if err != nil {
 		return nil, Problems{{File: path, Message: plain(err)}}
 	}

@@ -2,8 +2,13 @@ package edge
 
 import (
 	"encoding/json"
+	"errors"
+	"io/fs"
 	"math"
 	"net/netip"
+	"os"
+	"path/filepath"
+	"syscall"
 	"testing"
 )
 
@@ -49,5 +54,30 @@ func TestFamilyOf(t *testing.T) {
 		if got := FamilyOf(netip.MustParseAddr(s)); got != want {
 			t.Errorf("family of %s is %v, want %v", s, got, want)
 		}
+	}
+}
+
+// TestOpenRegular has a named pipe in a file's place, which os.Open would wait
+// on for ever.
+func TestOpenRegular(t *testing.T) {
+	dir := t.TempDir()
+	pipe := filepath.Join(dir, "pipe")
+	if err := syscall.Mkfifo(pipe, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for _, path := range []string{pipe, dir} {
+		if f, err := OpenRegular(path); err == nil || err.Error() != "open "+path+": not a regular file" {
+			t.Errorf("%s: %v, %v", path, f, err)
+		}
+	}
+	file := filepath.Join(dir, "file")
+	if err := os.WriteFile(file, []byte("text"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if b, err := ReadRegular(file); err != nil || string(b) != "text" {
+		t.Errorf("a file: %q, %v", b, err)
+	}
+	if _, err := ReadRegular(file + "x"); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("no file: %v", err)
 	}
 }

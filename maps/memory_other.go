@@ -2,12 +2,12 @@
 
 package maps
 
-import "os"
+import "edged/edge"
 
 // memory is what a map's slices lie in: here, the Go heap.
 type memory struct{ data []byte }
 
 func load(path string) (*memory, error) {
-	data, err := os.ReadFile(path)
+	data, err := edge.ReadRegular(path)
 	return &memory{data}, err
 }

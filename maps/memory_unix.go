@@ -5,10 +5,11 @@ package maps
 import (
 	"fmt"
 	"io"
-	"os"
 	"runtime"
 
 	"golang.org/x/sys/unix"
+
+	"edged/edge"
 )
 
 // memory is what a map's slices lie in. Everything that hands out or reads such
@@ -18,7 +19,7 @@ type memory struct{ data []byte }
 // load maps as much memory as the file is long, fills it, and makes it
 // read-only.
 func load(path string) (*memory, error) {
-	f, err := os.Open(path)
+	f, err := edge.OpenRegular(path)
 	if err != nil {
 		return nil, err
 	}
@@ -26,9 +27,6 @@ func load(path string) (*memory, error) {
 	info, err := f.Stat()
 	if err != nil {
 		return nil, err
-	}
-	if !info.Mode().IsRegular() {
-		return nil, fmt.Errorf("%q is not a regular file", path)
 	}
 	if info.Size() == 0 {
 		return &memory{}, nil // Parse says what is wrong

@@ -10,6 +10,8 @@ import (
 	"time"
 
 	"github.com/miekg/dns"
+
+	"edged/edge"
 )
 
 // The limits on one zone's input.
@@ -111,7 +113,7 @@ func (l *loader) full() bool { return len(l.errors) >= maxProblems }
 
 // read returns a regular file's text and when it was modified.
 func (l *loader) read(path string) (string, time.Time, error) {
-	f, err := os.Open(path)
+	f, err := edge.OpenRegular(path)
 	if err != nil {
 		return "", time.Time{}, err
 	}
@@ -119,9 +121,6 @@ func (l *loader) read(path string) (string, time.Time, error) {
 	info, err := f.Stat()
 	if err != nil {
 		return "", time.Time{}, err
-	}
-	if !info.Mode().IsRegular() {
-		return "", time.Time{}, fmt.Errorf("%q is not a regular file", path)
 	}
 	text, err := l.readAll(f)
 	if err != nil {

@@ -13,6 +13,7 @@ import (
 	"edged/admin"
 	"edged/config"
 	"edged/dnsserver"
+	"edged/edge"
 	"edged/geo"
 	"edged/geo/place"
 	"edged/maps"
@@ -207,7 +208,7 @@ func readCookieSecrets(path string) ([]dnsserver.CookieSecret, error) {
 	if mode := info.Mode().Perm(); mode&0o077 != 0 {
 		return nil, fmt.Errorf("cookie secrets %q: mode %04o lets others use it; chmod 600", path, mode)
 	}
-	data, err := os.ReadFile(path)
+	data, err := edge.ReadRegular(path)
 	if err != nil {
 		return nil, err
 	}

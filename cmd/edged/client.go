@@ -39,6 +39,9 @@ func (f *nodeFlags) client() (*admin.Client, error) {
 	}
 	if f.node == "" {
 		f.node = controlSocket(config.Path(config.GuessDataDir(f.config)))
+		if _, err := os.Stat(f.node); err != nil {
+			return nil, fmt.Errorf("no control socket %q, where the data_dir of %q says: is the node running? If it was started with another data_dir, name its socket with --node", f.node, f.config)
+		}
 	}
 	return admin.NewClient(f.node, token)
 }

@@ -58,7 +58,7 @@ func (g lastGood) current() (string, error) {
 }
 
 // keep saves what l serves with the configuration c, which came from the file
-// source. It does nothing when that is kept already.
+// source. It does nothing when that is kept already, and undamaged.
 func (g lastGood) keep(source string, l *loaded, c *config.Config) error {
 	k, err := newKeeping(source, l, c)
 	if err != nil {
@@ -67,7 +67,10 @@ func (g lastGood) keep(source string, l *loaded, c *config.Config) error {
 	old, _ := g.current()
 	final := filepath.Join(string(g), k.name())
 	if old == final {
-		return nil
+		if _, err := g.open(source); err == nil {
+			return nil
+		}
+		old = "" // damaged: take nothing from it
 	}
 	if err := g.write(k, final, old); err != nil {
 		return fmt.Errorf("last good state in %q: %w", string(g), err)

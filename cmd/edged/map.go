@@ -87,7 +87,7 @@ table (ecs, resolver or both):
 
 // readNets reads a list of networks into in and names the list by its hash.
 func readNets(path string, pops []edge.PoP, in *mapper.Input) (source maps.Input, err error) {
-	f, err := os.Open(path)
+	f, err := edge.OpenRegular(path)
 	if err != nil {
 		return source, err
 	}
@@ -116,8 +116,9 @@ func writeMap(w io.Writer, path string, in mapper.Input) error {
 	if err != nil {
 		return err
 	}
+	v4, v6 := m.Stats(m.ECS())
 	fmt.Fprintf(w, "%s: version %s, %d measured networks, %d ipv4 and %d ipv6 ranges, %d rankings, %d bytes\n",
-		path, m.Version(), report.Nets, report.Ranges4, report.Ranges6, report.Rankings, m.Size())
+		path, m.Version(), report.Nets, v4.Ranges, v6.Ranges, report.Rankings, m.Size())
 	return nil
 }
 

@@ -166,16 +166,19 @@ func (n *node) adminURL() string {
 }
 
 // Reload implements admin.Node.
-func (n *node) Reload(context.Context) (r admin.Reload) {
+func (n *node) Reload(ctx context.Context) (r admin.Reload) {
 	n.reloading.Lock()
 	defer n.reloading.Unlock()
-	inBackground(func() { r = n.reload() })
+	inBackground(func() { r = n.reload(ctx) })
 	return r
 }
 
 // reload builds what the files say now, aside, and swaps it in if all is well.
-func (n *node) reload() admin.Reload {
+func (n *node) reload(ctx context.Context) admin.Reload {
 	l, _, err := load(n.source)
+	if err == nil {
+		err = ctx.Err() // nobody waits for it any more: perhaps the node has stopped
+	}
 	n.count(err == nil)
 	if err != nil {
 		n.raise(alarmReload, "reload refused; what was served is served still", lines(err))

@@ -21,6 +21,9 @@ import (
 // stopTimeout bounds how long a stopping node waits for what it has begun.
 const stopTimeout = 5 * time.Second
 
+// reloadTimeout bounds how long a stopping node waits for a reload.
+const reloadTimeout = time.Second
+
 func serveCommand() *cobra.Command {
 	var path string
 	cmd := &cobra.Command{
@@ -51,15 +54,26 @@ func serve(ctx context.Context, path string, stderr io.Writer) error {
 		return err
 	}
 	n.log.Info("serving", "node", n.started.config.Node.Name, "dns", n.server.Addrs(), "admin", n.adminURL(), "config", path)
-	for {
-		select {
-		case <-hangup:
-			n.Reload(ctx)
-		case <-ctx.Done():
-			n.log.Info("stopping")
-			return n.stop()
+	reloader := make(chan struct{})
+	go func() {
+		defer close(reloader)
+		for {
+			select {
+			case <-hangup:
+				n.Reload(ctx)
+			case <-ctx.Done():
+				return
+			}
 		}
+	}()
+	<-ctx.Done()
+	n.log.Info("stopping")
+	select {
+	case <-reloader:
+	case <-time.After(reloadTimeout): // its files do not let themselves be read
+		n.log.Error("stopping in the middle of a reload")
 	}
+	return n.stop()
 }
 
 // startNode starts what the file at path says or, if that is not possible, what

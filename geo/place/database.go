@@ -5,11 +5,12 @@ import (
 	"errors"
 	"fmt"
 	"net/netip"
-	"os"
 	"strconv"
 	"strings"
 
 	"github.com/oschwald/maxminddb-golang/v2"
+
+	"edged/edge"
 )
 
 // database is a layer read from a file in the MaxMind DB format.
@@ -28,7 +29,7 @@ type database struct {
 // openDatabase reads a file whole and finds out what its records hold. Errors
 // begin with the configuration key and the name.
 func openDatabase(key, name string) (database, error) {
-	b, err := os.ReadFile(name)
+	b, err := edge.ReadRegular(name)
 	if err != nil {
 		return database{}, fmt.Errorf("%s %q: %w", key, name, errors.Unwrap(err))
 	}

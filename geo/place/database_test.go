@@ -388,7 +388,7 @@ func TestOpenErrors(t *testing.T) {
 		{"no city file", dir + "/none", "", "", `geo.city "` + dir + `/none": no such file or directory`},
 		{"no ASN file", "", dir + "/none", "", `geo.asn "` + dir + `/none": no such file or directory`},
 		{"no overrides file", "", "", dir + "/none", `geo.overrides: "` + dir + `/none": no such file or directory`},
-		{"directory", dir, "", "", `geo.city "` + dir + `": is a directory`},
+		{"directory", dir, "", "", `geo.city "` + dir + `": not a regular file`},
 		{"ASN for city", asns, "", "", `geo.city "` + asns + `" is an ASN database; give it as geo.asn`},
 		{"city for ASN", "", city, "", `geo.asn "` + city + `" is a City or Country database; give it as geo.city`},
 		{"neither", domain, "", "", `geo.city "` + domain + `": none of the first 1 records has a country, coordinates or an AS number (database type "GeoIP2-Domain")`},

@@ -6,11 +6,11 @@ import (
 	"errors"
 	"fmt"
 	"net/netip"
-	"os"
 	"slices"
 	"strconv"
 	"strings"
 
+	"edged/edge"
 	"edged/geo/place/internal/country"
 )
 
@@ -30,7 +30,7 @@ type override struct {
 }
 
 func openOverrides(name string) (overrides, error) {
-	b, err := os.ReadFile(name)
+	b, err := edge.ReadRegular(name)
 	if err != nil {
 		return overrides{}, fmt.Errorf("%q: %w", name, errors.Unwrap(err))
 	}
