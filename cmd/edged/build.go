@@ -120,6 +120,25 @@ func (b *builder) readZones() {
 			b.checkTargets(z, name)
 		}
 	}
+	for i, z := range b.zones {
+		b.warnHidden(fmt.Sprintf("zones[%d]", i), z)
+	}
+}
+
+// warnHidden warns of a zone's names that lie in another zone served here: they
+// are never answered. Glue for the cut to that zone is no such case.
+func (b *builder) warnHidden(key string, z *zone.Zone) {
+	for _, inner := range b.zones {
+		if inner == z || !dns.IsSubDomain(z.Origin(), inner.Origin()) {
+			continue
+		}
+		for n := range z.Nodes() {
+			if n.Kind != zone.Occluded && n.Name != inner.Origin() && dns.IsSubDomain(inner.Origin(), n.Name) {
+				b.warnf(key, "zone %q has %s, which is never answered: zone %q is served here too, and holds it", z.Origin(), n.Name, inner.Origin())
+				break
+			}
+		}
+	}
 }
 
 // checkTargets holds that a name which may be answered with a CNAME has no

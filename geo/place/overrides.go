@@ -37,10 +37,15 @@ func openOverrides(name string) (overrides, error) {
 	return parseOverrides(b, name)
 }
 
+// maxFaults is how many faults of a file are listed.
+const maxFaults = 50
+
 // parseOverrides reads lines of prefix,country,lat,lon,asn. All but the prefix
-// may be empty or, from the end, left out. Errors begin with name:line.
+// may be empty or, from the end, left out. All faults are listed, each beginning
+// with name:line.
 func parseOverrides(b []byte, name string) (overrides, error) {
 	var list []override
+	var errs []error
 	line := 0
 	for text := range strings.Lines(string(b)) {
 		line++
@@ -50,7 +55,10 @@ func parseOverrides(b []byte, name string) (overrides, error) {
 		}
 		o, err := parseOverride(text)
 		if err != nil {
-			return overrides{}, fmt.Errorf("%s:%d: %w", name, line, err)
+			if errs = append(errs, fmt.Errorf("%s:%d: %w", name, line, err)); len(errs) == maxFaults {
+				break
+			}
+			continue
 		}
 		o.line = line
 		list = append(list, o)
@@ -60,8 +68,11 @@ func parseOverrides(b []byte, name string) (overrides, error) {
 	})
 	for i := 1; i < len(list); i++ {
 		if a, b := list[i-1], list[i]; a.prefix == b.prefix {
-			return overrides{}, fmt.Errorf("%s:%d: %s was given on line %d already", name, b.line, b.prefix, a.line)
+			errs = append(errs, fmt.Errorf("%s:%d: %s was given on line %d already", name, b.line, b.prefix, a.line))
 		}
+	}
+	if len(errs) > 0 {
+		return overrides{}, errors.Join(errs...)
 	}
 	o := flatten(list)
 	o.hash = sha256.Sum256(b)
