@@ -33,7 +33,8 @@ const envPrefix = "EDGED_"
 
 // Load reads the file at path, lets EDGED_ environment variables override its
 // single values, and checks the whole. Its error is a [Problems] that lists
-// everything wrong at once.
+// everything wrong at once. The Config beside it is then what was understood, if
+// anything was: enough to look into the files it names, not to be served.
 func Load(path string) (*Config, error) {
 	data, err := read(path)
 	if err != nil {
@@ -141,10 +142,7 @@ func parse(data []byte, file string, env func(string) (string, bool)) (*Config, 
 	}
 	ck := newChecker(c, problems)
 	ck.all()
-	if err := ck.problems.sorted().Err(); err != nil {
-		return nil, err
-	}
-	return c, nil
+	return c, ck.problems.sorted().Err()
 }
 
 var yamlError = regexp.MustCompile(`^yaml: line (\d+): (.*)$`)

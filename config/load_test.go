@@ -195,7 +195,7 @@ func TestLoadErrors(t *testing.T) {
 	dir := t.TempDir()
 	for path, want := range map[string]string{
 		filepath.Join(dir, "none.yaml"): "cannot open: no such file or directory",
-		dir:                             "cannot read: is a directory",
+		dir:                             "cannot open: not a regular file",
 	} {
 		_, err := Load(path)
 		if err == nil || err.Error() != path+": "+want {

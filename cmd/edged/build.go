@@ -36,10 +36,38 @@ type loaded struct {
 func load(path string) (*loaded, *config.Config, error) {
 	c, err := config.Load(path)
 	if err != nil {
-		return nil, nil, err
+		return nil, nil, withFiles(c, err)
 	}
 	l, err := build(c)
 	return l, c, err
+}
+
+// withFiles adds to the faults of a configuration those of the files that it
+// names, as far as it was understood, so that one check shows them all.
+func withFiles(c *config.Config, err error) error {
+	problems, ok := err.(config.Problems)
+	if !ok || c == nil {
+		return err
+	}
+	b := newBuilder(c)
+	for i, z := range c.Zones {
+		if z.Name == "" || z.File == "" {
+			continue
+		}
+		if _, err := zone.ParseFile(z.Name, string(z.File), zone.Options{}); err != nil {
+			b.fault(fmt.Sprintf("zones[%d].file", i), err)
+		}
+	}
+	for _, name := range sortedKeys(c.Maps) {
+		if file := c.Maps[name].File; file != "" {
+			if _, err := maps.Open(string(file)); err != nil {
+				b.fault("maps."+name+".file", err)
+			}
+		}
+	}
+	b.readSecrets(b.fault)
+	b.checkPlaces()
+	return append(problems, b.problems...)
 }
 
 // build reads everything that a configuration names, and compiles it. Its error

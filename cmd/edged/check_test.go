@@ -144,3 +144,32 @@ func TestCommandLineErrors(t *testing.T) {
 		t.Errorf("version: %d %q", code, out)
 	}
 }
+
+// TestCheckListsFilesBesideKeys had a wrong key hide the faults of zones, maps
+// and secrets.
+func TestCheckListsFilesBesideKeys(t *testing.T) {
+	d := newNodeDir(t)
+	d.change("edged.yaml", "policy:", "polcy:")
+	d.change("edged.yaml", "zones:", "admin: {tokens_file: tokens}\nzones:")
+	d.write("more.inc", "www A 192.0.2.300\n")
+	d.write("default.edmap", "no map")
+	code, _, errs := command(t, "check", "--config", d.file("edged.yaml"))
+	for _, want := range []string{`did you mean "policy"?`, "more.inc:1: ", "default.edmap", `tokens file "`} {
+		if code != 1 || !strings.Contains(errs, want) {
+			t.Errorf("%d\n%s\nwant %s in it", code, errs, want)
+		}
+	}
+}
+
+// TestCheckWarnsOfHiddenNames has a zone with names that another zone served
+// beside it holds.
+func TestCheckWarnsOfHiddenNames(t *testing.T) {
+	d := newNodeDir(t)
+	d.write("more.inc", "a.sub A 192.0.2.9\n")
+	d.write("sub.zone", "@ 3600 SOA ns host 1 7200 3600 1209600 300\n@ 3600 NS ns\nns 3600 A 192.0.2.1\n")
+	d.change("edged.yaml", "zones: [", "zones: [{name: sub.example.com, file: sub.zone}, ")
+	code, _, errs := command(t, "check", "--config", d.file("edged.yaml"))
+	if want := `has a.sub.example.com., which is never answered: zone "sub.example.com." is served here too`; code != 0 || !strings.Contains(errs, want) {
+		t.Errorf("%d\n%s\nwant %s in it", code, errs, want)
+	}
+}
