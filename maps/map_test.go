@@ -306,7 +306,7 @@ func TestOpenNamesTheFile(t *testing.T) {
 		short:                         `map "` + short + `": copy was cut short: 1000 of `,
 		filepath.Join(dir, "missing"): "no such file",
 		filepath.Join(dir, "empty"):   "0 bytes are too few",
-		dir:                           "is not a regular file",
+		dir:                           "not a regular file",
 	} {
 		if _, err := Open(path); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("Open(%q): error %v, want %q in it", path, err, want)

@@ -131,7 +131,7 @@ func TestCommandLineErrors(t *testing.T) {
 		{"explain a.example --client home", `client "home": want an IP address or a prefix`},
 		{"explain a.example --resolver home", `resolver "home": want an IP address`},
 		{"explain a.example --node http://[", "want a socket's path or a URL"},
-		{"status", "no answer"},
+		{"status", "no control socket"},
 		{"reload --token-file none --node http://127.0.0.1:1", "--token-file: open none"},
 		{"nothing", `unknown command "nothing"`},
 	} {

@@ -40,7 +40,11 @@ func (f *nodeFlags) client() (*admin.Client, error) {
 	if f.node == "" {
 		f.node = controlSocket(config.Path(config.GuessDataDir(f.config)))
 		if _, err := os.Stat(f.node); err != nil {
-			return nil, fmt.Errorf("no control socket %q, where the data_dir of %q says: is the node running? If it was started with another data_dir, name its socket with --node", f.node, f.config)
+			where := "in the default data_dir"
+			if f.config != "" {
+				where = fmt.Sprintf("in the data_dir of %q", f.config)
+			}
+			return nil, fmt.Errorf("no control socket %q, %s: is the node running? If it was started with another data_dir, name its socket with --node", f.node, where)
 		}
 	}
 	return admin.NewClient(f.node, token)
