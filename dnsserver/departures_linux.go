@@ -1,6 +1,7 @@
 package dnsserver
 
 import (
+	"encoding/binary"
 	"net/netip"
 	"unsafe"
 
@@ -37,6 +38,7 @@ type departure struct {
 }
 
 type train struct {
+	key         uint64 // of the peer
 	first, last int32
 	segments    int32
 	size        uint32 // of each segment but the last
@@ -60,16 +62,28 @@ func (d *departures) add(r departure, trains bool) {
 	i := int32(d.n)
 	d.replies[i] = r
 	d.n++
-	if trains && r.size <= maxSegmented {
+	joins := trains && r.size <= maxSegmented
+	key := peerKey(r.to)
+	if joins {
 		for k := d.count - 1; k >= 0 && k >= d.count-lookback; k-- {
-			if t := &d.trains[k]; t.open && r.size <= t.size && d.replies[t.first].to == r.to {
+			if t := &d.trains[k]; t.key == key && t.open && r.size <= t.size && d.replies[t.first].to == r.to {
 				d.join(t, i)
 				return
 			}
 		}
 	}
-	d.trains[d.count] = train{first: i, last: i, segments: 1, size: r.size, open: trains && r.size <= maxSegmented}
+	d.trains[d.count] = train{key: key, first: i, last: i, segments: 1, size: r.size, open: joins}
 	d.count++
+}
+
+// peerKey tells most peers apart.
+func peerKey(a netip.AddrPort) uint64 {
+	if a.Addr().Is4() {
+		ip := a.Addr().As4()
+		return uint64(binary.BigEndian.Uint32(ip[:]))<<16 | uint64(a.Port())
+	}
+	ip := a.Addr().As16()
+	return binary.BigEndian.Uint64(ip[8:]) ^ binary.BigEndian.Uint64(ip[:8])<<16 ^ uint64(a.Port())
 }
 
 func (d *departures) join(t *train, i int32) {

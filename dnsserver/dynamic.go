@@ -37,30 +37,38 @@ const (
 	svcIPv6Hint  = 6
 )
 
-// endpointRecords is one endpoint as it stands in answers, TTL 0.
-type endpointRecords struct {
+// endpointRecord is one endpoint as it stands in answers, TTL 0. The record of
+// an address is kept in place, so that an answer finds it in one cache line.
+type endpointRecord struct {
 	record []byte // owner pointer, type, class, TTL, length, data
-	addr   []byte // 4 or 16 octets; nil for a CNAME target
+	inline [dataOffset + 16]byte
+	_      [12]byte
 }
 
-const ttlOffset = 6 // of a record whose owner is a pointer
+const (
+	ttlOffset  = 6 // of a record whose owner is a pointer
+	dataOffset = 12
+)
 
-func packEndpoints(v *geo.View) ([]endpointRecords, error) {
+// addr is the address of the endpoint, 4 or 16 octets.
+func (e *endpointRecord) addr() []byte { return e.record[dataOffset:] }
+
+func packEndpoints(v *geo.View) ([]endpointRecord, error) {
 	if v == nil {
 		return nil, nil
 	}
-	var packed []endpointRecords
-	for _, e := range v.Endpoints() {
+	packed := make([]endpointRecord, len(v.Endpoints()))
+	for i, e := range v.Endpoints() {
 		if e.CNAME != "" {
 			record, err := cnameRecord(e.CNAME)
 			if err != nil {
 				return nil, err
 			}
-			packed = append(packed, endpointRecords{record: record})
+			packed[i].record = record
 			continue
 		}
-		addr := e.Address.AsSlice()
-		packed = append(packed, endpointRecords{record: record(addressType(e.Address), addr), addr: addr})
+		p := &packed[i]
+		p.record = p.inline[:copy(p.inline[:], record(addressType(e.Address), e.Address.AsSlice()))]
 	}
 	return packed, nil
 }
@@ -268,7 +276,7 @@ func (r *responder) answerService(v *View, d *dynamic, records []hinted, rrtype 
 			shown = r.decision
 		}
 		for _, id := range r.decision.Endpoints[:r.decision.N] {
-			hints[f][counts[f]] = v.endpoints[id].addr
+			hints[f][counts[f]] = v.endpoints[id].addr()
 			counts[f]++
 		}
 	}

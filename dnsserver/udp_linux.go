@@ -57,6 +57,8 @@ type udpWorker struct {
 	sources [batch]netip.AddrPort
 	batches uint
 
+	coalescing coalescing
+
 	asked  atomic.Bool   // a scrape waits for the counters
 	handed chan struct{} // answers it
 }
@@ -173,6 +175,7 @@ func (w *udpWorker) close() {}
 func (w *udpWorker) serve() {
 	runtime.LockOSThread()
 	defer runtime.UnlockOSThread()
+	preciseSleep()
 	for !w.server.stop.Load() {
 		w.turn()
 	}
@@ -217,6 +220,9 @@ func (w *udpWorker) turn() {
 	w.send()
 	if w.batches++; w.batches%64 == 0 {
 		w.responder.stats.took(time.Since(now), n)
+	}
+	if w.coalescing.took(now, n) {
+		pause()
 	}
 }
 

@@ -34,7 +34,7 @@ type View struct {
 	zones     []*zoneData
 	geo       *geo.View
 	names     nameTable
-	endpoints []endpointRecords // by geo's endpoint index
+	endpoints []endpointRecord // by geo's endpoint index
 	nsid      []byte
 	chaos     []chaosAnswer
 	created   time.Time

@@ -86,8 +86,9 @@ type Endpoint struct {
 type pool struct {
 	Pool
 	cands []candidate
-	byPoP [][]int32 // Closest: the candidates of each PoP, in the order given
-	cover *cover    // Closest only
+	byPoP [][]int32      // Closest: the candidates of each PoP, in the order given
+	open  [slots][]int32 // Closest: by PoP, the first of them that has the pool's best verdict, or -1
+	cover *cover         // Closest only
 	best  [slots]tier
 	has   [slots]bool // a member exists, whatever its verdict
 	seed  uint64
@@ -97,13 +98,17 @@ type pool struct {
 // endpoint under Failover), or a nested pool.
 type candidate struct {
 	pop    uint16
-	pool   int32 // nested pool, or noPool
+	tier   [slots]tier
+	pool   int32           // nested pool, or noPool
+	sole   [slotAny]uint16 // the one usable endpoint of a slot, or several
 	weight uint32
 	seed   uint64 // stands for the candidate in hashes, whatever its place in the list
-	tier   [slots]tier
 	all    [slotAny][]uint16 // endpoints by slot
 	usable [slotAny][]uint16 // those of the candidate's tier
 }
+
+// several stands in candidate.sole for any other number of endpoints than one.
+const several = 0xffff
 
 // Build makes a view. It refuses, naming all faults at once: unknown PoPs,
 // pools and maps, cycles among pools, pools that mix addresses and CNAMEs, and
@@ -291,7 +296,7 @@ func (p *pool) rank(v *View) {
 func (c *candidate) rank(v *View) {
 	c.tier[slotAny] = tierNone
 	for s := range slotAny {
-		c.tier[s] = tierNone
+		c.tier[s], c.sole[s] = tierNone, several
 		for _, id := range c.all[s] {
 			c.tier[s] = min(c.tier[s], tierOf(v.endpoints[id].Verdict))
 		}
@@ -308,6 +313,9 @@ func (c *candidate) rank(v *View) {
 			}
 		}
 		c.tier[slotAny] = min(c.tier[slotAny], c.tier[s])
+		if len(c.usable[s]) == 1 {
+			c.sole[s] = c.usable[s][0]
+		}
 	}
 }
 
@@ -325,6 +333,7 @@ func (b *builder) closest(p *pool) {
 			}
 		}
 	}
+	p.openPoPs()
 	set := make([]bool, len(p.byPoP))
 	for pop, cands := range p.byPoP {
 		set[pop] = len(cands) > 0
@@ -343,6 +352,21 @@ func (b *builder) closest(p *pool) {
 		return
 	}
 	p.cover = c
+}
+
+// openPoPs fills in open.
+func (p *pool) openPoPs() {
+	for s := range p.open {
+		p.open[s] = make([]int32, len(p.byPoP))
+		for pop, cands := range p.byPoP {
+			p.open[s][pop] = -1
+			for _, i := range slices.Backward(cands) {
+				if p.cands[i].tier[s] == p.best[s] {
+					p.open[s][pop] = i
+				}
+			}
+		}
+	}
 }
 
 // popsOf lists the PoPs that a candidate stands in: its own, or those of the

@@ -161,7 +161,11 @@ func (v *View) choose(p *pool, client *Client, want slot, d *Decision, tr *Trace
 	if want == slotCNAME {
 		d.Outcome = Alias
 	}
-	v.endpointsOf(c.usable[want], int(p.Answers), client.Rand, d)
+	if id := c.sole[want]; id != several {
+		d.N, d.Endpoints[0] = 1, id
+	} else {
+		v.endpointsOf(c.usable[want], int(p.Answers), client.Rand, d)
+	}
 	tr.endpoints(v, c, want)
 }
 
@@ -182,7 +186,7 @@ func (s *selector) pick(want slot, only uint16) int {
 	switch p.Policy {
 	case Closest:
 		if only != noPoP {
-			return s.closestIn(only, want)
+			return int(p.open[want][only])
 		}
 		return s.closest(want)
 	case Failover:
@@ -206,27 +210,18 @@ func (s *selector) pick(want slot, only uint16) int {
 	return chosen
 }
 
-// closestIn returns the first candidate of one PoP that has what is wanted.
-func (s *selector) closestIn(pop uint16, want slot) int {
-	for _, i := range s.pool.byPoP[pop] {
-		if s.pool.cands[i].tier[want] == s.pool.best[want] {
+// closest walks the order of the client's class.
+func (s *selector) closest(want slot) int {
+	open := s.pool.open[want]
+	head := s.pool.cover.head(s.at.class)
+	for _, pop := range head {
+		if i := open[pop]; i >= 0 {
 			return int(i)
 		}
 	}
-	return -1
-}
-
-// closest walks the order of the client's class.
-func (s *selector) closest(want slot) int {
-	head := s.pool.cover.head(s.at.class)
-	for _, pop := range head {
-		if i := s.closestIn(pop, want); i >= 0 {
-			return i
-		}
-	}
 	for _, pop := range s.pool.cover.tails[head[0]] {
-		if i := s.closestIn(pop, want); i >= 0 {
-			return i
+		if i := open[pop]; i >= 0 {
+			return int(i)
 		}
 	}
 	return -1

@@ -1,0 +1,51 @@
+package dnsserver
+
+import (
+	"time"
+	"unsafe"
+
+	"golang.org/x/sys/unix"
+)
+
+// coalescing makes a busy worker wait a moment before it looks for more
+// queries, so that it wakes up once for several: what network cards call
+// interrupt coalescing. It is off until the rate makes it pay, and a lone
+// client that waits for each answer before it asks again never meets it.
+// Decision 0017 has the figures.
+type coalescing struct {
+	since   time.Time // start of the window
+	queries int       // in it
+	on      bool
+}
+
+const (
+	coalesceWindow  = time.Millisecond
+	coalescePause   = 50 * time.Microsecond
+	coalesceQueries = 5 // expected in one pause: from 100,000 queries/s per worker on
+)
+
+// took says, after a batch of n queries that was received at now, whether to
+// pause before the next receive. A full batch is never followed by a pause:
+// there is more to take.
+func (c *coalescing) took(now time.Time, n int) (pause bool) {
+	c.queries += n
+	if d := now.Sub(c.since); d >= coalesceWindow {
+		c.on = time.Duration(c.queries)*coalescePause >= coalesceQueries*d
+		c.since, c.queries = now, 0
+	}
+	return c.on && n < batch
+}
+
+// preciseSleep lets this thread's short sleeps end when they should, and not up
+// to 50 µs later, the default of Linux.
+func preciseSleep() {
+	// Refused, pauses are longer; nothing else depends on it.
+	_ = unix.Prctl(unix.PR_SET_TIMERSLACK, uintptr(time.Microsecond), 0, 0, 0)
+}
+
+// pause sleeps for coalescePause, or until a signal. As for a receive, the
+// scheduler does not know.
+func pause() {
+	wait := unix.NsecToTimespec(int64(coalescePause))
+	unix.RawSyscall(unix.SYS_NANOSLEEP, uintptr(unsafe.Pointer(&wait)), 0, 0)
+}
