@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"edged/edge"
+	"edged/edge/pages"
 )
 
 // Hop is one measured PoP of a ranking.
@@ -81,7 +82,7 @@ func address4(n uint32) netip.Addr {
 // be changed, and are valid only while the Map or one of its tables' ranges is
 // reachable: the memory under them goes away with the last of these.
 type Map struct {
-	memory   *memory // nil when the garbage collector owns the bytes
+	memory   *pages.Memory // nil when the garbage collector owns the bytes
 	size     int
 	hash     [32]byte
 	created  time.Time

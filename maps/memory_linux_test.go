@@ -21,7 +21,7 @@ func TestUnreachableMapIsUnmapped(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	address := fmt.Appendf(nil, "%x-", uintptr(unsafe.Pointer(&m.memory.data[0])))
+	address := fmt.Appendf(nil, "%x-", uintptr(unsafe.Pointer(&m.memory.Bytes()[0])))
 	if !mapped(t, address) {
 		t.Fatalf("no read-only mapping begins at %s", address)
 	}

@@ -2,7 +2,11 @@ package maps
 
 import (
 	"fmt"
+	"io"
 	"runtime"
+
+	"edged/edge"
+	"edged/edge/pages"
 )
 
 // Open reads a map file into read-only memory outside the Go heap and verifies
@@ -15,13 +19,37 @@ func Open(path string) (*Map, error) {
 		return nil, fmt.Errorf("map: %w", err)
 	}
 	defer runtime.KeepAlive(memory)
-	m, err := Parse(memory.data)
+	m, err := Parse(memory.Bytes())
 	if err != nil {
 		return nil, fmt.Errorf("map %q: %w", path, err)
 	}
 	m.memory = memory
 	for _, t := range []*Table{&m.ecs, &m.res} {
 		t.V4.memory, t.V6.memory = memory, memory
+	}
+	return m, nil
+}
+
+// load fills as much memory as the file is long and makes it read-only.
+func load(path string) (*pages.Memory, error) {
+	f, err := edge.OpenRegular(path)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	info, err := f.Stat()
+	if err != nil {
+		return nil, err
+	}
+	if info.Size() < headerSize {
+		return nil, fmt.Errorf("%q: %w", path, tooShort(int(info.Size())))
+	}
+	m := pages.New(int(info.Size()))
+	if _, err := io.ReadFull(f, m.Bytes()); err != nil {
+		return nil, fmt.Errorf("cannot read %q: %w", path, err)
+	}
+	if err := m.Protect(); err != nil {
+		return nil, fmt.Errorf("%q: %w", path, err)
 	}
 	return m, nil
 }

@@ -66,7 +66,7 @@ type extent struct{ offset, end int }
 // where the known sections lie.
 func parseHeader(b []byte) (map[string]extent, error) {
 	if len(b) < headerSize {
-		return nil, fmt.Errorf("%d bytes are too few for a header of %d: is it a map, or was the copy cut short?", len(b), headerSize)
+		return nil, tooShort(len(b))
 	}
 	if got := b[:len(magic)]; string(got) != magic {
 		return nil, fmt.Errorf("begins with %q, want %q: is it a map?", got, magic)
@@ -93,6 +93,10 @@ func parseHeader(b []byte) (map[string]extent, error) {
 		return nil, errors.New("hash of the content differs: the file is damaged")
 	}
 	return parseDirectory(b, int(count))
+}
+
+func tooShort(size int) error {
+	return fmt.Errorf("%d bytes are too few for a header of %d: is it a map, or was the copy cut short?", size, headerSize)
 }
 
 // endOfTime is the first second of the year 10000.

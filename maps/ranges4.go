@@ -5,6 +5,8 @@ import (
 	"math/bits"
 	"runtime"
 	"sort"
+
+	"edged/edge/pages"
 )
 
 const buckets4 = 1 << 16
@@ -28,7 +30,7 @@ type Ranges4 struct {
 
 	// memory holds what the slices lie in, when that is not the Go heap. Each
 	// lookup keeps its receiver alive for it.
-	memory *memory
+	memory *pages.Memory
 }
 
 // Bucket returns the half-open interval of entries that Find searches for an

@@ -7,6 +7,8 @@ import (
 	"net/netip"
 	"runtime"
 	"sort"
+
+	"edged/edge/pages"
 )
 
 // Addr6 is an IPv6 address as two numbers.
@@ -65,29 +67,24 @@ type Ranges6 struct {
 	// index holds, for each of 1<<(61-shift) equal parts of 2000::/3, the entry
 	// that holds the part's first address, and at its end the entry that holds
 	// the last address of 2000::/3. It is derived, and never in a file.
-	index []uint32
-	shift uint8
+	index   []uint32
+	shift   uint8
+	derived *pages.Memory // holds index
 
-	memory *memory // as in Ranges4
+	memory *pages.Memory // as in Ranges4
 }
 
 // Find returns the entry that holds the addresses with these top 64 bits.
 func (r *Ranges6) Find(hi uint64) int {
-	lo, end := r.Bucket(hi)
-	entry := int(lo) + search64(r.Starts[lo:end], hi)
+	lo, end := 0, len(r.Starts)
+	if hi>>61 == 1 {
+		part := hi << 3 >> 3 >> r.shift
+		index := r.index[part : part+2]
+		lo, end = int(index[0]), int(index[1])+1
+	}
+	entry := lo + search64(r.Starts[lo:end], hi)
 	runtime.KeepAlive(r)
 	return entry
-}
-
-// Bucket returns the half-open interval of entries that Find searches. It lets
-// a caller touch that memory ahead of the search.
-func (r *Ranges6) Bucket(hi uint64) (lo, end uint32) {
-	if hi>>61 != 1 {
-		return 0, uint32(len(r.Starts))
-	}
-	part := hi << 3 >> 3 >> r.shift
-	index := r.index[part : part+2]
-	return index[0], index[1] + 1
 }
 
 // search64 returns the last position whose start is at most key; the first
@@ -247,16 +244,17 @@ const minIndexBits, maxIndexBits = 8, 20
 func (r *Ranges6) makeIndex() {
 	size := min(max(bits.Len(uint(len(r.Starts)))-1, minIndexBits), maxIndexBits)
 	r.shift = uint8(61 - size)
-	r.index = make([]uint32, 1<<size+1)
-	entry := uint32(0)
-	for part := range r.index {
-		first := uint64(1)<<61 + uint64(part)<<r.shift
-		if part == 1<<size {
-			first-- // the last address of 2000::/3
-		}
-		for int(entry)+1 < len(r.Starts) && r.Starts[entry+1] <= first {
-			entry++
-		}
+	r.derived = pages.New(4<<size + 4)
+	r.index = pages.Slice[uint32](r.derived, 0, 1<<size+1)
+	// A start counts from the first part on that begins at or behind it.
+	lo, hi := search64(r.Starts, 1<<61), search64(r.Starts, 1<<62-1)
+	for _, start := range r.Starts[lo+1 : hi+1] {
+		r.index[(start-1<<61+1<<r.shift-1)>>r.shift]++
+	}
+	r.index[1<<size] = uint32(hi)
+	entry := uint32(lo)
+	for part := range r.index[:1<<size] {
+		entry += r.index[part]
 		r.index[part] = entry
 	}
 }

@@ -3,6 +3,8 @@ package main
 import (
 	"math/rand/v2"
 	"net/netip"
+	"os"
+	"path/filepath"
 	"slices"
 	"sort"
 	"time"
@@ -18,6 +20,7 @@ const values = 512
 
 // data4 is the same table in three forms, and addresses to look up in it.
 type data4 struct {
+	size   int // of the map file in bytes
 	ranges *maps.Ranges4
 	starts []uint32 // the plain form: every range start, whole
 	rows   []maps.Row
@@ -28,7 +31,7 @@ type data4 struct {
 
 // newData4 draws prefixes, 62 % of them /24 and the rest from /10 to /32, over
 // the whole space.
-func newData4(prefixes, addresses int) *data4 {
+func newData4(prefixes, addresses int) (*data4, error) {
 	rng := rand.New(rand.NewPCG(4, 1))
 	d := &data4{trie: new(bart.Table[maps.Row])}
 	d.trie.Insert(netip.MustParsePrefix("0.0.0.0/0"), maps.MakeRow(0, false))
@@ -44,7 +47,11 @@ func newData4(prefixes, addresses int) *data4 {
 		row, _ := d.trie.Lookup(edge)
 		builder.Add(number4(edge), row)
 	}
-	d.ranges = builder.Finish()
+	m, err := open(builder.Finish(), nil)
+	if err != nil {
+		return nil, err
+	}
+	d.ranges, d.size = m.ECS().V4, m.Size()
 	for start, row := range d.ranges.All() {
 		d.starts, d.rows = append(d.starts, start), append(d.rows, row)
 	}
@@ -52,7 +59,7 @@ func newData4(prefixes, addresses int) *data4 {
 		key := rng.Uint32()
 		d.keys, d.addrs = append(d.keys, key), append(d.addrs, addr4(key))
 	}
-	return d
+	return d, nil
 }
 
 // The three ways to look all addresses up; each returns the sum of the rows.
@@ -81,6 +88,7 @@ func (d *data4) bart() (sum uint32) {
 
 // data6 is data4 for IPv6, keyed by the top 64 bits.
 type data6 struct {
+	size   int // of the map file in bytes
 	ranges *maps.Ranges6
 	trie   *bart.Table[maps.Row]
 	keys   []uint64
@@ -91,7 +99,7 @@ type data6 struct {
 // 2400:: and 2a10::, where the registries allocate. Each address lies in one of
 // the prefixes, as clients do; or, anywhere in the /32s, where few addresses
 // have a long prefix and a trie need not go deep.
-func newData6(prefixes, addresses int, anywhere bool) *data6 {
+func newData6(prefixes, addresses int, anywhere bool) (*data6, error) {
 	rng := rand.New(rand.NewPCG(6, 1))
 	d := &data6{trie: new(bart.Table[maps.Row])}
 	d.trie.Insert(netip.MustParsePrefix("::/0"), maps.MakeRow(0, false))
@@ -111,7 +119,11 @@ func newData6(prefixes, addresses int, anywhere bool) *data6 {
 		at := maps.Addr6From(edge)
 		builder.Add(at.Hi, at.Lo, row)
 	}
-	d.ranges = builder.Finish()
+	m, err := open(nil, builder.Finish())
+	if err != nil {
+		return nil, err
+	}
+	d.ranges, d.size = m.ECS().V6, m.Size()
 	for range addresses {
 		net := nets[rng.IntN(len(nets))]
 		if anywhere {
@@ -122,7 +134,7 @@ func newData6(prefixes, addresses int, anywhere bool) *data6 {
 		key.Lo = rng.Uint64()
 		d.keys, d.addrs = append(d.keys, key.Hi), append(d.addrs, key.Addr())
 	}
-	return d
+	return d, nil
 }
 
 func (d *data6) find() (sum uint32) {
@@ -180,8 +192,9 @@ func number4(a netip.Addr) uint32 {
 	return uint32(b[0])<<24 | uint32(b[1])<<16 | uint32(b[2])<<8 | uint32(b[3])
 }
 
-// fileSize returns the length of a map file with these ranges in both tables.
-func fileSize(v4 *maps.Ranges4, v6 *maps.Ranges6) (int, error) {
+// open writes a map file with these ranges in both tables, opens it as a node
+// does, and returns the map; a family that is nil is of one row throughout.
+func open(v4 *maps.Ranges4, v6 *maps.Ranges6) (*maps.Map, error) {
 	if v4 == nil {
 		var none maps.Builder4
 		none.Add(0, maps.MakeRow(0, false))
@@ -202,5 +215,17 @@ func fileSize(v4 *maps.Ranges4, v6 *maps.Ranges6) (int, error) {
 		}}, values),
 		ECS: table, Resolver: table,
 	})
-	return len(b), err
+	if err != nil {
+		return nil, err
+	}
+	dir, err := os.MkdirTemp("", "lookup")
+	if err != nil {
+		return nil, err
+	}
+	defer os.RemoveAll(dir)
+	path := filepath.Join(dir, "lookup.edmap")
+	if err := maps.WriteFile(path, b); err != nil {
+		return nil, err
+	}
+	return maps.Open(path)
 }

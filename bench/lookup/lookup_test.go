@@ -28,11 +28,17 @@ func BenchmarkLookup(b *testing.B) {
 			b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N)/size, "ns/lookup")
 		})
 	}
-	v4 := newData4(1_000_000, size)
+	v4, err := newData4(1_000_000, size)
+	if err != nil {
+		b.Fatal(err)
+	}
 	bench("v4/map", v4.find)
 	bench("v4/binary", v4.binary)
 	bench("v4/bart", v4.bart)
-	v6 := newData6(1_000_000, size, false)
+	v6, err := newData6(1_000_000, size, false)
+	if err != nil {
+		b.Fatal(err)
+	}
 	bench("v6/map", v6.find)
 	bench("v6/binary", v6.binary)
 	bench("v6/bart", v6.bart)

@@ -1,5 +1,0 @@
-//go:build unix && !linux
-
-package maps
-
-const mapPopulate = 0
