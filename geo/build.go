@@ -102,7 +102,7 @@ type candidate struct {
 	pool   int32           // nested pool, or noPool
 	sole   [slotAny]uint16 // the one usable endpoint of a slot, or several
 	weight uint32
-	seed   uint64 // stands for the candidate in hashes, whatever its place in the list
+	seed   uint64            // stands for the candidate in hashes, whatever its place in the list
 	all    [slotAny][]uint16 // endpoints by slot
 	usable [slotAny][]uint16 // those of the candidate's tier
 }

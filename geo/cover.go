@@ -60,7 +60,7 @@ func newCover(name string, src MapSource, set []bool, pops []edge.PoP, node uint
 	}
 	// A shorter order makes fewer classes; one PoP deep, they always fit.
 	for {
-		b := &coverBuilder{cover: c, ids: map[string]uint32{}}
+		b := &coverBuilder{cover: c}
 		if err := b.translate(src.Map.PoPs(), pops); err != nil {
 			return nil, err
 		}
@@ -76,8 +76,12 @@ func (b *coverBuilder) build() bool {
 	c := b.cover
 	c.heads, c.known = nil, nil
 	// The carriers' class is that of unknown place, under another number.
-	c.carrier = b.newClass(maps.Ranking{Order: maps.NoOrder})
-	clear(b.ids)
+	c.carrier = b.newClass(b.key(maps.Ranking{Order: maps.NoOrder}))
+	ids := map[classKey]uint32{}
+	b.classes = make([]uint32, c.src.Map.Rankings())
+	for i := range b.classes {
+		b.classes[i] = b.class(c.src.Map.Ranking(uint32(i)), ids)
+	}
 	c.ecs = b.table(c.src.Map.ECS())
 	c.resolver = c.ecs
 	if *c.src.Map.Resolver() != *c.src.Map.ECS() {
@@ -104,8 +108,14 @@ func byDistance(pops []edge.PoP, set []bool, i int) []uint16 {
 type coverBuilder struct {
 	cover   *cover
 	popOf   []uint16 // the map's PoP index → the fleet's, noPoP outside the set
-	classOf []uint32 // by ranking, plus one; 0: not yet known
-	ids     map[string]uint32
+	classes []uint32 // by ranking
+}
+
+// classKey is what tells classes apart.
+type classKey struct {
+	head  [coverDepth]uint16
+	n     int // PoPs in head
+	known bool
 }
 
 func (b *coverBuilder) translate(inMap, fleet []edge.PoP) error {
@@ -130,13 +140,11 @@ func (b *coverBuilder) translate(inMap, fleet []edge.PoP) error {
 	if len(missing) > 0 {
 		return fmt.Errorf("it lacks PoP %s; build it again with the present list of PoPs", strings.Join(missing, ", "))
 	}
-	b.classOf = make([]uint32, b.cover.src.Map.Rankings())
 	return nil
 }
 
 func (b *coverBuilder) table(t *maps.Table) coverTable {
-	v4 := newRanges4(t.V4, b.class)
-	return coverTable{v4: v4, v6: b.table6(t.V6)}
+	return coverTable{v4: newRanges4(t.V4, b.classes), v6: b.table6(t.V6)}
 }
 
 // table6 lays out the IPv6 ranges with the carriers cut out.
@@ -166,7 +174,7 @@ func (b *coverBuilder) table6(t *maps.Ranges6) *maps.Ranges6 {
 	}
 	for start, row := range t.All() {
 		cross(func(e maps.Addr6) bool { return less(e, start) })
-		class = b.class(row)
+		class = b.classes[row.Ranking()]
 		if next < len(carriers) && edge() == start {
 			continue // crossing it comes next, and says what begins here
 		}
@@ -178,58 +186,56 @@ func (b *coverBuilder) table6(t *maps.Ranges6) *maps.Ranges6 {
 	return v6.Finish()
 }
 
-// class returns the class of a row's ranking.
-func (b *coverBuilder) class(row maps.Row) uint32 {
-	id := row.Ranking()
-	if b.classOf[id] == 0 {
-		b.classOf[id] = b.newClass(b.cover.src.Map.Ranking(id)) + 1
+// class returns the class of a ranking, a new one if there is none like it.
+func (b *coverBuilder) class(r maps.Ranking, ids map[classKey]uint32) uint32 {
+	key := b.key(r)
+	id, ok := ids[key]
+	if !ok {
+		id = b.newClass(key)
+		ids[key] = id
 	}
-	return b.classOf[id] - 1
+	return id
 }
 
-func (b *coverBuilder) newClass(r maps.Ranking) uint32 {
+func (b *coverBuilder) newClass(key classKey) uint32 {
 	c := b.cover
-	head := make([]uint16, 0, coverDepth)
+	c.heads = append(c.heads, key.head[:key.n]...)
+	c.known = append(c.known, key.known)
+	return uint32(len(c.known) - 1)
+}
+
+// key finds the first PoPs of a ranking.
+func (b *coverBuilder) key(r maps.Ranking) (key classKey) {
+	c := b.cover
 	add := func(pop uint16) {
-		if len(head) < c.depth && !slices.Contains(head, pop) {
-			head = append(head, pop)
+		if pop != noPoP && key.n < c.depth && !slices.Contains(key.head[:key.n], pop) {
+			key.head[key.n] = pop
+			key.n++
 		}
 	}
 	for _, hop := range r.Hops {
-		if pop := b.popOf[hop.PoP]; pop != noPoP {
-			add(pop)
-		}
+		add(b.popOf[hop.PoP])
 	}
-	known := len(head) > 0 || r.Order != maps.NoOrder
+	key.known = key.n > 0 || r.Order != maps.NoOrder
 	if r.Order != maps.NoOrder {
 		for _, inMap := range c.src.Map.Order(r.Order) {
-			if pop := b.popOf[inMap]; pop != noPoP {
-				add(pop)
+			if key.n == c.depth {
+				break
 			}
+			add(b.popOf[inMap])
 		}
 	}
 	from := c.node
-	if len(head) > 0 {
-		from = head[0]
+	if key.n > 0 {
+		from = key.head[0]
 	}
 	for _, pop := range c.tails[from] {
+		if key.n == c.depth {
+			break
+		}
 		add(pop)
 	}
-	key := make([]byte, 0, 2*coverDepth+1)
-	for _, pop := range head {
-		key = binary.LittleEndian.AppendUint16(key, pop)
-	}
-	if !known {
-		key = append(key, 0)
-	}
-	id, ok := b.ids[string(key)]
-	if !ok {
-		id = uint32(len(c.known))
-		b.ids[string(key)] = id
-		c.heads = append(c.heads, head...)
-		c.known = append(c.known, known)
-	}
-	return id
+	return key
 }
 
 // head returns the first PoPs of a class.

@@ -4,6 +4,7 @@ import (
 	"math/bits"
 	"unsafe"
 
+	"edged/edge/pages"
 	"edged/geo/prefetch"
 	"edged/maps"
 )
@@ -21,6 +22,9 @@ type ranges4 struct {
 	// first entry of a run starts at 0; neighbours differ in class. A run that
 	// fits a cache line does not cross one.
 	runs []uint32
+
+	// memory holds both. Whoever looks up keeps r alive meanwhile.
+	memory *pages.Memory
 }
 
 const (
@@ -73,73 +77,62 @@ func (r *ranges4) touchMore(addr uint32) {
 	}
 }
 
-// newRanges4 lays out a map's ranges with classes in the place of rows. Equal
-// neighbours merge.
-func newRanges4(t *maps.Ranges4, class func(maps.Row) uint32) *ranges4 {
-	b := builder4{r: &ranges4{index: make([]uint32, 1<<bucketLen)}}
+// newRanges4 lays out a map's ranges with classes, by ranking, in the place of
+// rows. Equal neighbours merge.
+func newRanges4(t *maps.Ranges4, classes []uint32) *ranges4 {
+	const quarters = 1 << (bucketLen - 16) // buckets in a /16, as the map's ranges are cut
 	n := t.Len()
 	// A run has its length and the class it begins with beside its entries, and
-	// padding before it. What is not used of this is memory never touched.
-	b.r.runs = make([]uint32, 0, n+2*min(n, 1<<bucketLen)+n/2)
-	last := maps.Row(0)
-	for top := range uint32(1 << 16) {
-		lo, hi := t.Bucket(top << 16)
+	// padding before it. What is not used of this is never touched.
+	words := 1<<bucketLen + n + 2*min(n, 1<<bucketLen) + n/2 + 2*lineWords
+	r := &ranges4{memory: pages.New(4 * words)}
+	r.index = pages.Slice[uint32](r.memory, 0, 1<<bucketLen)
+	runs := pages.Slice[uint32](r.memory, 4<<bucketLen, words-1<<bucketLen)
+	used, class := 0, uint32(0)
+	for top := range 1 << 16 {
+		lo, hi := t.Bucket(uint32(top) << 16)
 		starts, rows := t.Starts[lo:hi], t.Rows[lo:hi]
-		for i, row := range rows {
-			// Neighbours with one row, cut at a /16, need no second look.
-			if i > 0 || top == 0 || row != last {
-				b.add(top<<16|uint32(starts[i]), class(row))
+		i := 0
+		for quarter := range quarters {
+			first := quarter << startBits
+			if i < len(starts) && int(starts[i]) == first {
+				class = classes[rows[i].Ranking()]
+				i++
 			}
-			last = row
+			// The run is written behind its length, as if it had two entries or
+			// more; it is there to stay if it has.
+			run := runs[used+1:]
+			run[0] = class
+			length := 1
+			for ; i < len(starts) && int(starts[i]) < first+1<<startBits; i++ {
+				if next := classes[rows[i].Ranking()]; next != class {
+					class = next
+					run[length] = uint32(int(starts[i])-first)<<classBits | class
+					length++
+				}
+			}
+			if length == 1 {
+				r.index[top*quarters+quarter] = uniformFlag | class
+				continue
+			}
+			if free := lineWords - used%lineWords; free < min(1+length, lineWords) {
+				used += free
+				copy(runs[used+1:], run[:length])
+			}
+			runs[used] = uint32(length)
+			r.index[top*quarters+quarter] = uint32(used)
+			used += 1 + length
 		}
 	}
-	b.flush(1 << bucketLen)
-	b.blocks()
-	b.r.settle()
-	return b.r
-}
-
-type builder4 struct {
-	r      *ranges4
-	bucket uint32   // being filled
-	run    []uint32 // its entries
-	class  uint32   // from the last start on
-}
-
-func (b *builder4) add(start, class uint32) {
-	if start > 0 && class == b.class {
-		return
-	}
-	b.flush(start >> startBits)
-	low := start & (1<<startBits - 1)
-	if low == 0 {
-		b.run = b.run[:0]
-	}
-	b.run = append(b.run, low<<classBits|class)
-	b.class = class
-}
-
-// flush writes out the buckets before next, and begins that one with the class
-// in force.
-func (b *builder4) flush(next uint32) {
-	for ; b.bucket < next; b.bucket++ {
-		if len(b.run) == 1 {
-			b.r.index[b.bucket] = uniformFlag | b.run[0]
-		} else {
-			if free := lineWords - len(b.r.runs)%lineWords; free < min(1+len(b.run), lineWords) {
-				b.r.runs = append(b.r.runs, make([]uint32, free)...)
-			}
-			b.r.index[b.bucket] = uint32(len(b.r.runs))
-			b.r.runs = append(append(b.r.runs, uint32(len(b.run))), b.run...)
-		}
-		b.run = append(b.run[:0], b.class)
-	}
+	r.runs = runs[:used:used]
+	r.blocks()
+	return r
 }
 
 // blocks fills in the block lengths of uniform buckets: what borders the run of
 // buckets with the same class decides them.
-func (b *builder4) blocks() {
-	index := b.r.index
+func (r *ranges4) blocks() {
+	index := r.index
 	for i := 0; i < len(index); {
 		end := i + 1
 		if index[i]&uniformFlag == 0 {

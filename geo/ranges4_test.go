@@ -34,7 +34,7 @@ func TestRanges4AgainstPlainSearch(t *testing.T) {
 		for i, s := range starts {
 			b.Add(s, maps.MakeRow(classes[i], false))
 		}
-		r := newRanges4(b.Finish(), maps.Row.Ranking)
+		r := newRanges4(b.Finish(), []uint32{0, 1, 2})
 		plain := func(addr uint32) uint32 {
 			i, found := slices.BinarySearch(starts, addr)
 			if !found {
@@ -82,7 +82,7 @@ func TestClassesThatDoNotFitShortenTheOrder(t *testing.T) {
 		t.Fatalf("depth %d, want 3", c.depth)
 	}
 	c.depth = 1
-	b := &coverBuilder{cover: c, ids: map[string]uint32{}}
+	b := &coverBuilder{cover: c}
 	if err := b.translate(m.PoPs(), fleet); err != nil {
 		t.Fatal(err)
 	}
