@@ -36,13 +36,6 @@ func (c *coalescing) took(now time.Time, n int) (pause bool) {
 	return c.on && n < batch
 }
 
-// preciseSleep lets this thread's short sleeps end when they should, and not up
-// to 50 µs later, the default of Linux.
-func preciseSleep() {
-	// Refused, pauses are longer; nothing else depends on it.
-	_ = unix.Prctl(unix.PR_SET_TIMERSLACK, uintptr(time.Microsecond), 0, 0, 0)
-}
-
 // pause sleeps for coalescePause, or until a signal. As for a receive, the
 // scheduler does not know.
 func pause() {

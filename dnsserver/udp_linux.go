@@ -175,7 +175,7 @@ func (w *udpWorker) close() {}
 func (w *udpWorker) serve() {
 	runtime.LockOSThread()
 	defer runtime.UnlockOSThread()
-	preciseSleep()
+	tuneThread()
 	for !w.server.stop.Load() {
 		w.turn()
 	}

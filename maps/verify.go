@@ -176,12 +176,13 @@ func (m *Map) parseRanges4(c *cursor) (*Ranges4, error) {
 		if r.Starts[lo] != 0 {
 			return nil, fmt.Errorf("bucket %#04x begins at %#04x, want 0", b, r.Starts[lo])
 		}
-		for i := lo; i < hi; i++ {
-			if err := m.verifyRow(r.Rows[i]); err != nil {
-				return nil, fmt.Errorf("entry %d: %w", i, err)
+		starts, rows := r.Starts[lo:hi], r.Rows[lo:hi]
+		for i, row := range rows {
+			if err := m.verifyRow(row); err != nil {
+				return nil, fmt.Errorf("entry %d: %w", int(lo)+i, err)
 			}
-			if i > lo && (r.Starts[i] <= r.Starts[i-1] || r.Rows[i] == r.Rows[i-1]) {
-				return nil, fmt.Errorf("entry %d is out of order or says what the one before it says", i)
+			if i > 0 && (starts[i] <= starts[i-1] || row == rows[i-1]) {
+				return nil, fmt.Errorf("entry %d is out of order or says what the one before it says", int(lo)+i)
 			}
 		}
 	}
