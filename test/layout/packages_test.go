@@ -29,12 +29,13 @@ type row struct {
 var packages = []row{
 	{"edge", nil},
 	{"zone", []string{"edge"}},
-	{"maps", []string{"edge"}},
+	{"edge/pages", nil},
+	{"maps", []string{"edge", "edge/pages"}},
 	{"geo/place/internal/country", nil},
 	{"geo/place", []string{"edge", "geo/place/internal/country"}},
 	{"geo/place/internal/gen", []string{"geo/place", "geo/place/internal/country"}},
 	{"geo/prefetch", nil},
-	{"geo", []string{"edge", "geo/place", "geo/prefetch", "maps"}},
+	{"geo", []string{"edge", "edge/pages", "geo/place", "geo/prefetch", "maps"}},
 	{"mapper", []string{"edge", "geo/place", "maps"}},
 	{"dnsserver", []string{"edge", "zone", "geo", "geo/prefetch", "maps"}},
 	{"dnsserver/conformance", nil}, // a black box: it must not know edged
