@@ -31,6 +31,8 @@ type Config struct {
 	Zones   []Zone          `yaml:"zones"`
 	Pools   map[string]Pool `yaml:"pools"` // by name
 	Names   map[string]Name `yaml:"names"` // by absolute lower-case owner name
+	Fleet   Fleet           `yaml:"fleet"`
+	Rules   []Rule          `yaml:"rules"`
 	RRL     RRL             `yaml:"rrl"`
 	Cookies Cookies         `yaml:"cookies"`
 	EDNS    EDNS            `yaml:"edns"`
@@ -88,6 +90,11 @@ type Pool struct {
 	Answers   int        `yaml:"answers"` // addresses from the chosen PoP, 1 to 16
 	Endpoints []Endpoint `yaml:"endpoints"`
 	Fallback  Fallback   `yaml:"fallback"`
+
+	Check      Check    `yaml:"check"` // of each endpoint that has none of its own
+	FailOpen   FailOpen `yaml:"fail_open"`
+	Quorum     Quorum   `yaml:"quorum"`
+	UpFraction float64  `yaml:"up_fraction"` // a PoP counts as up while this share of its endpoints is, 0 to 1
 }
 
 // TTL bounds the TTL of a pool's answers, 1s to 168h in whole seconds.
@@ -103,6 +110,7 @@ type Endpoint struct {
 	CNAME   string     `yaml:"cname"`  // absolute, lower case
 	Pool    string     `yaml:"pool"`   // another pool
 	Weight  int        `yaml:"weight"` // share among its equals, 0 to 65535; 0: only when no other is left
+	Check   Check      `yaml:"check"`  // once loaded, the one in effect; its kind is empty for a pool
 }
 
 // Fallback is what a pool answers when it has no usable endpoint.
@@ -161,13 +169,17 @@ func defaults() Config {
 		EDNS:    EDNS{MaxUDP: 1232}, // fits the smallest IPv6 MTU unfragmented
 		TCP:     TCP{Idle: 10 * time.Second, MaxConnections: 1000, MaxPerClient: 50},
 		Log:     Log{Level: "info", Format: "text"},
+		Fleet:   Fleet{Observers: 5},
 	}
 }
 
 // The defaults of what stands in lists and maps, where each element has its own.
 var (
-	defaultTTL      = TTL{Min: 30 * time.Second, Max: 300 * time.Second}
-	defaultPool     = Pool{TTL: defaultTTL, Answers: 1}
+	defaultTTL  = TTL{Min: 30 * time.Second, Max: 300 * time.Second}
+	defaultPool = Pool{
+		TTL: defaultTTL, Answers: 1,
+		Check: defaultCheck, FailOpen: defaultFailOpen, Quorum: defaultQuorum, UpFraction: defaultUpFraction,
+	}
 	defaultEndpoint = Endpoint{Weight: 100}
 )
 
@@ -191,7 +203,11 @@ func (e Endpoint) MarshalYAML() (any, error) {
 		CNAME   string      `yaml:"cname,omitempty"`
 		Pool    string      `yaml:"pool,omitempty"`
 		Weight  int         `yaml:"weight"`
+		Check   *Check      `yaml:"check,omitempty"`
 	}{PoP: e.PoP, CNAME: e.CNAME, Pool: e.Pool, Weight: e.Weight}
+	if e.Check.Kind != "" {
+		out.Check = &e.Check
+	}
 	if e.Address.IsValid() {
 		out.Address = &e.Address
 	}

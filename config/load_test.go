@@ -37,6 +37,11 @@ func TestEveryKey(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	https := defaultCheck
+	https.Kind, https.Port, https.Path, https.Host = "https", 443, "/healthz", "www.example.com"
+	https.Status, https.Verify = []int{200, 204}, true
+	https6 := https
+	https6.Path, https6.Headers = "/v6", map[string]string{"x-from": "edged"} // names of headers are case-insensitive
 	want := &Config{
 		Node:    Node{Name: "fra1", PoP: "fra"},
 		DataDir: "/etc/edged/state",
@@ -58,16 +63,21 @@ func TestEveryKey(t *testing.T) {
 				Policy: "closest", Map: "default", Answers: 2,
 				TTL: TTL{Min: time.Minute, Max: 5 * time.Minute},
 				Endpoints: []Endpoint{
-					{PoP: "fra", Address: netip.MustParseAddr("198.51.100.1"), Weight: 50},
-					{PoP: "fra", Address: netip.MustParseAddr("2001:db8::1"), Weight: 100},
+					{PoP: "fra", Address: netip.MustParseAddr("198.51.100.1"), Weight: 50, Check: https},
+					{PoP: "fra", Address: netip.MustParseAddr("2001:db8::1"), Weight: 100, Check: https6},
 					{PoP: "iad", Pool: "far", Weight: 100},
 				},
-				Fallback: Fallback{CNAME: "last-resort.example.net."},
+				Fallback:   Fallback{CNAME: "last-resort.example.net."},
+				Check:      https,
+				FailOpen:   FailOpen{Order: "fallback", Drained: true},
+				Quorum:     Quorum{MinObservers: 2, MinPoPs: 2, Partition: "majority"},
+				UpFraction: 0.25,
 			},
 			"far": {
 				Policy: "failover", Answers: 1,
 				TTL:       TTL{Min: 20 * time.Second, Max: 20 * time.Second}, // a short max brings min down
-				Endpoints: []Endpoint{{Address: netip.MustParseAddr("192.0.2.1"), Weight: 100}},
+				Endpoints: []Endpoint{{Address: netip.MustParseAddr("192.0.2.1"), Weight: 100, Check: defaultCheck}},
+				Check:     defaultCheck, FailOpen: defaultFailOpen, Quorum: defaultQuorum, UpFraction: defaultUpFraction,
 			},
 		},
 		Names: map[string]Name{
@@ -76,6 +86,13 @@ func TestEveryKey(t *testing.T) {
 			"example.com.":       {Pool: "far"},
 		},
 	}
+	want.Fleet = Fleet{
+		Name: "prod", Bind: netip.MustParseAddrPort("[::]:7946"), Advertise: netip.MustParseAddrPort("192.0.2.11:7946"),
+		Observers: 4, Join: []netip.AddrPort{netip.MustParseAddrPort("10.0.0.1:7946")},
+		KeyFile: "/etc/edged/gossip.key", NodeKeyFile: "/etc/edged/node.ed25519",
+		Members: []Member{{Name: "fra1", PoP: "fra", Key: "ed25519:1"}, {Name: "iad1", PoP: "iad", Key: "ed25519:2"}},
+	}
+	want.Rules = []Rule{{AtLeast: 2, Of: "pops", Per: "continent"}, {DrainedAtMost: "30%", Of: "capacity", Per: "fleet"}}
 	want.RRL = RRL{PerSecond: 100, Slip: 3, Exempt: []netip.Prefix{netip.MustParsePrefix("10.0.0.0/8")}}
 	want.Cookies = Cookies{SecretFile: "/etc/edged/cookie.secret"}
 	want.EDNS = EDNS{MaxUDP: 1400}

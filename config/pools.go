@@ -34,6 +34,7 @@ func (ck *checker) pools() {
 		if p.Fallback.CNAME != "" {
 			p.Fallback.CNAME = ck.target(key+".fallback.cname", p.Fallback.CNAME)
 		}
+		ck.health(key, &p)
 		ck.Pools[name] = p
 	}
 	ck.cycles()

@@ -88,7 +88,7 @@ func (t *tree) list(n *yaml.Node, elem reflect.Type, key string) []any {
 func (t *tree) named(n *yaml.Node, elem reflect.Type, key string) map[string]any {
 	out := map[string]any{}
 	for name, item := range t.pairs(n, key) {
-		if key != "names" { // owner names have a syntax of their own
+		if key != "names" && elem.Kind() != reflect.String { // owner names, and those of headers, have a syntax of their own
 			if err := checkLabel(name); err != nil {
 				t.errorf(item, key+"."+name, "%v", err)
 				continue
@@ -180,6 +180,10 @@ var elementDefaults = map[reflect.Type]reflect.Value{
 	reflect.TypeFor[Pool]():     reflect.ValueOf(defaultPool),
 	reflect.TypeFor[TTL]():      reflect.ValueOf(defaultTTL),
 	reflect.TypeFor[Endpoint](): reflect.ValueOf(defaultEndpoint),
+	reflect.TypeFor[Check]():    reflect.ValueOf(defaultCheck),
+	reflect.TypeFor[FailOpen](): reflect.ValueOf(defaultFailOpen),
+	reflect.TypeFor[Quorum]():   reflect.ValueOf(defaultQuorum),
+	reflect.TypeFor[Rule]():     reflect.ValueOf(defaultRule),
 }
 
 // fillDefaults sets the keys that a struct of type t has a default for and m lacks.

@@ -74,6 +74,7 @@ func (ck *checker) all() {
 	}
 	ck.pools()
 	ck.names()
+	ck.fleet()
 	ck.limits()
 }
 

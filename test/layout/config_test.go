@@ -23,7 +23,23 @@ pools:
   p: {policy: closest, map: m, endpoints: [{pop: a, address: 192.0.2.1}, {pop: a, pool: q}]}
   q: {policy: failover, endpoints: [{address: 192.0.2.2}]}
   c: {policy: failover, endpoints: [{cname: www.example.net}]}
-names: {www.example.com: {pool: p}, alias.example.com: {pool: c}}
+  h: {policy: failover, check: {kind: https}, endpoints: [{address: 192.0.2.3}]}
+  t: {policy: failover, check: {kind: tcp, port: 1}, endpoints: [{address: 192.0.2.3}]}
+  d: {policy: failover, check: {kind: dns, name: a}, endpoints: [{address: 192.0.2.3}]}
+  g: {policy: failover, check: {kind: grpc}, endpoints: [{address: 192.0.2.3}]}
+  e: {policy: failover, check: {kind: exec, command: [/bin/true]}, endpoints: [{address: 192.0.2.3}]}
+  x: {policy: failover, check: {kind: external, source: /x}, endpoints: [{address: 192.0.2.3}]}
+names:
+  www.example.com: {pool: p}
+  alias.example.com: {pool: c}
+  h.example.com: {pool: h}
+  t.example.com: {pool: t}
+  d.example.com: {pool: d}
+  g.example.com: {pool: g}
+  e.example.com: {pool: e}
+  x.example.com: {pool: x}
+fleet: {name: f, advertise: "192.0.2.9:7946", key_file: gossip.key, members: [{name: a1, pop: a, key: "ed25519:AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA="}]}
+rules: [{at_least: 1, of: pops}]
 `
 
 const bareZone = `
@@ -41,6 +57,11 @@ var given = map[string]string{
 	"names.NAME.pool": "required", "pools.NAME.policy": "required", "pools.NAME.map": `""`,
 	"pools.NAME.endpoints[].pop": "none", "pools.NAME.endpoints[].address": "none",
 	"pools.NAME.endpoints[].cname": "none", "pools.NAME.endpoints[].pool": "none",
+	"pools.NAME.check.kind": "none", "pools.NAME.check.port": "by kind", "pools.NAME.check.name": `""`,
+	"pools.NAME.check.command": "[]", "pools.NAME.check.source": `""`,
+	"fleet.name": `""`, "fleet.advertise": `""`, "fleet.bind": `""`, "fleet.key_file": `""`,
+	"fleet.members[].name": "required", "fleet.members[].pop": "required", "fleet.members[].key": "required",
+	"rules[].at_least": "0", "rules[].of": `""`,
 }
 
 // keyRow is a row of a table of keys in docs/config.md: key, default, text.
@@ -55,7 +76,8 @@ func TestConfigDocument(t *testing.T) {
 	}
 
 	dir := t.TempDir()
-	for name, text := range map[string]string{"edged.yaml": bare, "zone": bareZone} {
+	key := "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=\n"
+	for name, text := range map[string]string{"edged.yaml": bare, "zone": bareZone, "gossip.key": key} {
 		if err := os.WriteFile(filepath.Join(dir, name), []byte(text), 0o600); err != nil {
 			t.Fatal(err)
 		}
@@ -66,6 +88,9 @@ func TestConfigDocument(t *testing.T) {
 	flatten(parseYAML(t, edged.run(t, dir, "check", "--config", "edged.yaml", "--print")), "", defaults)
 
 	for key, want := range defaults {
+		if strings.HasPrefix(key, "pools.NAME.endpoints[].check.") {
+			continue // the same keys as the pool's
+		}
 		if word, ok := given[key]; ok {
 			want = word
 		}
@@ -90,6 +115,9 @@ var sections = map[string]bool{"maps": true, "pools": true, "names": true}
 func flatten(v any, key string, into map[string]string) {
 	switch v := v.(type) {
 	case map[string]any:
+		if len(v) == 0 {
+			into[key] = "{}"
+		}
 		for name, item := range v {
 			if sections[key] {
 				name = "NAME"
@@ -104,7 +132,7 @@ func flatten(v any, key string, into map[string]string) {
 			into[key] = "[]"
 		}
 		for _, item := range v {
-			if _, scalar := item.(string); scalar {
+			if _, isMap := item.(map[string]any); !isMap {
 				into[key] = fmt.Sprint(v)
 				continue
 			}
