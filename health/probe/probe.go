@@ -3,6 +3,7 @@ package probe
 import (
 	"context"
 	"crypto/x509"
+	"errors"
 	"fmt"
 	"net"
 	"time"
@@ -44,13 +45,33 @@ func New(t health.Target, o Options) (Prober, error) {
 	}
 	w, err := newWay(t, o)
 	if err != nil {
-		return nil, fmt.Errorf("check %s: %w", t.Check.Kind, err)
+		return nil, fmt.Errorf("check of kind %q: %w", t.Check.Kind, err)
 	}
 	return &prober{way: w, timeout: t.Check.Timeout}, nil
 }
 
 func newWay(t health.Target, o Options) (way, error) {
-	return nil, fmt.Errorf("unknown kind %q", t.Check.Kind)
+	kind := t.Check.Kind
+	if !t.Address.IsValid() && kind != health.Exec && kind != health.External {
+		return nil, errors.New("no address to check")
+	}
+	switch kind {
+	case health.HTTP, health.HTTPS:
+		return newPage(t, o)
+	case health.TCP:
+		return newStream(t, o), nil
+	case health.DNS:
+		return newQuery(t, o)
+	case health.GRPC:
+		return newService(t, o)
+	case health.ICMP:
+		return newEcho(t), nil
+	case health.Exec:
+		return newCommand(t)
+	case health.External:
+		return newSource(t, o)
+	}
+	return nil, errors.New("unknown kind")
 }
 
 // way is how one kind of check is made. attempt returns nil when the target
@@ -71,9 +92,9 @@ func (p *prober) Probe(ctx context.Context) health.Result {
 	limited, cancel := context.WithTimeout(ctx, p.timeout)
 	defer cancel()
 	err := p.attempt(limited)
-	r := health.Result{Took: time.Since(start)}
-	_ = err
-	return r
+	took := time.Since(start)
+	outcome, reason := judge(ctx, err, p.timeout)
+	return health.Result{Outcome: outcome, Reason: reason, Took: took}
 }
 
 func (p *prober) Close() { p.close() }
