@@ -49,13 +49,13 @@ func agree(votes []Vote, q Quorum) decision {
 	case n < least:
 		return keep("%d of %d observers count, want %d", n, len(votes), least)
 	case pops(counted) < q.MinPoPs:
-		return keep("observers in %d PoPs count, want %d", pops(counted), q.MinPoPs)
+		return keep("PoPs that count: %d, want %d", pops(counted), q.MinPoPs)
 	case len(down) >= need && pops(down) >= q.MinPoPs:
 		return win(down, edge.Failing, edge.Dead, n)
 	case len(up) > 0:
 		return win(up, edge.OK, edge.Degraded, n)
 	case len(down) > 0:
-		return keep("%d of %d observers in %d PoPs say down, want %d in %d", len(down), n, pops(down), need, max(1, q.MinPoPs))
+		return keep("%d of %d observers say down, want %d; PoPs: %d, want %d", len(down), n, need, pops(down), max(1, q.MinPoPs))
 	}
 	return keep("none of %d observers knows", n)
 }
