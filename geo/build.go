@@ -27,38 +27,6 @@ const (
 	slots
 )
 
-// tier ranks verdicts as answers use them: a smaller tier is preferred.
-// Failing and dead share one, for both are a check's word.
-type tier uint8
-
-const tierNone tier = 255 // nothing that may be answered
-
-func tierOf(v edge.Verdict) tier {
-	switch v {
-	case edge.OK:
-		return 0
-	case edge.Degraded:
-		return 1
-	case edge.Unknown:
-		return 2
-	case edge.Failing, edge.Dead:
-		return 3
-	case edge.Drained:
-		return 4
-	}
-	return tierNone
-}
-
-// tierWords name each tier in explanations.
-var tierWords = [...]string{"ok", "degraded", "unknown", "failing or dead", "drained"}
-
-func (t tier) String() string {
-	if int(t) < len(tierWords) {
-		return tierWords[t]
-	}
-	return "none"
-}
-
 // View is everything a decision depends on, immutable and safe for concurrent
 // use. Its zero value is not usable; see [Build].
 type View struct {
@@ -66,6 +34,7 @@ type View struct {
 	pop       uint16
 	pops      []edge.PoP
 	endpoints []Endpoint
+	states    []State // by endpoint
 	pools     []pool
 	byName    map[string]int
 	covers    []*cover
@@ -79,7 +48,7 @@ type Endpoint struct {
 	PoP     uint16
 	Address netip.Addr
 	CNAME   string
-	Weight  uint32
+	Weight  uint32 // in force: the member's, or what its state says
 	Verdict edge.Verdict
 }
 
@@ -92,6 +61,11 @@ type pool struct {
 	best  [slots]tier
 	has   [slots]bool // a member exists, whatever its verdict
 	seed  uint64
+
+	ttl       uint32      // seconds, of every answer
+	limit     uint32      // seconds to the next change within the pool, at most TTLMax
+	serves    [slots]bool // a member may be answered, and the fallback does not come before it
+	fallsBack bool        // the fallback CNAME answers
 }
 
 // candidate is what a policy chooses among: the endpoints of one PoP (one
@@ -104,7 +78,8 @@ type candidate struct {
 	weight uint32
 	seed   uint64            // stands for the candidate in hashes, whatever its place in the list
 	all    [slotAny][]uint16 // endpoints by slot
-	usable [slotAny][]uint16 // those of the candidate's tier
+	usable [slotAny][]uint16 // those with the best verdict
+	state  *State            // of the member that is a nested pool, else nil
 }
 
 // several stands in candidate.sole for any other number of endpoints than one.
@@ -115,19 +90,35 @@ const several = 0xffff
 // maps that lack a PoP which a pool uses.
 func Build(cfg Config) (*View, error) { return build(cfg, nil) }
 
-// WithVerdicts returns a view that differs from v in the verdicts only.
+// WithVerdicts returns a view that differs from v in the states of members only.
 func (v *View) WithVerdicts(f Verdicts) (*View, error) {
 	cfg := v.cfg
 	cfg.Verdicts = f
 	return build(cfg, v)
 }
 
+// WithPins returns a view that differs from v in the pins only.
+func (v *View) WithPins(pins []Pin) (*View, error) {
+	cfg := v.cfg
+	cfg.Pins = pins
+	return build(cfg, v)
+}
+
+// Alike says whether two views have the same PoPs and pools, so that the
+// indexes in decisions of one hold in the other.
+func (v *View) Alike(w *View) bool {
+	return slices.Equal(v.pops, w.pops) && slices.EqualFunc(v.cfg.Pools, w.cfg.Pools, func(a, b Pool) bool {
+		return a.Name == b.Name && a.FallbackCNAME == b.FallbackCNAME && slices.Equal(a.Members, b.Members)
+	})
+}
+
 func build(cfg Config, old *View) (*View, error) {
 	b := &builder{view: &View{
 		node: cfg.Node, pop: noPoP, pops: cfg.PoPs, cfg: cfg,
 		byName: map[string]int{}, pools: make([]pool, len(cfg.Pools)),
-	}, old: old, popIndex: map[string]uint16{}, state: make([]int, len(cfg.Pools))}
+	}, old: old, popIndex: map[string]uint16{}, built: make([]int, len(cfg.Pools))}
 	b.fleet()
+	b.errs = append(b.errs, checkPins(cfg.Pins)...)
 	for i, p := range cfg.Pools {
 		if _, dup := b.view.byName[p.Name]; dup {
 			b.errorf("pool %q: listed twice", p.Name)
@@ -147,7 +138,7 @@ type builder struct {
 	view     *View
 	old      *View
 	popIndex map[string]uint16
-	state    []int // per pool: 0 not seen, 1 being built, 2 built
+	built    []int // per pool: 0 not seen, 1 being built, 2 built
 	errs     []string
 }
 
@@ -173,10 +164,10 @@ func (b *builder) fleet() {
 
 // pool builds pool i after the pools nested in it.
 func (b *builder) pool(i int) {
-	if b.state[i] != 0 {
+	if b.built[i] != 0 {
 		return
 	}
-	b.state[i] = 1
+	b.built[i] = 1
 	p := &b.view.pools[i]
 	p.Pool = b.view.cfg.Pools[i]
 	p.seed = hashString(p.Name)
@@ -186,17 +177,22 @@ func (b *builder) pool(i int) {
 	if p.TTLMin == 0 || p.TTLMin > p.TTLMax {
 		b.errorf("pool %q: ttl min %d, max %d: want 0 < min <= max", p.Name, p.TTLMin, p.TTLMax)
 	}
+	if !(p.UpFraction >= 0 && p.UpFraction <= 1) {
+		b.errorf("pool %q: up fraction %v: want 0 to 1", p.Name, p.UpFraction)
+	}
+	p.limit = p.TTLMax
 	for n, m := range p.Members {
 		b.member(i, n, m)
 	}
 	if p.has[slotCNAME] && (p.has[slotV4] || p.has[slotV6]) {
 		b.errorf("pool %q: holds both addresses and CNAME targets: an answer can be only one of them", p.Name)
 	}
+	p.ttl = max(p.TTLMin, p.limit)
 	p.rank(b.view)
 	if p.Policy == Closest {
 		b.closest(p)
 	}
-	b.state[i] = 2
+	b.built[i] = 2
 }
 
 func (b *builder) member(i, n int, m Member) {
@@ -221,18 +217,16 @@ func (b *builder) member(i, n int, m Member) {
 		b.errorf("pool %q: member %d (%s%s): policy closest needs its PoP", p.Name, n+1, m.CNAME, addrText(m.Address))
 		return
 	}
-	e := Endpoint{Pool: i, PoP: pop, Address: m.Address.Unmap(), CNAME: m.CNAME, Weight: m.Weight}
-	if f := b.view.cfg.Verdicts; f != nil {
-		e.Verdict = f(p.Name, m)
-	}
+	state, weight := b.state(p, m)
+	e := Endpoint{Pool: i, PoP: pop, Address: m.Address.Unmap(), CNAME: m.CNAME, Weight: weight, Verdict: state.Verdict}
 	id := uint16(len(b.view.endpoints))
 	if len(b.view.endpoints) >= 0xffff {
 		b.errorf("pool %q: more than 65535 endpoints in all", p.Name)
 		return
 	}
-	b.view.endpoints = append(b.view.endpoints, e)
+	b.view.endpoints, b.view.states = append(b.view.endpoints, e), append(b.view.states, state)
 	c := p.candidateFor(pop)
-	c.weight += m.Weight
+	c.weight += weight
 	if len(c.all[slotV4])+len(c.all[slotV6])+len(c.all[slotCNAME]) == 0 {
 		c.seed = hashString(m.PoP)
 		if pop == noPoP {
@@ -243,6 +237,20 @@ func (b *builder) member(i, n int, m Member) {
 	p.has[s], p.has[slotAny] = true, true
 }
 
+// state asks for the state of a member, and notes until when it holds.
+func (b *builder) state(p *pool, m Member) (s State, weight uint32) {
+	if f := b.view.cfg.Verdicts; f != nil {
+		s = f(p.Name, m)
+	}
+	if s.TTL > 0 {
+		p.limit = min(p.limit, s.TTL)
+	}
+	if s.Weight != nil {
+		return s, *s.Weight
+	}
+	return s, m.Weight
+}
+
 func (b *builder) nested(i, n int, m Member, pop uint16) {
 	p := &b.view.pools[i]
 	j, ok := b.view.byName[m.Pool]
@@ -250,7 +258,7 @@ func (b *builder) nested(i, n int, m Member, pop uint16) {
 	case !ok:
 		b.errorf("pool %q: member %d: unknown pool %q", p.Name, n+1, m.Pool)
 		return
-	case b.state[j] == 1:
+	case b.built[j] == 1:
 		b.errorf("pool %q: member %d: pool %q contains itself", p.Name, n+1, m.Pool)
 		return
 	}
@@ -258,7 +266,9 @@ func (b *builder) nested(i, n int, m Member, pop uint16) {
 	for s := range slots {
 		p.has[s] = p.has[s] || b.view.pools[j].has[s]
 	}
-	p.cands = append(p.cands, candidate{pop: pop, pool: int32(j), weight: m.Weight, seed: hashString("pool " + m.Pool)})
+	state, weight := b.state(p, m)
+	p.limit = min(p.limit, b.view.pools[j].limit)
+	p.cands = append(p.cands, candidate{pop: pop, pool: int32(j), weight: weight, seed: hashString("pool " + m.Pool), state: &state})
 }
 
 // candidateFor returns the candidate that an endpoint in pop belongs to.
@@ -273,50 +283,6 @@ func (p *pool) candidateFor(pop uint16) *candidate {
 	}
 	p.cands = append(p.cands, candidate{pop: pop, pool: noPool})
 	return &p.cands[len(p.cands)-1]
-}
-
-// rank fills in the tiers and the usable endpoints.
-func (p *pool) rank(v *View) {
-	for s := range slots {
-		p.best[s] = tierNone
-	}
-	for i := range p.cands {
-		c := &p.cands[i]
-		if c.pool != noPool {
-			c.tier = v.pools[c.pool].best
-		} else {
-			c.rank(v)
-		}
-		for s := range slots {
-			p.best[s] = min(p.best[s], c.tier[s])
-		}
-	}
-}
-
-func (c *candidate) rank(v *View) {
-	c.tier[slotAny] = tierNone
-	for s := range slotAny {
-		c.tier[s], c.sole[s] = tierNone, several
-		for _, id := range c.all[s] {
-			c.tier[s] = min(c.tier[s], tierOf(v.endpoints[id].Verdict))
-		}
-		if c.tier[s] == tierNone {
-			continue
-		}
-		weighted := slices.ContainsFunc(c.all[s], func(id uint16) bool {
-			return tierOf(v.endpoints[id].Verdict) == c.tier[s] && v.endpoints[id].Weight > 0
-		})
-		for _, id := range c.all[s] {
-			e := v.endpoints[id]
-			if tierOf(e.Verdict) == c.tier[s] && (e.Weight > 0 || !weighted) {
-				c.usable[s] = append(c.usable[s], id)
-			}
-		}
-		c.tier[slotAny] = min(c.tier[slotAny], c.tier[s])
-		if len(c.usable[s]) == 1 {
-			c.sole[s] = c.usable[s][0]
-		}
-	}
 }
 
 // closest indexes the candidates by PoP and attaches the cover.
@@ -354,21 +320,6 @@ func (b *builder) closest(p *pool) {
 	p.cover = c
 }
 
-// openPoPs fills in open.
-func (p *pool) openPoPs() {
-	for s := range p.open {
-		p.open[s] = make([]int32, len(p.byPoP))
-		for pop, cands := range p.byPoP {
-			p.open[s][pop] = -1
-			for _, i := range slices.Backward(cands) {
-				if p.cands[i].tier[s] == p.best[s] {
-					p.open[s][pop] = i
-				}
-			}
-		}
-	}
-}
-
 // popsOf lists the PoPs that a candidate stands in: its own, or those of the
 // pool nested in it.
 func (b *builder) popsOf(c candidate) []uint16 {
@@ -386,10 +337,12 @@ func (b *builder) popsOf(c candidate) []uint16 {
 }
 
 // coverFor finds or builds the cover of a map for a set of PoPs. Pools with
-// the same set share it, and so does the next view while the map is the same.
+// the same set share it, and so does the next view while map and pins are the
+// same.
 func (b *builder) coverFor(name string, src MapSource, set []bool) (*cover, error) {
+	pins := b.pinsIn(set)
 	same := func(c *cover) bool {
-		return c.mapName == name && c.src == src && c.node == b.view.pop && slices.Equal(c.set, set)
+		return c.mapName == name && c.src == src && c.node == b.view.pop && slices.Equal(c.set, set) && slices.Equal(c.pins, pins)
 	}
 	if i := slices.IndexFunc(b.view.covers, same); i >= 0 {
 		return b.view.covers[i], nil
@@ -400,7 +353,7 @@ func (b *builder) coverFor(name string, src MapSource, set []bool) (*cover, erro
 			return b.old.covers[i], nil
 		}
 	}
-	c, err := newCover(name, src, set, b.view.pops, b.view.pop)
+	c, err := newCover(name, src, set, b.view.pops, b.view.pop, pins)
 	if err != nil {
 		return nil, err
 	}
@@ -419,6 +372,11 @@ func (v *View) Pools() int { return len(v.pools) }
 
 // Pool returns the configuration of pool i. The caller must not change it.
 func (v *View) Pool(i int) Pool { return v.pools[i].Pool }
+
+// TTL returns the TTL of pool i's answers in seconds: the time to the next change
+// in the pool and those nested in it, within the pool's bounds. It is the same
+// for all clients.
+func (v *View) TTL(i int) uint32 { return v.pools[i].ttl }
 
 // Endpoints returns all endpoints, by the index used in decisions. The caller
 // must not change them.

@@ -29,11 +29,13 @@ type cover struct {
 	fleet   []edge.PoP
 	node    uint16
 	set     []bool // by PoP index
+	pins    []coverPin
 
 	ecs, resolver coverTable
 	depth         int
 	heads         []uint16   // depth PoPs for each class
 	known         []bool     // by class: false when the place is unknown and the order starts at this node
+	pinned        []uint16   // by class: one more than the index of the pin that made it, or 0
 	tails         [][]uint16 // by PoP: the set in order of distance from it; nil outside the set
 	carrier       uint32     // class of IPv6 blocks that carry IPv4 addresses
 }
@@ -43,10 +45,10 @@ type coverTable struct {
 	v6 *maps.Ranges6 // rows are classes
 }
 
-// newCover reduces a map to the PoPs in set. Addresses of unknown place take
-// the order by distance from this node's PoP.
-func newCover(name string, src MapSource, set []bool, pops []edge.PoP, node uint16) (*cover, error) {
-	c := &cover{mapName: name, src: src, fleet: pops, node: node, set: set}
+// newCover reduces a map to the PoPs in set, with the pins laid over it.
+// Addresses of unknown place take the order by distance from this node's PoP.
+func newCover(name string, src MapSource, set []bool, pops []edge.PoP, node uint16, pins []coverPin) (*cover, error) {
+	c := &cover{mapName: name, src: src, fleet: pops, node: node, set: set, pins: pins}
 	c.tails = make([][]uint16, len(pops))
 	for i := range pops {
 		if set[i] || i == int(node) {
@@ -74,13 +76,13 @@ func newCover(name string, src MapSource, set []bool, pops []edge.PoP, node uint
 // build lays out the tables, unless there are too many classes.
 func (b *coverBuilder) build() bool {
 	c := b.cover
-	c.heads, c.known = nil, nil
+	c.heads, c.known, c.pinned = nil, nil, nil
 	// The carriers' class is that of unknown place, under another number.
-	c.carrier = b.newClass(b.key(maps.Ranking{Order: maps.NoOrder}))
-	ids := map[classKey]uint32{}
+	c.carrier = b.newClass(b.key(maps.Ranking{Order: maps.NoOrder}, 0))
+	b.ids, b.pinnedRows = map[classKey]uint32{}, map[pinnedRow]maps.Row{}
 	b.classes = make([]uint32, c.src.Map.Rankings())
 	for i := range b.classes {
-		b.classes[i] = b.class(c.src.Map.Ranking(uint32(i)), ids)
+		b.classes[i] = b.class(c.src.Map.Ranking(uint32(i)), 0)
 	}
 	c.ecs = b.table(c.src.Map.ECS())
 	c.resolver = c.ecs
@@ -106,9 +108,11 @@ func byDistance(pops []edge.PoP, set []bool, i int) []uint16 {
 }
 
 type coverBuilder struct {
-	cover   *cover
-	popOf   []uint16 // the map's PoP index → the fleet's, noPoP outside the set
-	classes []uint32 // by ranking
+	cover      *cover
+	popOf      []uint16 // the map's PoP index → the fleet's, noPoP outside the set
+	classes    []uint32 // by ranking: those of the map, then those under pins
+	ids        map[classKey]uint32
+	pinnedRows map[pinnedRow]maps.Row
 }
 
 // classKey is what tells classes apart.
@@ -116,6 +120,7 @@ type classKey struct {
 	head  [coverDepth]uint16
 	n     int // PoPs in head
 	known bool
+	pin   uint16 // as in cover.pinned
 }
 
 func (b *coverBuilder) translate(inMap, fleet []edge.PoP) error {
@@ -144,7 +149,8 @@ func (b *coverBuilder) translate(inMap, fleet []edge.PoP) error {
 }
 
 func (b *coverBuilder) table(t *maps.Table) coverTable {
-	return coverTable{v4: newRanges4(t.V4, b.classes), v6: b.table6(t.V6)}
+	v4 := b.pinned4(t.V4) // which adds to the classes
+	return coverTable{v4: newRanges4(v4, b.classes), v6: b.table6(t.V6)}
 }
 
 // table6 lays out the IPv6 ranges with the carriers cut out.
@@ -172,7 +178,7 @@ func (b *coverBuilder) table6(t *maps.Ranges6) *maps.Ranges6 {
 			inside = !inside
 		}
 	}
-	for start, row := range t.All() {
+	for start, row := range b.pinned6(t) {
 		cross(func(e maps.Addr6) bool { return less(e, start) })
 		class = b.classes[row.Ranking()]
 		if next < len(carriers) && edge() == start {
@@ -186,13 +192,14 @@ func (b *coverBuilder) table6(t *maps.Ranges6) *maps.Ranges6 {
 	return v6.Finish()
 }
 
-// class returns the class of a ranking, a new one if there is none like it.
-func (b *coverBuilder) class(r maps.Ranking, ids map[classKey]uint32) uint32 {
-	key := b.key(r)
-	id, ok := ids[key]
+// class returns the class of a ranking under a pin (0: none), a new one if there
+// is none like it.
+func (b *coverBuilder) class(r maps.Ranking, pin uint16) uint32 {
+	key := b.key(r, pin)
+	id, ok := b.ids[key]
 	if !ok {
 		id = b.newClass(key)
-		ids[key] = id
+		b.ids[key] = id
 	}
 	return id
 }
@@ -201,17 +208,22 @@ func (b *coverBuilder) newClass(key classKey) uint32 {
 	c := b.cover
 	c.heads = append(c.heads, key.head[:key.n]...)
 	c.known = append(c.known, key.known)
+	c.pinned = append(c.pinned, key.pin)
 	return uint32(len(c.known) - 1)
 }
 
-// key finds the first PoPs of a ranking.
-func (b *coverBuilder) key(r maps.Ranking) (key classKey) {
+// key finds the first PoPs of a ranking under a pin, whose PoP comes first.
+func (b *coverBuilder) key(r maps.Ranking, pin uint16) (key classKey) {
 	c := b.cover
+	key.pin = pin
 	add := func(pop uint16) {
 		if pop != noPoP && key.n < c.depth && !slices.Contains(key.head[:key.n], pop) {
 			key.head[key.n] = pop
 			key.n++
 		}
+	}
+	if pin > 0 {
+		add(c.pins[pin-1].pop)
 	}
 	for _, hop := range r.Hops {
 		add(b.popOf[hop.PoP])
@@ -429,10 +441,13 @@ func (c *cover) located(class uint32, scope uint8, source Source) location {
 }
 
 // usable says whether a client subnet locates the client: it does when any of it
-// is routable on the Internet, or when the map has measurements for it, so that a
-// private network can be steered by listing it.
+// is routable on the Internet, or when a pin or the map's measurements tell of it,
+// so that a private network can be steered by listing it.
 func (c *cover) usable(p netip.Prefix) bool {
 	if routable(p) {
+		return true
+	}
+	if class, _ := c.ecs.place(p.Addr()); c.pinned[class] > 0 {
 		return true
 	}
 	t := c.src.Map.ECS()

@@ -32,11 +32,11 @@ func TestScopesArePrefixFree(t *testing.T) {
 		cfg := testConfig(testMap(t, nets...), pool)
 		if round%2 == 1 {
 			dead := fmt.Sprintf("192.0.2.%d", 1+rng.IntN(4))
-			cfg.Verdicts = func(_ string, m Member) edge.Verdict {
+			cfg.Verdicts = func(_ string, m Member) State {
 				if m.Address.String() == dead {
-					return edge.Dead
+					return State{Verdict: edge.Dead}
 				}
-				return edge.OK
+				return State{}
 			}
 		}
 		v := mustBuild(t, cfg)

@@ -35,7 +35,7 @@ type Outcome uint8
 
 // The outcomes.
 const (
-	NoData    Outcome = iota // no endpoint of this family in the whole pool, or all are disabled
+	NoData    Outcome = iota // no endpoint of this family in the whole pool, or none that may be answered
 	Addresses                // Decision.Endpoints
 	Alias                    // one CNAME, Decision.Endpoints[0]
 	Fallback                 // the pool's fallback CNAME
@@ -79,7 +79,7 @@ func (v *View) Decide(poolIndex int, client *Client, family edge.Family, d *Deci
 
 func (v *View) decide(poolIndex int, client *Client, family edge.Family, d *Decision, tr *Trace) {
 	p := &v.pools[poolIndex]
-	*d = Decision{TTL: p.TTLMax, PoP: noPoP, Pool: uint16(poolIndex)}
+	*d = Decision{TTL: p.ttl, PoP: noPoP, Pool: uint16(poolIndex)}
 	want := slot(family)
 	if p.has[slotCNAME] {
 		want = slotCNAME
@@ -87,9 +87,9 @@ func (v *View) decide(poolIndex int, client *Client, family edge.Family, d *Deci
 	// The client is located even when the answer turns out the same for all:
 	// whether an endpoint is left must not show in the scope of one family.
 	switch {
-	case p.best[want] != tierNone:
+	case p.serves[want]:
 		v.choose(p, client, want, d, tr)
-	case p.best[slotAny] == tierNone && p.FallbackCNAME != "":
+	case p.fallsBack:
 		d.Outcome = Fallback
 		tr.fallback(p)
 	default:
@@ -152,9 +152,8 @@ func (v *View) choose(p *pool, client *Client, want slot, d *Decision, tr *Trace
 	tr.stage(v, &sel, want, first, chosen)
 	c := &p.cands[chosen]
 	if c.pool != noPool {
-		inner := &v.pools[c.pool]
-		d.Pool, d.TTL = uint16(c.pool), min(d.TTL, inner.TTLMax)
-		v.choose(inner, client, want, d, tr)
+		d.Pool = uint16(c.pool)
+		v.choose(&v.pools[c.pool], client, want, d, tr)
 		return
 	}
 	d.PoP, d.Outcome = c.pop, Addresses

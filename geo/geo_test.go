@@ -224,20 +224,21 @@ func TestVerdicts(t *testing.T) {
 		// The operator drains b while all else is dead: a dead one comes back,
 		// the drained one does not.
 		{"dead dead drained drained dead", edge.IPv4, "192.0.2.1 /8 ecs"},
-		{"disabled disabled drained drained disabled", edge.IPv4, "192.0.2.2 /8 ecs"},
+		{"disabled disabled drained drained disabled", edge.IPv4, "fallback /0 none"},
+		{"disabled ok drained drained drained", edge.IPv4, "no data /0 none"},
 		{"failing ok dead ok disabled", edge.IPv4, "192.0.2.1 /8 ecs"},
 		{"disabled disabled disabled disabled disabled", edge.IPv4, "fallback /0 none"},
 		{"disabled ok disabled ok disabled", edge.IPv4, "no data /0 none"},
 	} {
 		words := strings.Fields(tc.verdicts)
 		cfg := testConfig(m, pool)
-		cfg.Verdicts = func(_ string, m Member) edge.Verdict {
+		cfg.Verdicts = func(_ string, m Member) State {
 			i := slices.IndexFunc(pool.Members, func(o Member) bool { return o == m })
 			verdict, err := edge.ParseVerdict(words[i])
 			if err != nil {
 				t.Fatal(err)
 			}
-			return verdict
+			return State{Verdict: verdict}
 		}
 		for _, v := range []*View{mustBuild(t, cfg), mustReverdict(t, mustBuild(t, testConfig(m, pool)), cfg.Verdicts)} {
 			if got := decideText(v, "www", ecs("1.2.3.0/24"), tc.family); got != tc.want {

@@ -148,8 +148,8 @@ func TestEveryDecisionIsTotal(t *testing.T) {
 		}
 		cfg := testConfig(m, pools...)
 		seed := rng.Uint64()
-		cfg.Verdicts = func(_ string, m Member) edge.Verdict {
-			return edge.Verdict(mix(seed^hashString(m.Address.String())) % 7)
+		cfg.Verdicts = func(_ string, m Member) State {
+			return State{Verdict: edge.Verdict(mix(seed^hashString(m.Address.String())) % 7)}
 		}
 		v := mustBuild(t, cfg)
 		for i := range v.Pools() {

@@ -1,6 +1,7 @@
 package geo
 
 import (
+	"fmt"
 	"net/netip"
 
 	"edged/edge"
@@ -22,6 +23,7 @@ type Trace struct {
 	Scope     uint8            `json:"scope"`
 	ScopeSent bool             `json:"scope_sent"` // false when the query has no ECS
 	TTL       uint32           `json:"ttl"`
+	TTLWhy    string           `json:"ttl_why"` // what bounds it
 }
 
 // Stage is one pool's part of a decision: the first for the pool of the name,
@@ -47,6 +49,7 @@ type Location struct {
 	Measured   bool     `json:"measured"`
 	Block      uint8    `json:"block"` // length of the block around the address with the same order of PoPs
 	Plurality  bool     `json:"plurality,omitempty"`
+	Pin        string   `json:"pin,omitempty"` // the pin that decided which PoP is first
 }
 
 // Candidate is one PoP, endpoint or nested pool that a policy weighed.
@@ -58,6 +61,18 @@ type Candidate struct {
 	Km      int     `json:"distance_km,omitempty"` // from the PoP ranked first
 	Verdict string  `json:"verdict"`
 	Weight  uint32  `json:"weight"`
+	// Members are the endpoints of the family that it stands for, those of
+	// nested pools too, and the nested pool itself when something is said of it.
+	Members []MemberState `json:"members,omitempty"`
+}
+
+// MemberState is the state of one member and who says so.
+type MemberState struct {
+	Member  string       `json:"member"` // address, CNAME target or "pool NAME"
+	Verdict edge.Verdict `json:"verdict"`
+	Weight  uint32       `json:"weight"`
+	Why     string       `json:"why,omitempty"`
+	TTL     uint32       `json:"ttl,omitempty"` // seconds until it may change; 0: no limit
 }
 
 // ChosenEndpoint is one of the endpoints that an answer draws from.
@@ -81,7 +96,7 @@ func (v *View) Explain(poolIndex int, client *Client, family edge.Family) (Decis
 	var d Decision
 	v.decide(poolIndex, client, family, &d, tr)
 	tr.Outcome, tr.Scope, tr.TTL = d.Outcome, d.Scope, d.TTL
-	tr.PoP = v.popName(d.PoP)
+	tr.PoP, tr.TTLWhy = v.popName(d.PoP), v.ttlWhy(poolIndex)
 	for i := range tr.Endpoints {
 		e := &tr.Endpoints[i]
 		for _, id := range d.Endpoints[:d.N] {
@@ -100,16 +115,28 @@ func (v *View) popName(pop uint16) string {
 }
 
 func (tr *Trace) fallback(p *pool) {
-	if tr != nil {
-		tr.Why = "every endpoint is disabled: the pool's fallback " + p.FallbackCNAME + " answers"
+	switch {
+	case tr == nil:
+	case p.best[slotAny] == tierNone:
+		tr.Why = "every endpoint is " + p.closed() + ": the pool's fallback " + p.FallbackCNAME + " answers"
+	default:
+		tr.Why = "no endpoint is better than " + p.best[slotAny].String() + ": the pool fails open to its fallback " + p.FallbackCNAME
 	}
+}
+
+// closed says in which states p never answers an endpoint.
+func (p *pool) closed() string {
+	if p.FailOpen.Drained {
+		return "disabled"
+	}
+	return "disabled or drained"
 }
 
 func (tr *Trace) noData(p *pool, want slot) {
 	switch {
 	case tr == nil:
 	case p.has[want]:
-		tr.Why = "every endpoint of this family is disabled, for every client alike"
+		tr.Why = "every endpoint of this family is " + p.closed() + ", for every client alike"
 	default:
 		tr.Why = "no endpoint of the pool has this family"
 	}
@@ -142,7 +169,8 @@ func (tr *Trace) stage(v *View, s *selector, want slot, first, chosen int) {
 	for _, i := range s.ranked() {
 		c := &s.pool.cands[i]
 		cand := Candidate{Name: v.candidateName(c), Chosen: i == chosen, Verdict: c.tier[want].String(), Weight: c.weight}
-		cand.Reason = s.reason(i, want, first, chosen, ahead)
+		cand.Reason = s.reason(v, i, want, first, chosen, ahead)
+		cand.Members = v.memberStates(nil, c, want)
 		ahead = ahead && i != chosen
 		if st.Location != nil && c.pop != noPoP {
 			from := v.pops[s.pool.cover.head(s.at.class)[0]]
@@ -190,13 +218,30 @@ func (s *selector) score(i int) float64 {
 	return rendezvous(s.key^s.pool.seed, c.seed, c.weight)
 }
 
-func (s *selector) reason(i int, want slot, first, chosen int, ahead bool) string {
+func (s *selector) reason(v *View, i int, want slot, first, chosen int, ahead bool) string {
 	c := &s.pool.cands[i]
+	reason := s.place(c, i, want, first, chosen, ahead)
+	if ok, all := s.pool.share(v, c.pop, want); c.pool == noPool && c.tier[want] == tierDegraded && s.pool.thin(ok, all) {
+		reason += fmt.Sprintf("; %d of %d %ss in the PoP ok, a share below %v", ok, all, slotWords[want], s.pool.UpFraction)
+	}
+	return reason
+}
+
+// slotWords name what a slot holds.
+var slotWords = [slotAny]string{"IPv4 endpoint", "IPv6 endpoint", "CNAME target"}
+
+// place says why a candidate was chosen, or was not.
+func (s *selector) place(c *candidate, i int, want slot, first, chosen int, ahead bool) string {
 	preferred := map[Policy]string{
 		Closest: "ranked first for this client", Failover: "first in the list",
 		Weighted: "this resolver's turn, by weight", Sticky: "this client block's hash, by weight",
 	}[s.pool.Policy]
-	familyWord := [...]string{"IPv4 endpoint", "IPv6 endpoint", "CNAME target"}[want]
+	if s.pool.Policy == Closest {
+		if pin := s.pool.cover.pin(s.at.class); pin != nil && pin.pop == c.pop {
+			preferred = "pinned for this client"
+		}
+	}
+	familyWord := slotWords[want]
 	switch best := s.pool.best[want]; {
 	case i == chosen && i != first:
 		return "takes this family: the PoP chosen for the client has no " + familyWord + " with verdict " + best.String()
@@ -205,7 +250,7 @@ func (s *selector) reason(i int, want slot, first, chosen int, ahead bool) strin
 	case i == chosen:
 		return preferred
 	case c.tier[want] == tierNone && c.tier[slotAny] == tierNone:
-		return "disabled"
+		return s.pool.closed()
 	case c.tier[want] == tierNone:
 		return "no " + familyWord + " that may be answered"
 	case c.tier[want] != best:
@@ -216,6 +261,65 @@ func (s *selector) reason(i int, want slot, first, chosen int, ahead bool) strin
 		return "comes later"
 	}
 	return "not in the PoP chosen for the client"
+}
+
+// memberStates lists the endpoints of a slot behind a candidate.
+func (v *View) memberStates(list []MemberState, c *candidate, want slot) []MemberState {
+	if c.pool == noPool {
+		for _, id := range c.all[want] {
+			e, s := &v.endpoints[id], &v.states[id]
+			list = append(list, MemberState{e.CNAME + addrText(e.Address), e.Verdict, e.Weight, s.Why, s.TTL})
+		}
+		return list
+	}
+	inner := &v.pools[c.pool]
+	if s := c.state; *s != (State{}) {
+		list = append(list, MemberState{"pool " + inner.Name, s.Verdict, c.weight, s.Why, s.TTL})
+	}
+	for i := range inner.cands {
+		list = v.memberStates(list, &inner.cands[i], want)
+	}
+	return list
+}
+
+// ttlWhy says what bounds the TTL of a pool's answers.
+func (v *View) ttlWhy(poolIndex int) string {
+	p := &v.pools[poolIndex]
+	switch {
+	case p.limit == p.TTLMax:
+		return "the pool's max"
+	case p.limit < p.TTLMin:
+		return "the pool's min; " + v.nextChange(p)
+	}
+	return v.nextChange(p)
+}
+
+// nextChange finds what makes a pool's limit, which is below its TTLMax.
+func (v *View) nextChange(p *pool) string {
+	for i := range p.cands {
+		c := &p.cands[i]
+		for _, ids := range c.all {
+			for _, id := range ids {
+				if e := &v.endpoints[id]; v.states[id].TTL == p.limit {
+					return fmt.Sprintf("%s of pool %s may change in %d s", e.CNAME+addrText(e.Address), p.Name, p.limit)
+				}
+			}
+		}
+		if c.pool == noPool {
+			continue
+		}
+		inner := &v.pools[c.pool]
+		switch {
+		case c.state.TTL == p.limit:
+			return fmt.Sprintf("pool %s in pool %s may change in %d s", inner.Name, p.Name, p.limit)
+		case inner.limit != p.limit:
+		case inner.limit == inner.TTLMax:
+			return "the max of pool " + inner.Name
+		default:
+			return v.nextChange(inner)
+		}
+	}
+	return "" // not reached: something makes the limit
 }
 
 func (v *View) candidateName(c *candidate) string {
@@ -239,6 +343,9 @@ func (v *View) candidateName(c *candidate) string {
 // milliseconds, by the fleet's PoP index) of the map's row.
 func (c *cover) explain(client *Client, at location) (*Location, map[uint16]float64) {
 	loc := &Location{Source: at.source, Map: c.mapName, Version: c.src.Map.Version(), Degraded: c.src.Degraded}
+	if pin := c.pin(at.class); pin != nil {
+		loc.Pin = pin.String()
+	}
 	table, covered := c.src.Map.Resolver(), &c.resolver
 	addr, length := locatingResolver(client)
 	switch subnet := unwrapECS(client); {
@@ -247,7 +354,7 @@ func (c *cover) explain(client *Client, at location) (*Location, map[uint16]floa
 	case client.ECS.Bits() == 0:
 		loc.PassedOver = append(loc.PassedOver, "ecs: source prefix length 0, the client asks not to be located by it")
 	case !c.usable(subnet):
-		loc.PassedOver = append(loc.PassedOver, "ecs: "+subnet.String()+" is not routable, and the map has no measurement of it")
+		loc.PassedOver = append(loc.PassedOver, "ecs: "+subnet.String()+" is not routable, and neither a pin nor a measurement tells of it")
 	default:
 		table, covered = c.src.Map.ECS(), &c.ecs
 		addr, length = subnet.Addr(), subnet.Bits()
