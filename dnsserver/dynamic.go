@@ -16,7 +16,6 @@ import (
 type dynamic struct {
 	pool     int
 	alias    bool        // the pool holds CNAME targets: they answer every type
-	nodata   *blob       // with a SOA that lives no longer than the pool's answers
 	fallback []byte      // the fallback CNAME record, TTL 0; nil when there is none
 	services [2][]hinted // HTTPS and SVCB records, to be given hints
 }
@@ -24,7 +23,7 @@ type dynamic struct {
 // hinted is an HTTPS or SVCB record whose address hints come from the decision
 // (RFC 9460 section 7.3). Hints stand among the other parameters by key.
 type hinted struct {
-	ttl    uint32
+	ttl    uint32 // the zone's; an answer lives no longer than its decision
 	before []byte // priority, target, parameters below key 4
 	middle []byte // key 5
 	after  []byte // above key 6
@@ -99,20 +98,15 @@ func cnameRecord(target string) ([]byte, error) {
 
 func newDynamic(v *geo.View, pool int, z *zone.Zone, zn zone.Node) (*dynamic, error) {
 	d := &dynamic{pool: pool, alias: v.Aliases(pool)}
-	cfg := v.Pool(pool)
-	var err error
-	d.nodata, err = newBlob(z.Origin(), false, sections{authoritative: true, authority: negativeSOA(z, cfg.TTLMax)})
-	if err != nil {
-		return nil, err
-	}
-	if cfg.FallbackCNAME != "" {
-		if d.fallback, err = cnameRecord(cfg.FallbackCNAME); err != nil {
+	if target := v.Pool(pool).FallbackCNAME; target != "" {
+		var err error
+		if d.fallback, err = cnameRecord(target); err != nil {
 			return nil, err
 		}
 	}
 	for i, qtype := range [...]uint16{typeHTTPS, typeSVCB} {
 		for _, rr := range z.Lookup(zn.Name, qtype).Answer {
-			h, err := newHinted(rr, zn.Name, cfg.TTLMax)
+			h, err := newHinted(rr, zn.Name)
 			if err != nil {
 				return nil, err
 			}
@@ -122,7 +116,7 @@ func newDynamic(v *geo.View, pool int, z *zone.Zone, zn zone.Node) (*dynamic, er
 	return d, nil
 }
 
-func newHinted(rr dns.RR, owner string, ttl uint32) (hinted, error) {
+func newHinted(rr dns.RR, owner string) (hinted, error) {
 	var s *dns.SVCB
 	switch rr := rr.(type) {
 	case *dns.HTTPS:
@@ -136,7 +130,7 @@ func newHinted(rr dns.RR, owner string, ttl uint32) (hinted, error) {
 	if err != nil {
 		return hinted{}, err
 	}
-	h := hinted{ttl: min(s.Hdr.Ttl, ttl)}
+	h := hinted{ttl: s.Hdr.Ttl}
 	h.hints = s.Priority > 0 && (s.Target == "." || dns.CanonicalName(s.Target) == owner)
 	h.before = append(binary.BigEndian.AppendUint16(nil, s.Priority), target...)
 	params, err := svcParams(rr, len(h.before))
@@ -216,7 +210,7 @@ func (r *responder) answerDynamic(v *View, n *node, q *query, msg []byte, pos in
 			return false
 		}
 	}
-	r.putDecision(v, d, q, msg, pos, rep)
+	r.putDecision(v, n, q, msg, pos, rep)
 	return true
 }
 
@@ -225,14 +219,16 @@ func (r *responder) decide(v *View, d *dynamic, family edge.Family, rep *reply) 
 	rep.scope = max(rep.scope, r.decision.Scope)
 }
 
-func (r *responder) putDecision(v *View, d *dynamic, q *query, msg []byte, pos int, rep *reply) {
-	dec := &r.decision
+func (r *responder) putDecision(v *View, n *node, q *query, msg []byte, pos int, rep *reply) {
+	d, dec := n.dynamic, &r.decision
 	rep.authority = true
 	r.stats.decided(d.pool, dec)
 	switch dec.Outcome {
 	case geo.NoData:
 		rep.scope = 0 // RFC 7871 section 7.4
-		rep.put(d.nodata, msg, pos, q.nameLen)
+		if rep.put(n.zone.nodata, msg, pos, q.nameLen); !rep.truncated {
+			limitSOA(msg[pos:rep.end], n.zone.apexLen, dec.TTL)
+		}
 	case geo.Fallback:
 		if pos+len(d.fallback) > rep.limit {
 			rep.truncate()
@@ -256,6 +252,18 @@ func (r *responder) putDecision(v *View, d *dynamic, q *query, msg []byte, pos i
 		rep.end = pos
 	}
 	rep.degraded = rep.degraded || dec.Source == geo.SourcePlace
+}
+
+// limitSOA bounds the TTL and the minimum of the SOA that a prepacked NODATA
+// answer consists of: it is to live no longer than an answer with addresses.
+func limitSOA(answer []byte, apexLen int, ttl uint32) {
+	owner := 2 // a pointer; the root has none
+	if apexLen == 1 {
+		owner = 1
+	}
+	for _, field := range [...][]byte{answer[owner+4:], answer[len(answer)-4:]} {
+		binary.BigEndian.PutUint32(field, min(binary.BigEndian.Uint32(field), ttl))
+	}
 }
 
 // answerService appends HTTPS or SVCB records with the hints of the decision:

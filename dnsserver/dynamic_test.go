@@ -19,7 +19,7 @@ func poolView(t *testing.T, p geo.Pool, verdict edge.Verdict, zoneText string, n
 	t.Helper()
 	g, err := geo.Build(geo.Config{
 		Node: "n", PoP: "a", PoPs: []edge.PoP{{Name: "a"}, {Name: "b"}}, Pools: []geo.Pool{p},
-		Verdicts: func(string, geo.Member) edge.Verdict { return verdict },
+		Verdicts: func(string, geo.Member) geo.State { return geo.State{Verdict: verdict} },
 	})
 	if err != nil {
 		t.Fatal(err)
@@ -70,7 +70,7 @@ func TestNoHealthyEndpoint(t *testing.T) {
 	for verdict := edge.OK; verdict <= edge.Disabled; verdict++ {
 		v := poolView(t, pool, verdict, poolZone, "www.example.com.")
 		want, wantNs := "www.example.com. 60 IN A 192.0.2.1", ""
-		if verdict == edge.Disabled {
+		if verdict >= edge.Drained {
 			want, wantNs = "", negative
 		}
 		got := ask(t, v, question("www.example.com.", dns.TypeA), false)

@@ -53,8 +53,9 @@ func (p *printer) decision(t *geo.Trace) {
 	if t.Why != "" {
 		p.linef("outcome   %s: %s", t.Outcome, t.Why)
 	} else {
-		p.linef("outcome   %s of PoP %s, TTL %d", t.Outcome, t.PoP, t.TTL)
+		p.linef("outcome   %s of PoP %s", t.Outcome, t.PoP)
 	}
+	p.linef("ttl       %d: %s", t.TTL, t.TTLWhy)
 	for _, e := range t.Endpoints {
 		use := "held back: the pool answers with fewer"
 		if e.Used {
@@ -90,6 +91,27 @@ func (p *printer) stage(s *geo.Stage) {
 	if p.err == nil {
 		p.err = table.Flush()
 	}
+	for _, c := range s.Candidates {
+		p.members(&c)
+	}
+}
+
+// members tells of the members of a candidate of which there is something to
+// tell.
+func (p *printer) members(c *geo.Candidate) {
+	for _, m := range c.Members {
+		if m.Why == "" && m.TTL == 0 {
+			continue
+		}
+		line := fmt.Sprintf("  %s: %s %s", c.Name, m.Member, m.Verdict)
+		if m.Why != "" {
+			line += ": " + m.Why
+		}
+		if m.TTL > 0 {
+			line += fmt.Sprintf("; may change in %d s", m.TTL)
+		}
+		p.linef("%s", line)
+	}
 }
 
 func (p *printer) location(l *geo.Location) {
@@ -104,6 +126,9 @@ func (p *printer) location(l *geo.Location) {
 	p.linef("map       %s version %s, range %s-%s, %s", l.Map, l.Version, l.From, l.To, kind)
 	if l.Degraded != "" {
 		p.linef("  degraded: %s", l.Degraded)
+	}
+	if l.Pin != "" {
+		p.linef("pin       %s", l.Pin)
 	}
 	p.linef("block     /%d has one order of PoPs", l.Block)
 	if l.Plurality {

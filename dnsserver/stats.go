@@ -108,6 +108,10 @@ func (s *stats) use(v *View) (changed bool) {
 	if s.view == v {
 		return false
 	}
+	if s.view != nil && s.view.shapedLike(v) {
+		s.view = v
+		return true
+	}
 	s.flush()
 	s.view = v
 	s.replies = make([]uint64, (len(v.zones)+1)*typeClasses*rcodeClasses)

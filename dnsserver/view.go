@@ -110,7 +110,7 @@ func (b *viewBuilder) zone(i int, z *zone.Zone) error {
 		return err
 	}
 	data.apexLen = len(apex)
-	soa := negativeSOA(z, 1<<31-1)
+	soa := negativeSOA(z)
 	if data.nxdomain, err = newBlob(z.Origin(), false, sections{rcode: rcodeNXDomain, authoritative: true, authority: soa}); err != nil {
 		return err
 	}
@@ -230,13 +230,29 @@ func (c *compiler) pack(qtype uint16) (*blob, error) {
 	})
 }
 
-// negativeSOA returns the SOA of negative answers with a TTL, and a minimum, of
-// at most the given seconds (RFC 2308 section 3).
-func negativeSOA(z *zone.Zone, most uint32) []dns.RR {
+// negativeSOA returns the SOA as negative answers have it (RFC 2308 section 3).
+func negativeSOA(z *zone.Zone) []dns.RR {
 	soa := dns.Copy(z.SOA()).(*dns.SOA)
-	soa.Hdr.Ttl = min(soa.Hdr.Ttl, soa.Minttl, most)
-	soa.Minttl = min(soa.Minttl, most)
+	soa.Hdr.Ttl = min(soa.Hdr.Ttl, soa.Minttl)
 	return []dns.RR{soa}
+}
+
+// WithGeo returns a view that differs from v in its geo view only, which must be
+// alike ([geo.View.Alike]): it was made from v.Geo() with other verdicts or pins.
+// It shares all that was packed, so that a verdict changes for the cost of its
+// geo view.
+func (v *View) WithGeo(g *geo.View) (*View, error) {
+	if v.geo == nil || g == nil || !v.geo.Alike(g) {
+		return nil, errors.New("the geo view has other PoPs or pools than the view: build the view anew")
+	}
+	next := *v
+	next.geo = g
+	return &next, nil
+}
+
+// shapedLike says whether counters by index mean the same for both views.
+func (v *View) shapedLike(w *View) bool {
+	return len(v.zones) > 0 && len(w.zones) > 0 && &v.zones[0] == &w.zones[0] // WithGeo shares them
 }
 
 // Geo returns the geo view that names of pools are answered from.
