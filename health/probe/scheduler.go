@@ -4,7 +4,7 @@ import (
 	"container/heap"
 	"context"
 	"math/rand/v2"
-	"strings"
+	"slices"
 	"sync"
 	"time"
 
@@ -38,8 +38,8 @@ type Scheduler struct {
 	wake chan struct{}  // holds one element when the queue must be looked at
 	all  sync.WaitGroup // the loop and the probes under way
 
-	mu     sync.Mutex // guards all below, and the entries' due and index
-	queue  queue      // entries that wait for their turn
+	mu     sync.Mutex // guards all below
+	queue  queue      // those that wait for their turn
 	byID   map[health.TargetID]*entry
 	closed bool
 	stats  Stats
@@ -69,15 +69,13 @@ func DelayBound(i int) time.Duration {
 	return 100 * time.Microsecond << i
 }
 
-// entry is a target with its prober and its place in the queue.
+// entry is a target with its prober. It is in the queue, or its probe is under
+// way.
 type entry struct {
 	target health.Target
 	ctx    context.Context // ends, under mu, when the target is removed
 	cancel context.CancelFunc
-	prober Prober // nil until the first turn; of the goroutine that probes
-
-	due   time.Time
-	index int // in the queue; -1 while a probe runs
+	prober Prober // nil until the first turn
 }
 
 // NewScheduler starts a scheduler without targets. It opens a target's prober
@@ -147,22 +145,26 @@ func (s *Scheduler) replace(targets []health.Target) (idle []*entry) {
 		}
 		e := before[t.ID]
 		if e == nil {
-			e = &entry{target: t, due: now.Add(time.Duration(s.random() * float64(t.Check.Interval)))}
+			e = &entry{target: t}
 			e.ctx, e.cancel = context.WithCancel(s.end)
-			heap.Push(&s.queue, e)
+			phase := time.Duration(s.random() * float64(t.Check.Interval))
+			s.queue = append(s.queue, turn{now.Add(phase), e})
 		}
 		s.byID[t.ID] = e
 	}
 	for id, e := range before {
-		if s.byID[id] != nil {
-			continue
-		}
-		e.cancel()
-		if e.index >= 0 {
-			heap.Remove(&s.queue, e.index)
-			idle = append(idle, e)
+		if s.byID[id] == nil {
+			e.cancel()
 		}
 	}
+	s.queue = slices.DeleteFunc(s.queue, func(t turn) bool {
+		removed := t.ctx.Err() != nil
+		if removed {
+			idle = append(idle, t.entry)
+		}
+		return removed
+	})
+	heap.Init(&s.queue)
 	return idle
 }
 
@@ -213,14 +215,15 @@ func (s *Scheduler) startDue() (pause time.Duration, more bool) {
 	defer s.mu.Unlock()
 	now := time.Now()
 	for len(s.queue) > 0 && s.stats.Running < s.concurrency {
-		e := s.queue[0]
-		if wait := e.due.Sub(now); wait > 0 {
+		next := s.queue[0]
+		if wait := next.due.Sub(now); wait > 0 {
 			return max(wait, tick), true
 		}
 		heap.Pop(&s.queue)
-		s.stats.count(now.Sub(e.due), e.target.Check.Interval)
-		e.due = now.Add(s.gap(e.target.Check.Interval))
-		s.all.Go(func() { s.run(e) })
+		interval := next.target.Check.Interval
+		s.stats.count(now.Sub(next.due), interval)
+		next.due = now.Add(s.gap(interval))
+		s.all.Go(func() { s.run(next) })
 	}
 	return 0, false
 }
@@ -244,25 +247,27 @@ func (s *Scheduler) gap(interval time.Duration) time.Duration {
 	return time.Duration((1 - jitter + 2*jitter*s.random()) * float64(interval))
 }
 
-// run makes one probe, reports it and puts the target back into the queue.
-func (s *Scheduler) run(e *entry) {
+// run makes one probe, reports it and puts the target back into the queue for
+// its next turn.
+func (s *Scheduler) run(next turn) {
+	e := next.entry
 	result := s.probe(e)
 	if e.ctx.Err() == nil {
 		s.report(e.target.ID, result, time.Now())
 	}
 	s.mu.Lock()
-	full := s.stats.Running == s.concurrency
+	look := s.stats.Running == s.concurrency // others may wait for this end
 	s.stats.Running--
 	removed := e.ctx.Err() != nil
 	if !removed {
-		heap.Push(&s.queue, e)
+		heap.Push(&s.queue, next)
+		look = look || s.queue[0].entry == e // the loop sleeps for longer
 	}
-	soonest := e.index == 0
 	s.mu.Unlock()
 	if removed {
 		e.close()
 	}
-	if full || soonest {
+	if look {
 		s.nudge()
 	}
 }
@@ -271,43 +276,32 @@ func (s *Scheduler) probe(e *entry) health.Result {
 	if e.prober == nil {
 		p, err := s.open(e.target)
 		if err != nil {
-			return health.Result{Outcome: health.Skipped, Reason: bounded(err.Error())}
+			return health.Result{Outcome: health.Skipped, Reason: clean(err.Error())}
 		}
 		e.prober = p
 	}
 	return e.prober.Probe(e.ctx)
 }
 
-// queue is a heap of entries, the one that is due first in front.
-type queue []*entry
+// turn is when a target is due.
+type turn struct {
+	due time.Time
+	*entry
+}
+
+// queue is a heap of turns, the first in front. The times are in it, not behind
+// pointers: of ten thousand targets few are in the processor's cache.
+type queue []turn
 
 func (q queue) Len() int           { return len(q) }
 func (q queue) Less(i, j int) bool { return q[i].due.Before(q[j].due) }
-
-func (q queue) Swap(i, j int) {
-	q[i], q[j] = q[j], q[i]
-	q[i].index, q[j].index = i, j
-}
-
-func (q *queue) Push(x any) {
-	e := x.(*entry)
-	e.index = len(*q)
-	*q = append(*q, e)
-}
+func (q queue) Swap(i, j int)      { q[i], q[j] = q[j], q[i] }
+func (q *queue) Push(x any)        { *q = append(*q, x.(turn)) }
 
 func (q *queue) Pop() any {
 	last := len(*q) - 1
-	e := (*q)[last]
-	(*q)[last] = nil
+	t := (*q)[last]
+	(*q)[last] = turn{}
 	*q = (*q)[:last]
-	e.index = -1
-	return e
-}
-
-// bounded cuts a reason to its limit.
-func bounded(reason string) string {
-	if len(reason) <= health.MaxReason {
-		return reason
-	}
-	return strings.ToValidUTF8(reason[:health.MaxReason], "")
+	return t
 }

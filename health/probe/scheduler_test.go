@@ -313,7 +313,7 @@ func TestSchedulerCutsShort(t *testing.T) {
 func TestSchedulerOpenFails(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		f := newFleet()
-		long := strings.Repeat("é", 50) // its 80 octets end with a whole letter, those of x+long do not
+		long := strings.Repeat("é", 50)
 		faults := []error{errors.New("no permission"), errors.New(long), errors.New("x" + long)}
 		f.fault = func(health.Target) error {
 			if len(faults) == 0 {
@@ -330,7 +330,7 @@ func TestSchedulerOpenFails(t *testing.T) {
 		skipped := func(reason string) health.Result {
 			return health.Result{Outcome: health.Skipped, Reason: reason}
 		}
-		want := []health.Result{skipped("no permission"), skipped(long[:80]), skipped("x" + long[:78]), {}, {}}
+		want := []health.Result{skipped("no permission"), skipped(long[:76] + "…"), skipped("x" + long[:76] + "…"), {}, {}}
 		if got := f.results[1]; !slices.Equal(got, want) {
 			t.Errorf("results %v, want %v", got, want)
 		}
