@@ -16,6 +16,7 @@ import (
 	"edged/edge"
 	"edged/geo"
 	"edged/geo/place"
+	"edged/health/fleet"
 	"edged/maps"
 	"edged/zone"
 )
@@ -27,7 +28,9 @@ type loaded struct {
 	maps     map[string]*maps.Map
 	tokens   *admin.Tokens
 	cookies  []dnsserver.CookieSecret
-	view     *dnsserver.View
+	plan     fleet.Plan
+	watched  watched
+	view     *dnsserver.View // all endpoints ok; see judged
 	warnings config.Problems
 }
 
@@ -66,6 +69,7 @@ func withFiles(c *config.Config, err error) error {
 		}
 	}
 	b.readSecrets(b.fault)
+	b.readFleet(b.fault)
 	b.checkPlaces()
 	return append(problems, b.problems...)
 }
@@ -77,6 +81,7 @@ func build(c *config.Config) (*loaded, error) {
 	b.readZones()
 	b.readMaps()
 	b.readSecrets(b.fault)
+	b.readFleet(b.fault)
 	b.checkPlaces()
 	return b.finish()
 }
@@ -87,7 +92,9 @@ func buildKept(c *config.Config) (*loaded, error) {
 	b := newBuilder(c)
 	b.readZones()
 	b.readMaps()
-	b.readSecrets(func(key string, err error) { b.warnf(key, "%v", err) })
+	warn := func(key string, err error) { b.warnf(key, "%v", err) }
+	b.readSecrets(warn)
+	b.readFleet(warn)
 	return b.finish()
 }
 
@@ -350,7 +357,8 @@ func geoPools(c *config.Config) []geo.Pool {
 	var out []geo.Pool
 	for _, name := range sortedKeys(c.Pools) {
 		p := c.Pools[name]
-		policy, _ := geo.ParsePolicy(p.Policy) // the configuration has checked the word
+		policy, _ := geo.ParsePolicy(p.Policy) // the configuration has checked the words
+		order, _ := geo.ParseFailOpenOrder(p.FailOpen.Order)
 		pool := geo.Pool{
 			Name:          name,
 			Policy:        policy,
@@ -359,6 +367,8 @@ func geoPools(c *config.Config) []geo.Pool {
 			TTLMax:        uint32(p.TTL.Max.Seconds()),
 			Answers:       p.Answers,
 			FallbackCNAME: p.Fallback.CNAME,
+			UpFraction:    p.UpFraction,
+			FailOpen:      geo.FailOpen{Order: order, Drained: p.FailOpen.Drained},
 		}
 		for _, e := range p.Endpoints {
 			pool.Members = append(pool.Members, geo.Member{

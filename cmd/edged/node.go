@@ -19,6 +19,7 @@ import (
 	"edged/admin"
 	"edged/config"
 	"edged/dnsserver"
+	"edged/health/fleet"
 )
 
 // The reasons for alarms: labels of the metric edged_alarm.
@@ -42,10 +43,14 @@ type node struct {
 	started *loaded // what the sockets and limits were opened with
 	lock    *os.File
 	tap     *dnsserver.Tap
+	fleet   *fleet.Fleet
 	server  *dnsserver.Server
 	admin   *admin.Server
 
-	reloading sync.Mutex // one reload at a time; taken before mu
+	reloading sync.Mutex // one reload at a time; taken before viewing
+	viewing   sync.Mutex // one change of what is served at a time; taken before mu
+	following sync.WaitGroup
+	leave     chan struct{} // ends following
 
 	mu           sync.Mutex
 	current      *loaded       // what is served; guarded by mu
@@ -60,7 +65,7 @@ type node struct {
 // the parts that it can answer without, and raises an alarm for them.
 func newNode(source string, l *loaded, log *slog.Logger, kept bool) (n *node, err error) {
 	c := l.config
-	n = &node{source: source, log: log, started: l, current: l, lastReloadOK: true}
+	n = &node{source: source, log: log, started: l, current: l, lastReloadOK: true, leave: make(chan struct{})}
 	defer func() {
 		if err != nil {
 			err = errors.Join(err, n.stop())
@@ -79,6 +84,17 @@ func newNode(source string, l *loaded, log *slog.Logger, kept bool) (n *node, er
 		}
 		missing = append(missing, err.Error())
 	}
+	if n.fleet, err = startFleet(l, log, false); err != nil && kept {
+		missing = append(missing, err.Error())
+		n.fleet, err = startFleet(l, log, true)
+	}
+	if err != nil {
+		return n, err
+	}
+	// The first answer goes by the verdicts that were known before.
+	if n.current, err = l.judged(n.fleet); err != nil {
+		return n, err
+	}
 	n.server, err = dnsserver.New(dnsserver.Config{
 		Listen:          c.Listen.External,
 		Threads:         c.Listen.Threads,
@@ -90,7 +106,7 @@ func newNode(source string, l *loaded, log *slog.Logger, kept bool) (n *node, er
 		TCPMaxPerClient: c.TCP.MaxPerClient,
 		Tap:             n.tap,
 		Log:             log,
-	}, l.view)
+	}, n.current.view)
 	if err != nil {
 		return n, fmt.Errorf("listen.external: %w", err)
 	}
@@ -107,6 +123,7 @@ func newNode(source string, l *loaded, log *slog.Logger, kept bool) (n *node, er
 		n.raise(alarmPart, "started without a part", missing)
 	}
 	n.server.Start()
+	n.following.Go(n.follow)
 	return n, nil
 }
 
@@ -149,6 +166,11 @@ func (n *node) stop() error {
 	if n.server != nil {
 		errs = append(errs, n.server.Shutdown(ctx))
 	}
+	close(n.leave)
+	n.following.Wait()
+	if n.fleet != nil {
+		errs = append(errs, n.fleet.Stop(ctx))
+	}
 	if n.tap != nil {
 		n.tap.Close()
 	}
@@ -184,14 +206,17 @@ func (n *node) reload(ctx context.Context) admin.Reload {
 		n.raise(alarmReload, "reload refused; what was served is served still", lines(err))
 		return admin.Reload{Errors: lines(err), Warnings: []string{}}
 	}
-	n.server.Swap(l.view)
+	if err := n.fleet.Use(l.plan); err != nil {
+		n.raise(alarmReload, "reload refused; what was served is served still", lines(err))
+		return admin.Reload{Errors: lines(err), Warnings: []string{}}
+	}
+	n.viewing.Lock()
+	n.serve(l)
+	n.viewing.Unlock()
 	n.admin.SetTokens(l.tokens)
 	if len(l.cookies) > 0 { // without a file, the random secret of the start goes on
 		n.server.SetCookies(l.cookies)
 	}
-	n.mu.Lock()
-	n.current = l
-	n.mu.Unlock()
 	n.clear(alarmConfig, alarmReload)
 	n.keep()
 
@@ -217,6 +242,11 @@ func restartOnly(c *config.Config) map[string]any {
 		"tcp":      c.TCP,
 		"dnstap":   c.Dnstap,
 		"log":      c.Log,
+		"node":     c.Node,
+		"fleet": config.Fleet{
+			Name: c.Fleet.Name, Bind: c.Fleet.Bind, Advertise: c.Fleet.Advertise,
+			Join: c.Fleet.Join, NodeKeyFile: c.Fleet.NodeKeyFile,
+		},
 	}
 }
 

@@ -1,0 +1,239 @@
+package main
+
+import (
+	"crypto/ed25519"
+	"errors"
+	"fmt"
+	"io/fs"
+	"log/slog"
+	"net/netip"
+	"path/filepath"
+	"slices"
+
+	"edged/config"
+	"edged/edge"
+	"edged/geo"
+	"edged/health"
+	"edged/health/fleet"
+	"edged/health/gossip"
+)
+
+// watched says which target tells the health of which endpoints.
+type watched map[endpoint]health.TargetID
+
+// endpoint is what an answer may name, in a pool.
+type endpoint struct {
+	pool    string
+	address netip.Addr
+	cname   string
+}
+
+// readFleet reads what the configuration's health needs beside it: the gossip
+// keys and the members' public keys.
+func (b *builder) readFleet(fault func(key string, err error)) {
+	f := b.config.Fleet
+	b.plan.Observers = f.Observers
+	b.watch()
+	if f.Name == "" {
+		return
+	}
+	keys, err := gossip.ReadKeys(string(f.KeyFile))
+	if err != nil {
+		fault("fleet.key_file", err)
+	}
+	b.plan.GossipKeys = keys
+	for i, m := range f.Members {
+		key, err := gossip.ParseNodeKey(m.Key)
+		if err != nil {
+			fault(fmt.Sprintf("fleet.members[%d].key", i), err)
+			continue
+		}
+		b.plan.Members = append(b.plan.Members, health.Member{Name: m.Name, PoP: m.PoP, Key: key})
+	}
+	if len(f.Members) == 0 {
+		b.warnf("fleet.members", "not given: every node that has the gossip key belongs to the fleet, and is believed with the first key that is seen")
+	}
+	b.ownKey(f, fault)
+}
+
+// ownKey holds this node's key, if there is one yet, to the one that the others
+// are told to expect.
+func (b *builder) ownKey(f config.Fleet, fault func(key string, err error)) {
+	key, err := gossip.ReadNodeKey(nodeKeyFile(b.config))
+	if errors.Is(err, fs.ErrNotExist) {
+		return // made at the start
+	}
+	if err != nil {
+		fault("fleet.node_key_file", err)
+		return
+	}
+	for i, m := range b.plan.Members {
+		if m.Name == b.config.Node.Name && !m.Key.Equal(key.Public()) {
+			fault(fmt.Sprintf("fleet.members[%d].key", i),
+				fmt.Errorf("is not the key of this node, which has %s", gossip.FormatNodeKey(key.Public().(ed25519.PublicKey))))
+		}
+	}
+}
+
+// nodeKey returns this node's key. It is made when there is none yet; a node
+// without a fleet, to whom nobody listens, keeps none.
+func nodeKey(c *config.Config) (ed25519.PrivateKey, error) {
+	if c.Fleet.Name == "" {
+		_, key, err := ed25519.GenerateKey(nil)
+		return key, err
+	}
+	path := nodeKeyFile(c)
+	key, err := gossip.ReadNodeKey(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		key, err = gossip.MakeNodeKey(path)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("fleet.node_key_file: %w", err)
+	}
+	return key, nil
+}
+
+func nodeKeyFile(c *config.Config) string {
+	if c.Fleet.NodeKeyFile != "" {
+		return string(c.Fleet.NodeKeyFile)
+	}
+	return filepath.Join(string(c.DataDir), "node.ed25519")
+}
+
+// watch makes the targets of all endpoints that are checked.
+func (b *builder) watch() {
+	b.watched = watched{}
+	for _, name := range sortedKeys(b.config.Pools) {
+		p := b.config.Pools[name]
+		partition, _ := health.ParsePartition(p.Quorum.Partition) // the configuration has checked the word
+		quorum := health.Quorum{MinObservers: p.Quorum.MinObservers, MinPoPs: p.Quorum.MinPoPs, Partition: partition}
+		for _, e := range p.Endpoints {
+			if e.Pool != "" || e.Check.Kind == config.KindNone {
+				continue
+			}
+			t := health.NewTarget(healthCheck(e.Check), e.Address)
+			b.watched[endpoint{name, e.Address.Unmap(), e.CNAME}] = t.ID
+			b.plan.Targets = append(b.plan.Targets, fleet.Target{Target: t, Quorum: quorum})
+		}
+	}
+}
+
+// healthCheck turns a check of the configuration, which is in order, into one
+// of package health.
+func healthCheck(c config.Check) health.Check {
+	out := health.Check{
+		Kind: health.Kind(c.Kind), Interval: c.Interval, Timeout: c.Timeout, Fall: c.Fall, Rise: c.Rise,
+	}
+	out.Target, _ = netip.ParseAddr(c.Target)
+	inTLS := func() { out.SNI, out.Verify = c.SNI, c.Verify }
+	switch out.Kind {
+	case health.HTTP, health.HTTPS:
+		out.Port, out.Path, out.Host, out.Headers = uint16(c.Port), c.Path, c.Host, c.Headers
+		out.Status, out.Body = slices.Sorted(slices.Values(c.Status)), c.Body
+		if out.Kind == health.HTTPS {
+			inTLS()
+		}
+	case health.TCP:
+		out.Port, out.TLS, out.Host, out.Send, out.Expect = uint16(c.Port), c.TLS, c.Host, c.Send, c.Expect
+		inTLS()
+	case health.GRPC:
+		out.Port, out.TLS, out.Host, out.Service = uint16(c.Port), c.TLS, c.Host, c.Service
+		inTLS()
+	case health.DNS:
+		out.Port, out.Name, out.Type, out.Rcode, out.Data = uint16(c.Port), c.Name, c.Type, c.Rcode, c.Data
+	case health.Exec:
+		out.Command, out.Target = c.Command, netip.Addr{}
+	case health.External:
+		out.Source, out.Target = c.Source, netip.Addr{}
+	}
+	return out
+}
+
+// startFleet starts the health of a node: with its fleet, or alone.
+func startFleet(l *loaded, log *slog.Logger, alone bool) (*fleet.Fleet, error) {
+	c := l.config
+	cfg := fleet.Config{
+		Self: health.Member{Name: c.Node.Name, PoP: c.Node.PoP},
+		Dir:  filepath.Join(string(c.DataDir), "health"),
+		Log:  log,
+		Plan: l.plan,
+	}
+	key, err := nodeKey(c)
+	if err != nil {
+		return nil, err
+	}
+	cfg.Key = key
+	cfg.Self.Key = cfg.Key.Public().(ed25519.PublicKey)
+	if !alone && c.Fleet.Name != "" {
+		cfg.Name = c.Fleet.Name
+		cfg.Gossip = gossip.Config{
+			Name: c.Node.Name, PoP: c.Node.PoP, Fleet: c.Fleet.Name,
+			Bind: c.Fleet.Bind, Advertise: c.Fleet.Advertise, Join: c.Fleet.Join, Log: log,
+		}
+	}
+	f, err := fleet.Start(cfg)
+	if err != nil {
+		return nil, fmt.Errorf("fleet: %w", err)
+	}
+	return f, nil
+}
+
+// follow brings what the fleet says into force whenever it changes, until the
+// node leaves.
+func (n *node) follow() {
+	for {
+		select {
+		case <-n.leave:
+			return
+		case <-n.fleet.Updates():
+			n.viewing.Lock()
+			n.serve(n.serving())
+			n.viewing.Unlock()
+		}
+	}
+}
+
+// serve answers from l with the verdicts of the moment. The caller holds
+// viewing.
+func (n *node) serve(l *loaded) {
+	l, err := l.judged(n.fleet)
+	if err != nil {
+		n.log.Error("verdicts cannot be brought into force", "error", err) // not reached: l was built from the same
+		return
+	}
+	n.server.Swap(l.view)
+	n.mu.Lock()
+	n.current = l
+	n.mu.Unlock()
+}
+
+// judged returns l as it is answered with the verdicts of the moment.
+func (l *loaded) judged(f *fleet.Fleet) (*loaded, error) {
+	g, err := l.view.Geo().WithVerdicts(l.states(f))
+	if err != nil {
+		return nil, err
+	}
+	judged := *l
+	judged.view, err = l.view.WithGeo(g)
+	return &judged, err
+}
+
+// states tells the state of each member of a pool.
+func (l *loaded) states(f *fleet.Fleet) geo.Verdicts {
+	view := f.View()
+	return func(pool string, m geo.Member) geo.State {
+		id, checked := l.watched[endpoint{pool, m.Address, m.CNAME}]
+		if !checked {
+			return geo.State{Why: "not checked"}
+		}
+		t := view.Targets[id]
+		s := geo.State{Verdict: t.Verdict, TTL: uint32(max(1, t.Next.Seconds())), Why: t.Decided}
+		if t.Reason != "" {
+			s.Why = t.Reason + "; " + t.Decided
+		}
+		if t.Verdict == edge.Failing || t.Verdict == edge.Dead {
+			s.LastOK = t.Since // when that ended
+		}
+		return s
+	}
+}

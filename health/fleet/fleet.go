@@ -1,0 +1,531 @@
+package fleet
+
+import (
+	"context"
+	"crypto/ed25519"
+	"log/slog"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"edged/edge"
+	"edged/health"
+	"edged/health/gossip"
+	"edged/health/probe"
+)
+
+const (
+	digestEvery   = 5 * time.Second        // an observer's renewal of all it said
+	gatherFor     = 100 * time.Millisecond // changes become one batch and one view
+	judgeEvery    = time.Second            // observers fall silent without a message
+	saveEvery     = time.Second
+	learnFor      = 10 * time.Second // how long a node without state waits to hear its own past
+	historyLength = 512
+	concurrency   = 512 // probes at once
+)
+
+// Target is a target in use, with what it takes to change its verdict.
+type Target struct {
+	health.Target
+	Quorum health.Quorum
+}
+
+// Plan is what the configuration says; it may change while the fleet runs.
+type Plan struct {
+	Targets    []Target
+	Observers  int             // members that check each target
+	Members    []health.Member // of the configuration; nil: all that are seen
+	GossipKeys [][]byte        // the first encrypts
+}
+
+// Config is what a Fleet starts with.
+type Config struct {
+	Name   string // of the fleet; empty: this node is alone
+	Self   health.Member
+	Key    ed25519.PrivateKey
+	Dir    string // for what must survive a restart; made when first written
+	Gossip gossip.Config
+	Log    *slog.Logger
+	Plan   Plan
+	Open   func(health.Target) (probe.Prober, error) // nil: package probe's
+}
+
+// Fleet is the running health of one node. Its methods are safe for concurrent
+// use.
+type Fleet struct {
+	cfg       Config
+	store     store
+	scheduler *probe.Scheduler
+	mesh      *gossip.Mesh // nil: alone
+	updates   chan struct{}
+	wake      chan struct{}
+	stop      context.CancelFunc
+	done      sync.WaitGroup
+
+	view atomic.Pointer[health.View]
+
+	mu          sync.Mutex
+	plan        Plan
+	targets     map[health.TargetID]Target
+	mine        map[health.TargetID]*health.Damper // targets that this node checks
+	changed     map[health.TargetID]bool           // of mine, not yet told
+	gone        []health.TargetID
+	seen        map[string]health.Member // members ever seen, when none are configured
+	journal     *health.Journal          // nil until this node knows its incarnation
+	incarnation uint64
+	matrix      *health.Matrix
+	kept        map[health.TargetID]verdict // from the store, for targets that return
+	history     []health.Transition         // oldest first
+	dirty       bool                        // the store is behind
+	stats       Stats
+}
+
+// Stats counts what happened since the start.
+type Stats struct {
+	Probes, Failures   uint64 // of this node's own
+	Forged, Replayed   uint64 // records refused
+	Malformed          uint64
+	Behind             uint64 // records that others were missing before
+	Transitions, Views uint64
+}
+
+// Start runs health until Stop. It errs when the folder cannot be used or the
+// gossip not be started.
+func Start(cfg Config) (*Fleet, error) {
+	f := &Fleet{
+		cfg: cfg, store: store{dir: cfg.Dir}, plan: cfg.Plan,
+		updates: make(chan struct{}, 1), wake: make(chan struct{}, 1),
+		mine: map[health.TargetID]*health.Damper{}, changed: map[health.TargetID]bool{},
+		seen: map[string]health.Member{},
+	}
+	if cfg.Open == nil {
+		f.cfg.Open = func(t health.Target) (probe.Prober, error) { return probe.New(t, probe.Options{}) }
+	}
+	saved, err := f.store.load()
+	if err != nil {
+		return nil, err
+	}
+	f.kept, f.history, f.incarnation = saved.Verdicts, saved.History, saved.Incarnation
+	for _, m := range saved.Seen {
+		f.seen[m.Name] = m
+	}
+	f.matrix = health.NewMatrix(cfg.Name, f.trusts)
+	f.scheduler = probe.NewScheduler(f.cfg.Open, f.report, concurrency)
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.use(cfg.Plan)
+	if f.alone() || saved.Incarnation > 0 {
+		if err := f.begin(saved.Incarnation + 1); err != nil {
+			f.scheduler.Close()
+			return nil, err
+		}
+	}
+	if !f.alone() {
+		g := cfg.Gossip
+		g.Receiver, g.Allowed, g.Keys = receiver{f}, f.allowed, cfg.Plan.GossipKeys
+		f.mu.Unlock() // the gossip calls back
+		mesh, err := gossip.Start(g)
+		f.mu.Lock()
+		if err != nil {
+			f.scheduler.Close()
+			return nil, err
+		}
+		f.mesh = mesh
+	}
+	f.judge(time.Now())
+	f.assign()
+	ctx, stop := context.WithCancel(context.Background())
+	f.stop = stop
+	f.done.Go(func() { f.run(ctx) })
+	return f, nil
+}
+
+// Stop ends the probes and the gossip and saves the state.
+func (f *Fleet) Stop(ctx context.Context) error {
+	f.stop()
+	f.done.Wait()
+	f.scheduler.Close()
+	if f.mesh != nil {
+		f.mesh.Stop(ctx)
+	}
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.save()
+}
+
+// View returns what the fleet says now. It is immutable.
+func (f *Fleet) View() *health.View { return f.view.Load() }
+
+// Updates has an element whenever the view changed since it was last drained.
+func (f *Fleet) Updates() <-chan struct{} { return f.updates }
+
+// Use brings another plan into force.
+func (f *Fleet) Use(p Plan) error {
+	if f.mesh != nil {
+		if err := f.mesh.SetKeys(p.GossipKeys); err != nil {
+			return err
+		}
+	}
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.use(p)
+	f.assign()
+	f.judge(time.Now())
+	return nil
+}
+
+// History returns the last transitions, oldest first.
+func (f *Fleet) History() []health.Transition {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return slices.Clone(f.history)
+}
+
+// Stats returns the counters.
+func (f *Fleet) Stats() Stats {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.stats
+}
+
+// Targets returns the targets in use, by id.
+func (f *Fleet) Targets() map[health.TargetID]Target {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.targets
+}
+
+// Incarnation returns how often this node began to tell what it sees; 0: it has
+// not yet.
+func (f *Fleet) Incarnation() uint64 {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.journal == nil {
+		return 0
+	}
+	return f.incarnation
+}
+
+func (f *Fleet) alone() bool { return f.cfg.Name == "" }
+
+// use replaces the plan. Verdicts of targets that go are kept for when they
+// return.
+func (f *Fleet) use(p Plan) {
+	f.plan = p
+	targets := make(map[health.TargetID]Target, len(p.Targets))
+	for _, t := range p.Targets {
+		if had, dup := targets[t.ID]; dup {
+			t.Quorum = stricter(had.Quorum, t.Quorum)
+		}
+		targets[t.ID] = t
+	}
+	f.targets = targets
+}
+
+// stricter joins what two pools ask before the verdict on a target that they
+// share changes.
+func stricter(a, b health.Quorum) health.Quorum {
+	q := health.Quorum{MinObservers: max(a.MinObservers, b.MinObservers), MinPoPs: max(a.MinPoPs, b.MinPoPs), Partition: a.Partition}
+	if a.Partition == health.Freeze || b.Partition == health.Freeze {
+		q.Partition = health.Freeze
+	} else if a.Partition == health.Majority || b.Partition == health.Majority {
+		q.Partition = health.Majority
+	}
+	return q
+}
+
+// begin starts to tell what this node sees, under a new incarnation, which is
+// on disk before anybody hears of it.
+func (f *Fleet) begin(incarnation uint64) error {
+	if err := f.store.saveIncarnation(incarnation); err != nil {
+		return err
+	}
+	f.incarnation = incarnation
+	f.journal = health.NewJournal(f.cfg.Name, f.cfg.Self, f.cfg.Key, incarnation)
+	for id := range f.mine {
+		f.changed[id] = true
+	}
+	f.poke()
+	return nil
+}
+
+// run does what is due until ctx ends.
+func (f *Fleet) run(ctx context.Context) {
+	digest, judge, save := time.NewTicker(digestEvery), time.NewTicker(judgeEvery), time.NewTicker(saveEvery)
+	defer digest.Stop()
+	defer judge.Stop()
+	defer save.Stop()
+	learn := time.NewTimer(learnFor)
+	defer learn.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-f.wake:
+			select {
+			case <-ctx.Done():
+				return
+			case <-time.After(gatherFor):
+			}
+			f.locked(func(now time.Time) { f.tell(now); f.judge(now) })
+		case <-digest.C:
+			f.locked(f.renew)
+		case <-judge.C:
+			f.locked(func(now time.Time) { f.assign(); f.judge(now) })
+		case <-save.C:
+			f.locked(func(time.Time) {
+				if err := f.save(); err != nil {
+					f.cfg.Log.Error("health: cannot save the state", "error", err)
+				}
+			})
+		case <-learn.C:
+			f.locked(func(time.Time) { f.learn(true) })
+		}
+	}
+}
+
+func (f *Fleet) locked(do func(now time.Time)) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	do(time.Now())
+}
+
+// poke has the changes told and judged soon.
+func (f *Fleet) poke() {
+	select {
+	case f.wake <- struct{}{}:
+	default:
+	}
+}
+
+// report takes the result of one of this node's probes.
+func (f *Fleet) report(id health.TargetID, r health.Result, at time.Time) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	d := f.mine[id]
+	if d == nil {
+		return // it was given up meanwhile
+	}
+	f.stats.Probes++
+	if r.Outcome == health.Wrong || r.Outcome == health.Silent {
+		f.stats.Failures++
+	}
+	if d.Add(r, at) {
+		f.changed[id] = true
+		f.poke()
+	}
+}
+
+// tell turns what changed into batches, for the others and for this node.
+func (f *Fleet) tell(now time.Time) {
+	if f.journal == nil || len(f.changed)+len(f.gone) == 0 {
+		return
+	}
+	var changed []health.Observation
+	for id := range f.changed {
+		if d := f.mine[id]; d != nil {
+			v, reason, next := d.Observation()
+			changed = append(changed, health.Observation{Target: id, Verdict: v, Reason: reason, Next: next})
+		}
+	}
+	batches, err := f.journal.Set(changed, f.gone)
+	if err != nil {
+		f.cfg.Log.Error("health: cannot tell what this node sees", "error", err)
+		return
+	}
+	clear(f.changed)
+	f.gone = nil
+	for _, b := range batches {
+		f.publish("", b, now)
+	}
+}
+
+// renew tells that all this node said still holds.
+func (f *Fleet) renew(now time.Time) {
+	if f.journal == nil {
+		return
+	}
+	suspect := ""
+	if f.mesh != nil {
+		suspect = f.mesh.Suspect()
+	}
+	f.publish("digest", f.journal.Digest(suspect), now)
+}
+
+func (f *Fleet) publish(key string, msg []byte, now time.Time) {
+	f.read(msg, now)
+	if f.mesh != nil {
+		f.mesh.Broadcast(key, msg)
+	}
+}
+
+// read has this node hear itself.
+func (f *Fleet) read(msg []byte, now time.Time) {
+	if _, err := f.matrix.Apply(msg, now); err != nil {
+		f.cfg.Log.Error("health: cannot read this node's own record", "error", err)
+	}
+}
+
+// assign gives this node the targets that it is to check.
+func (f *Fleet) assign() {
+	members := f.heard()
+	want := map[health.TargetID]bool{}
+	var list []health.Target
+	for id, t := range f.targets {
+		if f.alone() || slices.Contains(health.Assign(id, members, f.plan.Observers, t.Quorum.MinPoPs), f.cfg.Self.Name) {
+			want[id] = true
+			list = append(list, t.Target)
+		}
+	}
+	same := len(want) == len(f.mine)
+	for id := range want {
+		if f.mine[id] == nil {
+			same = false
+			last := f.last(id)
+			f.mine[id] = health.RestoreDamper(f.targets[id].Check, last.Verdict, last.Reason)
+			f.changed[id] = true
+		}
+	}
+	for id := range f.mine {
+		if !want[id] {
+			same = false
+			delete(f.mine, id)
+			delete(f.changed, id)
+			f.gone = append(f.gone, id)
+		}
+	}
+	if !same {
+		f.scheduler.Set(list)
+		f.poke()
+	}
+}
+
+// last returns the last verdict known on a target.
+func (f *Fleet) last(id health.TargetID) verdict {
+	if v := f.view.Load(); v != nil {
+		if s, ok := v.Targets[id]; ok {
+			return verdict{Verdict: s.Verdict, Reason: s.Reason, Since: s.Since}
+		}
+	}
+	if v, ok := f.kept[id]; ok {
+		return v
+	}
+	return verdict{Verdict: edge.Unknown}
+}
+
+// members returns who belongs to the fleet.
+func (f *Fleet) members() []health.Member {
+	if f.plan.Members != nil {
+		return f.plan.Members
+	}
+	members := []health.Member{f.cfg.Self}
+	for _, m := range f.seen {
+		if m.Name != f.cfg.Self.Name {
+			members = append(members, m)
+		}
+	}
+	return members
+}
+
+// heard returns the members that seem alive, this node among them.
+func (f *Fleet) heard() []health.Member {
+	if f.mesh == nil {
+		return []health.Member{f.cfg.Self}
+	}
+	alive := map[string]bool{f.cfg.Self.Name: true}
+	for _, p := range f.mesh.Alive() {
+		alive[p.Name] = true
+	}
+	return slices.DeleteFunc(slices.Clone(f.members()), func(m health.Member) bool { return !alive[m.Name] })
+}
+
+// judge makes the next view.
+func (f *Fleet) judge(now time.Time) {
+	in := health.Input{
+		Fleet:     health.Fleet{Self: f.cfg.Self.Name, Members: f.members(), Configured: f.plan.Members != nil},
+		Observers: f.matrix.Observers(now),
+		Quorums:   make(map[health.TargetID]health.Quorum, len(f.targets)),
+		Alone:     f.alone(),
+	}
+	for id, t := range f.targets {
+		in.Quorums[id] = t.Quorum
+	}
+	prev := f.previous()
+	next := health.BuildView(in, prev, now)
+	f.view.Store(next)
+	f.stats.Views++
+	transitions := health.Transitions(prev, next)
+	for _, t := range transitions {
+		f.cfg.Log.Info("health: verdict changed", "target", f.targets[t.Target].String(), "from", t.From, "to", t.To, "reason", t.Reason)
+	}
+	f.stats.Transitions += uint64(len(transitions))
+	f.history = append(f.history, transitions...)
+	f.history = f.history[max(0, len(f.history)-historyLength):]
+	f.dirty = f.dirty || len(transitions) > 0
+	if prev.Hash != next.Hash || prev.Frozen != next.Frozen || len(prev.Targets) != len(next.Targets) || nextChanged(prev, next) {
+		select {
+		case f.updates <- struct{}{}:
+		default:
+		}
+	}
+}
+
+// nextChanged says whether a time to the next change differs, which TTLs follow.
+func nextChanged(a, b *health.View) bool {
+	for id, t := range b.Targets {
+		if a.Targets[id].Next != t.Next {
+			return true
+		}
+	}
+	return false
+}
+
+// previous is the view before, and for targets that it lacks what the store
+// knows.
+func (f *Fleet) previous() *health.View {
+	prev := &health.View{Targets: map[health.TargetID]health.TargetState{}}
+	if v := f.view.Load(); v != nil {
+		*prev = *v
+		missing := false
+		for id := range f.targets {
+			_, ok := v.Targets[id]
+			missing = missing || !ok
+		}
+		if !missing {
+			return prev
+		}
+		prev.Targets = make(map[health.TargetID]health.TargetState, len(f.targets))
+		for id, s := range v.Targets {
+			prev.Targets[id] = s
+		}
+	}
+	for id := range f.targets {
+		if _, ok := prev.Targets[id]; ok {
+			continue
+		}
+		if v, ok := f.kept[id]; ok {
+			prev.Targets[id] = health.TargetState{Verdict: v.Verdict, Reason: v.Reason, Since: v.Since}
+		}
+	}
+	return prev
+}
+
+// save writes what changed since it was last written.
+func (f *Fleet) save() error {
+	if !f.dirty {
+		return nil
+	}
+	for id, s := range f.view.Load().Targets {
+		f.kept[id] = verdict{Verdict: s.Verdict, Reason: s.Reason, Since: s.Since}
+	}
+	s := saved{Incarnation: f.incarnation, Verdicts: f.kept, History: f.history}
+	for _, m := range f.seen {
+		s.Seen = append(s.Seen, m)
+	}
+	if err := f.store.save(s); err != nil {
+		return err
+	}
+	f.dirty = false
+	return nil
+}

@@ -1,0 +1,156 @@
+package fleet
+
+import (
+	"crypto/ed25519"
+	"errors"
+	"time"
+
+	"edged/health"
+)
+
+// receiver is the Fleet as the gossip sees it.
+type receiver struct{ f *Fleet }
+
+// Receive takes a record.
+func (r receiver) Receive(msg []byte) {
+	f := r.f
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	applied, err := f.matrix.Apply(msg, time.Now())
+	f.count(err)
+	if f.mesh != nil && applied.News {
+		f.mesh.Broadcast("", msg) // a node hears of most from others than who said it
+	}
+	if f.mesh != nil && applied.Behind {
+		f.stats.Behind++
+		f.mesh.Repair()
+	}
+	f.pin(applied.Observer)
+	if applied.Changed {
+		f.poke()
+	}
+	f.learn(false)
+}
+
+// LocalState returns all that this node knows, for push/pull.
+func (r receiver) LocalState() []byte {
+	f := r.f
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	now := time.Now()
+	if f.journal != nil {
+		f.read(f.journal.Snapshot(), now)
+	}
+	return f.matrix.State(now)
+}
+
+// MergeState takes what another node knows.
+func (r receiver) MergeState(state []byte) {
+	f := r.f
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	changed, errs := f.matrix.Merge(state, time.Now())
+	for _, err := range errs {
+		f.count(err)
+	}
+	for _, o := range f.matrix.Observers(time.Now()) {
+		f.pin(o.Name)
+	}
+	if changed {
+		f.poke()
+	}
+	f.learn(false)
+}
+
+// Changed says that members came or went.
+func (r receiver) Changed() {
+	f := r.f
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.mesh == nil {
+		return
+	}
+	f.assign()
+	f.poke()
+}
+
+func (f *Fleet) count(err error) {
+	switch {
+	case err == nil:
+	case errors.Is(err, health.ErrForged):
+		f.stats.Forged++
+		f.cfg.Log.Warn("health: forged record dropped", "error", err)
+	case errors.Is(err, health.ErrReplayed):
+		f.stats.Replayed++
+	default:
+		f.stats.Malformed++
+		f.cfg.Log.Warn("health: malformed record dropped", "error", err)
+	}
+}
+
+// learn starts or restarts this node's journal: above every incarnation of its
+// own that others have heard of. A node without saved state waits for them,
+// until it has waited long enough.
+func (f *Fleet) learn(waited bool) {
+	highest := f.matrix.Highest(f.cfg.Self.Name)
+	begin := f.journal == nil && (waited || highest > 0) || f.journal != nil && highest > f.incarnation
+	if !begin {
+		return
+	}
+	if err := f.begin(max(highest, f.incarnation) + 1); err != nil {
+		f.cfg.Log.Error("health: cannot begin to tell what this node sees", "error", err)
+	}
+}
+
+// trusts says whether a key is an observer's: the configured one, or the one
+// that was seen first. The caller holds the lock.
+func (f *Fleet) trusts(observer string, key ed25519.PublicKey) bool {
+	if observer == f.cfg.Self.Name {
+		return f.cfg.Self.Key.Equal(key)
+	}
+	if f.plan.Members == nil {
+		known, ok := f.seen[observer]
+		if ok && !known.Key.Equal(key) {
+			f.cfg.Log.Error("health: a member has another key than before and is not believed; if that is meant, list it under fleet.members", "member", observer)
+		}
+		return !ok || known.Key.Equal(key)
+	}
+	for _, m := range f.plan.Members {
+		if m.Name == observer {
+			return m.Key.Equal(key)
+		}
+	}
+	return false
+}
+
+// allowed says whether a node may be a member.
+func (f *Fleet) allowed(name string) bool {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.plan.Members == nil {
+		return true
+	}
+	for _, m := range f.plan.Members {
+		if m.Name == name {
+			return true
+		}
+	}
+	return false
+}
+
+// pin remembers the key of an observer that is heard for the first time.
+func (f *Fleet) pin(observer string) {
+	if f.plan.Members != nil || observer == f.cfg.Self.Name {
+		return
+	}
+	if _, ok := f.seen[observer]; ok {
+		return
+	}
+	for _, o := range f.matrix.Observers(time.Now()) {
+		if o.Name == observer {
+			f.seen[observer] = health.Member{Name: o.Name, PoP: o.PoP, Key: f.matrix.Key(observer)}
+			f.dirty = true
+			f.cfg.Log.Info("health: member heard for the first time; its key is kept", "member", o.Name, "pop", o.PoP)
+		}
+	}
+}
