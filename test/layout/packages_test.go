@@ -39,10 +39,23 @@ var packages = []row{
 	{"mapper", []string{"edge", "geo/place", "maps"}},
 	{"dnsserver", []string{"edge", "zone", "geo", "geo/prefetch", "maps"}},
 	{"dnsserver/conformance", nil}, // a black box: it must not know edged
-	{"admin", []string{"edge", "zone", "maps", "geo", "geo/place", "mapper", "dnsserver", "dnsserver/conformance"}},
-	{"config", []string{"edge", "zone", "maps", "geo", "geo/place", "mapper", "dnsserver", "dnsserver/conformance", "admin"}},
+	{"health", []string{"edge"}},
+	{"health/probe", []string{"edge", "health"}},
+	{"health/gossip", []string{"edge", "health"}},
+	{"health/gossip/lossy", nil}, // a network for tests
+	{"health/override", []string{"edge", "health"}},
+	{"health/fleet", []string{"edge", "health", "health/probe", "health/gossip", "health/override"}},
+	{"admin", []string{
+		"edge", "zone", "maps", "geo", "geo/place", "mapper", "dnsserver", "dnsserver/conformance",
+		"health", "health/override", "health/fleet",
+	}},
+	{"config", []string{
+		"edge", "zone", "maps", "geo", "geo/place", "mapper", "dnsserver", "dnsserver/conformance",
+		"health", "health/probe", "health/gossip", "health/override", "health/fleet", "admin",
+	}},
 	{"cmd/edged", []string{anyOfOurs}},
 	{"bench/answers", []string{anyOfOurs}},
+	{"bench/checks", []string{anyOfOurs}},
 	{"bench/hostile", []string{anyOfOurs}},
 	{"bench/lookup", []string{anyOfOurs}},
 	{"test/daemon", []string{anyOfOurs}},
