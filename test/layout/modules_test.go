@@ -15,6 +15,7 @@ var modules = map[string]string{
 	"github.com/dnstap/golang-dnstap":         "the dnstap schema and its Frame Streams output",
 	"github.com/gaissmai/bart":                "bench and tests only: the fast general trie that map lookups are compared with",
 	"github.com/go-viper/mapstructure/v2":     "decode hooks for viper, so that values arrive as netip and time types",
+	"github.com/hashicorp/memberlist":         "membership and gossip among the nodes of a fleet (decision 0019)",
 	"github.com/maxmind/mmdbwriter":           "tests only: makes the databases that geo/place is tested on",
 	"github.com/miekg/dns":                    "zone files, record types and messages off the query path (decision 0001)",
 	"github.com/oschwald/maxminddb-golang/v2": "reads MaxMind DB files with netip types (decision 0002)",
