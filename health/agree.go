@@ -28,7 +28,8 @@ func keep(format string, args ...any) decision {
 // With fewer than q.MinObservers votes, or with votes from too few PoPs, the
 // last verdict is kept, and likewise when nobody says up and too few say down.
 func agree(votes []Vote, q Quorum) decision {
-	var counted, up, down []*Vote
+	counted := make([]*Vote, 0, len(votes))
+	up, down := make([]*Vote, 0, len(votes)), make([]*Vote, 0, len(votes))
 	for i := range votes {
 		v := &votes[i]
 		if !v.counts() {

@@ -186,15 +186,29 @@ func minority(f Fleet, observers []Observer) string {
 // gather turns observers' observations into the votes on each target in use,
 // each target's by observer.
 func gather(observers []Observer, why map[string]string, inUse map[TargetID]Quorum) map[TargetID][]Vote {
-	votes := make(map[TargetID][]Vote, len(inUse))
+	count := make(map[TargetID]int, len(inUse))
+	total := 0
+	for i := range observers {
+		for t := range observers[i].Observations {
+			if _, ok := inUse[t]; ok {
+				count[t]++
+				total++
+			}
+		}
+	}
+	votes := make(map[TargetID][]Vote, len(count))
+	all := make([]Vote, total) // each target's are a part of it
+	for t, n := range count {
+		votes[t], all = all[:0:n], all[n:]
+	}
 	for i := range observers {
 		o := &observers[i]
+		suspect := why[o.Name]
 		for t, obs := range o.Observations {
-			if _, ok := inUse[t]; !ok {
-				continue
+			if of, ok := votes[t]; ok {
+				obs.Target = t
+				votes[t] = append(of, Vote{Observer: o.Name, PoP: o.PoP, Observation: obs, Fresh: o.Fresh, Suspect: suspect})
 			}
-			obs.Target = t
-			votes[t] = append(votes[t], Vote{Observer: o.Name, PoP: o.PoP, Observation: obs, Fresh: o.Fresh, Suspect: why[o.Name]})
 		}
 	}
 	return votes
@@ -236,10 +250,11 @@ func states(f Fleet, observers []Observer, why map[string]string) []ObserverStat
 
 // Transition is a verdict that changed.
 type Transition struct {
-	At       time.Time
-	Target   TargetID
-	From, To edge.Verdict
-	Reason   string
+	At     time.Time    `json:"at"`
+	Target TargetID     `json:"target"`
+	From   edge.Verdict `json:"from"`
+	To     edge.Verdict `json:"to"`
+	Reason string       `json:"reason,omitempty"`
 }
 
 // Transitions lists what changed from one view to the next, by target. What
