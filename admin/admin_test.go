@@ -34,6 +34,8 @@ func (n *fakeNode) Health() Health {
 	return Health{Status: "ok", ViewAge: 1.5, Version: "v1"}
 }
 func (n *fakeNode) Status() any             { return map[string]int{"zones": 2} }
+func (n *fakeNode) Verdicts() any           { return map[string]string{"hash": "5"} }
+func (n *fakeNode) History() any            { return []string{"up"} }
 func (n *fakeNode) Config() ([]byte, error) { return []byte("node: {name: fra1}\n"), nil }
 func (n *fakeNode) Explain(q Question) (any, error) {
 	if n.question = q; q.Name == "nowhere.example." {
@@ -96,6 +98,8 @@ func TestTCP(t *testing.T) {
 		{name: "metrics", path: "/metrics", status: 200, body: "edged_test 7\n"},
 		{name: "status", path: "/v1/status", status: 200, body: `"zones": 2`},
 		{name: "config", path: "/v1/config", status: 200, body: "node: {name: fra1}\n"},
+		{name: "health", path: "/v1/health", status: 200, body: `"hash": "5"`},
+		{name: "history", path: "/v1/health/history", status: 200, body: `"up"`},
 		{name: "description", path: "/v1/openapi.yaml", status: 200, body: "openapi: 3.1.0\n"},
 		{name: "explain", path: "/v1/explain?name=www.example.com&client=203.0.113.7", status: 200, body: `"pop": "fra"`},
 		{name: "explain to a person", path: "/v1/explain?name=www.example.com&format=text", status: 200, body: "PoP fra\n"},

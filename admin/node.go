@@ -20,6 +20,14 @@ type Node interface {
 	// /v1/explain, or its text if it has a method WriteText. It errs when the question makes no sense to the node.
 	Explain(Question) (any, error)
 
+	// Verdicts tells how fit the endpoints are, and who says so. It becomes the
+	// JSON of /v1/health.
+	Verdicts() any
+
+	// History lists the last changes of verdicts, oldest first. It becomes the
+	// JSON of /v1/health/history.
+	History() any
+
 	// Reload reads the configuration again and serves what it says, or keeps
 	// what is served and tells why.
 	Reload(context.Context) Reload

@@ -31,6 +31,8 @@ func (s *Server) routes() []route {
 		{"GET", "/metrics", "", s.metrics()},
 		{"GET", "/v1/status", "", s.status},
 		{"GET", "/v1/explain", "", s.explain},
+		{"GET", "/v1/health", "", func(w http.ResponseWriter, _ *http.Request, _ caller) { writeJSON(w, http.StatusOK, s.node.Verdicts()) }},
+		{"GET", "/v1/health/history", "", func(w http.ResponseWriter, _ *http.Request, _ caller) { writeJSON(w, http.StatusOK, s.node.History()) }},
 		{"GET", "/v1/config", "", s.effectiveConfig},
 		{"GET", "/v1/openapi.yaml", "", s.description},
 		{"POST", "/v1/reload", Engineer, s.reload},

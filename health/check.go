@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"net/netip"
+	"strconv"
 	"time"
 )
 
@@ -69,6 +70,19 @@ type TargetID uint64
 
 // String returns 16 hex digits.
 func (id TargetID) String() string { return fmt.Sprintf("%016x", uint64(id)) }
+
+// MarshalText gives the digits, for JSON.
+func (id TargetID) MarshalText() ([]byte, error) { return []byte(id.String()), nil }
+
+// UnmarshalText is the inverse of MarshalText.
+func (id *TargetID) UnmarshalText(b []byte) error {
+	n, err := strconv.ParseUint(string(b), 16, 64)
+	if err != nil || len(b) != 16 {
+		return fmt.Errorf("target id %q: want 16 hex digits", b)
+	}
+	*id = TargetID(n)
+	return nil
+}
 
 // Target is one check of one address. Endpoints that share both share it.
 type Target struct {

@@ -10,9 +10,9 @@ import (
 
 // Member is a node of the fleet.
 type Member struct {
-	Name string
-	PoP  string
-	Key  ed25519.PublicKey // nil: taken from the first record that is seen
+	Name string            `json:"name"`
+	PoP  string            `json:"pop"`
+	Key  ed25519.PublicKey `json:"key"`
 }
 
 // Observation is what one observer says of one target.

@@ -7,6 +7,7 @@ import (
 	"io/fs"
 	"log/slog"
 	"net/netip"
+	"os"
 	"path/filepath"
 	"slices"
 
@@ -85,7 +86,9 @@ func nodeKey(c *config.Config) (ed25519.PrivateKey, error) {
 	path := nodeKeyFile(c)
 	key, err := gossip.ReadNodeKey(path)
 	if errors.Is(err, fs.ErrNotExist) {
-		key, err = gossip.MakeNodeKey(path)
+		if err = os.MkdirAll(filepath.Dir(path), 0o750); err == nil {
+			key, err = gossip.MakeNodeKey(path)
+		}
 	}
 	if err != nil {
 		return nil, fmt.Errorf("fleet.node_key_file: %w", err)

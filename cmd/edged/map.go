@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"os"
 	"path/filepath"
 	"time"
 
@@ -125,10 +124,8 @@ func writeMap(w io.Writer, path string, in mapper.Input) error {
 // progressTo returns a function that writes steps to a terminal, and nothing to
 // anything else.
 func progressTo(w io.Writer) func(step string) {
-	if f, ok := w.(*os.File); ok {
-		if info, err := f.Stat(); err == nil && info.Mode()&os.ModeCharDevice != 0 {
-			return func(step string) { fmt.Fprintln(f, step, "...") }
-		}
+	if terminal(w) {
+		return func(step string) { fmt.Fprintln(w, step, "...") }
 	}
 	return func(string) {}
 }

@@ -49,6 +49,8 @@ func rootCommand() *cobra.Command {
 		reloadCommand(),
 		explainCommand(),
 		statusCommand(),
+		healthCommand(),
+		fleetCommand(),
 		demoCommand(),
 		mapCommand(),
 		conformanceCommand(),

@@ -1,0 +1,266 @@
+package main
+
+import (
+	"cmp"
+	"encoding/json"
+	"fmt"
+	"io"
+	"slices"
+	"strings"
+	"text/tabwriter"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"edged/edge"
+	"edged/health"
+)
+
+// healthReport is what a node knows of its endpoints: the JSON of /v1/health.
+type healthReport struct {
+	Node        string           `json:"node"`
+	Fleet       string           `json:"fleet"` // empty: the node goes by its own checks
+	Incarnation uint64           `json:"incarnation"`
+	Frozen      string           `json:"frozen,omitempty"` // why verdicts are kept as they are
+	Hash        string           `json:"hash"`             // nodes that agree have the same
+	Targets     []targetReport   `json:"targets"`
+	Observers   []observerReport `json:"observers"`
+}
+
+type targetReport struct {
+	ID        health.TargetID `json:"id"`
+	Target    string          `json:"target"`
+	Endpoints []string        `json:"endpoints"` // pool/address
+	Verdict   edge.Verdict    `json:"verdict"`
+	Reason    string          `json:"reason,omitempty"`
+	Since     time.Time       `json:"since"`
+	Next      float64         `json:"next_seconds"` // at least until it may turn
+	Decided   string          `json:"decided"`
+	Votes     []voteReport    `json:"votes"`
+}
+
+type voteReport struct {
+	Observer string       `json:"observer"`
+	PoP      string       `json:"pop"`
+	Verdict  edge.Verdict `json:"verdict"`
+	Reason   string       `json:"reason,omitempty"`
+	Fresh    bool         `json:"fresh"`
+	Suspect  string       `json:"suspect,omitempty"` // why the vote does not count
+}
+
+type observerReport struct {
+	Name    string  `json:"name"`
+	PoP     string  `json:"pop"`
+	Fresh   bool    `json:"fresh"`
+	Age     float64 `json:"age_seconds"` // since it was heard
+	Suspect string  `json:"suspect,omitempty"`
+	Targets int     `json:"targets"`
+	Down    int     `json:"down"`
+}
+
+// Verdicts implements admin.Node.
+func (n *node) Verdicts() any {
+	l, view, targets := n.serving(), n.fleet.View(), n.fleet.Targets()
+	r := healthReport{
+		Node: l.config.Node.Name, Fleet: n.started.config.Fleet.Name, Incarnation: n.fleet.Incarnation(),
+		Frozen: view.Frozen, Hash: fmt.Sprintf("%016x", view.Hash),
+		Targets: []targetReport{}, Observers: []observerReport{},
+	}
+	endpoints := map[health.TargetID][]string{}
+	for e, id := range l.watched {
+		name := e.cname
+		if e.address.IsValid() {
+			name = e.address.String()
+		}
+		endpoints[id] = append(endpoints[id], e.pool+"/"+name)
+	}
+	for id, s := range view.Targets {
+		t := targetReport{
+			ID: id, Target: targets[id].String(), Endpoints: endpoints[id], Verdict: s.Verdict, Reason: s.Reason,
+			Since: s.Since.UTC(), Next: s.Next.Seconds(), Decided: s.Decided, Votes: []voteReport{},
+		}
+		slices.Sort(t.Endpoints)
+		for _, v := range s.Votes {
+			t.Votes = append(t.Votes, voteReport{v.Observer, v.PoP, v.Verdict, v.Reason, v.Fresh, v.Suspect})
+		}
+		r.Targets = append(r.Targets, t)
+	}
+	slices.SortFunc(r.Targets, func(a, b targetReport) int { return cmp.Or(cmp.Compare(a.Target, b.Target), cmp.Compare(a.ID, b.ID)) })
+	for _, o := range view.Observers {
+		r.Observers = append(r.Observers, observerReport{o.Name, o.PoP, o.Fresh, o.Age.Seconds(), o.Suspect, o.Targets, o.Down})
+	}
+	return r
+}
+
+// transition is one element of the JSON of /v1/health/history.
+type transition struct {
+	health.Transition
+	What string `json:"what,omitempty"` // the target in words; empty: it is not in use any more
+}
+
+// History implements admin.Node.
+func (n *node) History() any {
+	targets := n.fleet.Targets()
+	out := []transition{}
+	for _, t := range n.fleet.History() {
+		one := transition{Transition: t}
+		if target, ok := targets[t.Target]; ok {
+			one.What = target.String()
+		}
+		out = append(out, one)
+	}
+	return out
+}
+
+// watchEvery is how often "edged health --watch" asks.
+const watchEvery = time.Second
+
+func healthCommand() *cobra.Command {
+	var f nodeFlags
+	var asJSON, watch, history bool
+	cmd := &cobra.Command{
+		Use:   "health",
+		Short: "show how fit the endpoints are, and who says so",
+		Args:  cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			c, err := f.client()
+			if err != nil {
+				return err
+			}
+			defer c.Close()
+			path, into := "/v1/health", any(new(healthReport))
+			if history {
+				path, into = "/v1/health/history", any(new([]transition))
+			}
+			if asJSON {
+				into = new(json.RawMessage)
+			}
+			out := cmd.OutOrStdout()
+			for {
+				if err := c.Get(cmd.Context(), path, nil, into); err != nil {
+					return err
+				}
+				if watch {
+					fmt.Fprint(out, "\x1b[H\x1b[2J") // home, and clear the screen
+				}
+				if err := writeHealth(out, into); err != nil || !watch {
+					return err
+				}
+				select {
+				case <-cmd.Context().Done():
+					return nil
+				case <-time.After(watchEvery):
+				}
+				if r, ok := into.(*healthReport); ok {
+					*r = healthReport{}
+				}
+			}
+		},
+	}
+	f.add(cmd)
+	configFlag(cmd, &f.config)
+	cmd.Flags().BoolVar(&asJSON, "json", false, "print JSON")
+	cmd.Flags().BoolVar(&watch, "watch", false, "ask again every second")
+	cmd.Flags().BoolVar(&history, "history", false, "show the last changes of verdicts")
+	cmd.MarkFlagsMutuallyExclusive("watch", "history")
+	cmd.MarkFlagsMutuallyExclusive("watch", "json")
+	return cmd
+}
+
+func writeHealth(w io.Writer, v any) error {
+	switch v := v.(type) {
+	case *healthReport:
+		return v.writeText(w, colours(w))
+	case *[]transition:
+		return writeHistory(w, *v)
+	}
+	return writeJSON(w, v)
+}
+
+// writeText writes the report for a person.
+func (r *healthReport) writeText(w io.Writer, colour bool) error {
+	from := "by its own checks"
+	if r.Fleet != "" {
+		from = "in fleet " + r.Fleet
+	}
+	fmt.Fprintf(w, "node %s %s, view %s\n", r.Node, from, r.Hash)
+	if r.Frozen != "" {
+		fmt.Fprintf(w, "%s\n", paint(colour, edge.Failing, "frozen: "+r.Frozen))
+	}
+	rows := [][]string{{"target", "verdict", "since", "votes", "endpoints", "reason"}}
+	verdicts := []edge.Verdict{edge.OK}
+	for _, t := range r.Targets {
+		rows = append(rows, []string{
+			t.Target, t.Verdict.String(), t.Since.Format(time.RFC3339), votesText(t.Votes), strings.Join(t.Endpoints, " "),
+			strings.TrimPrefix(t.Reason+"; "+t.Decided, "; "),
+		})
+		verdicts = append(verdicts, t.Verdict)
+	}
+	fmt.Fprintln(w)
+	writeRows(w, rows, func(i int, line string) string { return paint(colour && i > 0, verdicts[i], line) })
+	if r.Fleet == "" {
+		return nil
+	}
+	rows = [][]string{{"observer", "pop", "heard", "targets", "down", ""}}
+	bad := []edge.Verdict{edge.OK}
+	for _, o := range r.Observers {
+		heard, v := fmt.Sprintf("%.0f s ago", o.Age), edge.OK
+		if !o.Fresh {
+			heard, v = heard+", stale", edge.Failing
+		}
+		if o.Suspect != "" {
+			v = edge.Degraded
+		}
+		rows = append(rows, []string{o.Name, o.PoP, heard, fmt.Sprint(o.Targets), fmt.Sprint(o.Down), o.Suspect})
+		bad = append(bad, v)
+	}
+	fmt.Fprintln(w)
+	writeRows(w, rows, func(i int, line string) string { return paint(colour && i > 0, bad[i], line) })
+	return nil
+}
+
+// votesText is who says what: "3 ok, 2 dead", and in brackets what does not
+// count.
+func votesText(votes []voteReport) string {
+	counts, ignored := map[edge.Verdict]int{}, 0
+	for _, v := range votes {
+		if v.Fresh && v.Suspect == "" {
+			counts[v.Verdict]++
+		} else {
+			ignored++
+		}
+	}
+	var words []string
+	for _, v := range sortedKeys(counts) {
+		words = append(words, fmt.Sprintf("%d %s", counts[v], v))
+	}
+	if ignored > 0 {
+		words = append(words, fmt.Sprintf("(%d not counted)", ignored))
+	}
+	if len(words) == 0 {
+		return "none"
+	}
+	return strings.Join(words, ", ")
+}
+
+func writeHistory(w io.Writer, history []transition) error {
+	rows := [][]string{{"at", "target", "from", "to", "reason"}}
+	for _, t := range history {
+		rows = append(rows, []string{t.At.UTC().Format(time.RFC3339), cmp.Or(t.What, t.Target.String()), t.From.String(), t.To.String(), t.Reason})
+	}
+	writeRows(w, rows, func(_ int, line string) string { return line })
+	return nil
+}
+
+// writeRows writes a table, each line as finish makes it.
+func writeRows(w io.Writer, rows [][]string, finish func(i int, line string) string) {
+	var text strings.Builder
+	table := tabwriter.NewWriter(&text, 0, 0, 2, ' ', 0)
+	for _, row := range rows {
+		fmt.Fprintln(table, strings.Join(row, "\t"))
+	}
+	table.Flush()
+	for i, line := range strings.Split(strings.TrimSuffix(text.String(), "\n"), "\n") {
+		fmt.Fprintln(w, finish(i, strings.TrimRight(line, " ")))
+	}
+}
