@@ -35,7 +35,7 @@ type source struct {
 }
 
 // knows reports whether the message is not newer than what is held, and if so
-// whether it is the very same.
+// whether it is the same: octet by octet, but a snapshot only by its sequence.
 func (s *source) knows(h header, r renewal, msg []byte) (known, same bool) {
 	if h.incarnation != s.incarnation {
 		return h.incarnation < s.incarnation, false
@@ -52,7 +52,7 @@ func (s *source) knows(h header, r renewal, msg []byte) (known, same bool) {
 		return known, known && bytes.Equal(msg, s.digest)
 	}
 	known = s.current() && h.sequence <= s.held.sequence && !s.shortens(h.sequence) && !s.differs()
-	return known, known && bytes.Equal(msg, s.trail.snapshot)
+	return known, known && (h.sequence == s.held.sequence || bytes.Equal(msg, s.trail.snapshot))
 }
 
 // shortens reports whether a snapshot of that sequence, which is not above the
