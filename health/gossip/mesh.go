@@ -284,16 +284,18 @@ func (m *Mesh) others() []Peer {
 	return slices.DeleteFunc(m.Alive(), func(p Peer) bool { return p.Name == m.config.Name })
 }
 
-// Suspect says why this node should not be believed just now: its own probes go
-// unanswered where others' do not, or others had to be told that it is alive. It
-// returns "" when nothing is amiss, and on a node that sees no other: nothing
-// would ever clear it of the suspicion.
+// Suspect says why this node should not be believed just now, or returns "":
+// its probes of several others go unanswered, and so do its requests that others
+// try. A few deaths of others do not make it suspect, because the rest still
+// answers; when many die at once it can be, for some seconds. Nor does being
+// alone: nothing would ever clear a node of the suspicion, and that it sees no
+// majority it knows without.
 func (m *Mesh) Suspect() string {
-	score := m.list.GetHealthScore()
-	if score == 0 || len(m.others()) == 0 {
+	score, others := m.list.GetHealthScore(), m.size()-1
+	if others < 1 || score < min(suspicious, max(2, others)) {
 		return ""
 	}
-	return fmt.Sprintf("gossip with others fails (score %d of %d)", score, m.config.pace.settings().AwarenessMaxMultiplier-1)
+	return fmt.Sprintf("others do not answer this node's gossip (score %d of 7)", score)
 }
 
 // Repair asks for an exchange of the whole state with some peer, soon. It does

@@ -120,18 +120,60 @@ func TestThirtyPercentLoss(t *testing.T) {
 	})
 }
 
-func TestCutOffNodeDoesNotSuspectItselfForEver(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		f := newFleet(t)
-		defer f.stop()
-		f.startAll(5, nil)
-		f.net.Split(place(5))
-		f.await("the cut-off node to suspect itself", 30*time.Second, func() bool { return f.nodes[4].Suspect() != "" })
-		f.await("the cut-off node to be alone", 5*time.Minute, func() bool { return f.whole(f.nodes[4]) })
-		if why := f.nodes[4].Suspect(); why != "" {
-			t.Errorf("a node alone suspects itself: %s", why)
-		}
-	})
+// H4, as far as the gossip goes: a node whose network is broken suspects itself
+// within 15 s, until it is alone.
+func TestCutOffNodeSuspectsItself(t *testing.T) {
+	for _, size := range []int{3, 5, 8} {
+		synctest.Test(t, func(t *testing.T) {
+			f := newFleet(t)
+			defer f.stop()
+			f.startAll(size, nil)
+			f.net.Split(place(1))
+			cut := f.nodes[0]
+			took := f.await("the cut-off node to suspect itself", 15*time.Second, func() bool { return cut.Suspect() != "" })
+			t.Logf("one of %d suspected itself after %v: %s", size, took, cut.Suspect())
+			f.await("the cut-off node to be alone", 15*time.Minute, func() bool { return f.whole(cut) })
+			if why := cut.Suspect(); why != "" {
+				t.Errorf("a node alone suspects itself: %s", why)
+			}
+		})
+	}
+}
+
+func TestNobodySuspectsItselfOverOthers(t *testing.T) {
+	tests := []struct {
+		what         string
+		size, deaths int
+		loss         float64
+	}{
+		{"one of three dies", 3, 1, 0},
+		{"one of five dies", 5, 1, 0},
+		{"two of five die", 5, 2, 0},
+		{"one of eight dies", 8, 1, 0},
+		{"two of eight die", 8, 2, 0},
+		{"30 % of the packets are lost", 8, 0, 0.3},
+	}
+	for _, test := range tests {
+		synctest.Test(t, func(t *testing.T) {
+			f := newFleet(t)
+			defer f.stop()
+			f.startAll(test.size, nil)
+			f.net.Lose(test.loss)
+			for _, n := range f.nodes[test.size-test.deaths:] {
+				n.transport.Shutdown()
+			}
+			for begin := time.Now(); time.Since(begin) < 2*time.Minute; time.Sleep(100 * time.Millisecond) {
+				for _, n := range f.nodes[:test.size-test.deaths] {
+					if why := n.Suspect(); why != "" {
+						t.Fatalf("%s: %s suspects itself after %v: %s", test.what, n.config.Name, time.Since(begin), why)
+					}
+				}
+			}
+			if !f.whole(f.nodes[:test.size-test.deaths]...) {
+				t.Errorf("%s: the rest sees %v", test.what, names(f.nodes[0].Alive()))
+			}
+		})
+	}
 }
 
 // A partition heals though it outlasts memberlist's memory of the dead, and

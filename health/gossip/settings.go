@@ -22,11 +22,20 @@ type pace struct {
 	repairGap           time.Duration // least time between two of them
 }
 
-// production is for nodes that are continents apart. A crash is seen after 10
-// to 20 s, a broadcast arrives within a second.
+// suspicious is the score of memberlist's (0 to 7) from which a node suspects
+// itself; 2 where there are fewer than three others. Simulated, a node that is
+// cut off from two others gets to 2 in 8 s, and from four or more to 3 in 4 s;
+// two that die of five or of eight bring nobody to 3, and 30 % loss brings nobody
+// above 0.
+const suspicious = 3
+
+// production is for nodes that are continents apart. All see a crash after some
+// 25 s, and a broadcast within a second. Twice the probe's timeout and a round
+// trip fit in its interval: else the word of others that they do not reach a node
+// either comes too late, and all who probe a dead node suspect themselves.
 var production = pace{
 	probe:        2 * time.Second,
-	probeTimeout: time.Second,
+	probeTimeout: 700 * time.Millisecond,
 	gossip:       250 * time.Millisecond,
 	pushPull:     30 * time.Second,
 	stream:       10 * time.Second,
