@@ -106,12 +106,11 @@ func explain(err error, timeout time.Duration) (health.Outcome, string) {
 			return health.Silent, e.reason
 		}
 	}
-	if e := (connectError{}); errors.As(err, &e) {
-		return health.Silent, e.Error()
-	}
 	switch {
 	case errors.Is(err, syscall.ECONNRESET), errors.Is(err, syscall.EPIPE), errors.Is(err, syscall.ECONNABORTED):
 		return health.Wrong, "connection reset"
+	case errors.As(err, new(connectError)):
+		return health.Silent, err.Error()
 	case errors.Is(err, errTooLong):
 		return health.Wrong, fmt.Sprintf("headers over %d KiB", maxHeader>>10)
 	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF):
@@ -120,7 +119,20 @@ func explain(err error, timeout time.Duration) (health.Outcome, string) {
 	if reason, ok := explainTLS(err); ok {
 		return health.Wrong, reason
 	}
+	for _, e := range overHTTP2 {
+		if strings.Contains(err.Error(), e.part) {
+			return health.Wrong, e.reason
+		}
+	}
 	return health.Wrong, err.Error()
+}
+
+// overHTTP2 are errors of net/http that have no type: parts of their texts, and
+// shorter words.
+var overHTTP2 = []struct{ part, reason string }{
+	{"looked like an HTTP/1.1 header", "the peer speaks no HTTP/2"},
+	{"http2: frame too large", "http2: frame too large"},
+	{"http2: client conn", "closed before the answer was whole"},
 }
 
 func isTimeout(err error) bool {
@@ -135,7 +147,7 @@ func explainTLS(err error) (string, bool) {
 		invalid x509.CertificateInvalidError
 		host    x509.HostnameError
 		record  tls.RecordHeaderError
-		alert   tls.AlertError
+		alert   *net.OpError
 		verify  *tls.CertificateVerificationError
 	)
 	switch {
@@ -152,8 +164,10 @@ func explainTLS(err error) (string, bool) {
 		return "certificate: " + strings.TrimPrefix(verify.Err.Error(), "x509: "), true
 	case errors.As(err, &record):
 		return "tls: the peer does not speak it", true
-	case errors.As(err, &alert):
-		return alert.Error(), true
+	case errors.As(err, &alert) && alert.Op == "remote error":
+		return "tls: the peer says: " + strings.TrimPrefix(alert.Err.Error(), "tls: "), true
+	case errors.As(err, &alert) && alert.Op == "local error":
+		return alert.Err.Error(), true
 	}
 	return "", false
 }

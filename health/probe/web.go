@@ -119,6 +119,9 @@ func (c *http1) exchange(ctx context.Context, w *web, read func(*http.Response) 
 	resp, err := c.send(w, r)
 	if err != nil {
 		lift()
+		if granted.err != nil { // the parser may have hidden it
+			err = granted.err
+		}
 		return false, err
 	}
 	granted.left += maxBody + maxFraming
@@ -150,14 +153,17 @@ func (c *http1) drop()              { (*link)(c).drop() }
 type granted struct {
 	conn net.Conn
 	left int
+	err  error // what ended it
 }
 
 func (g *granted) Read(p []byte) (int, error) {
 	if g.left <= 0 {
-		return 0, errTooLong
+		g.err = errTooLong
+		return 0, g.err
 	}
 	n, err := g.conn.Read(p[:min(len(p), g.left)])
 	g.left -= n
+	g.err = err
 	return n, err
 }
 
