@@ -91,9 +91,9 @@ func (v *View) decide(poolIndex int, client *Client, family edge.Family, d *Deci
 		v.choose(p, client, want, d, tr)
 	case p.fallsBack:
 		d.Outcome = Fallback
-		tr.fallback(p)
+		tr.fallback(v, p)
 	default:
-		tr.noData(p, want)
+		tr.noData(v, p, want)
 	}
 	if !client.ECS.IsValid() || client.ECS.Bits() == 0 {
 		d.Scope = 0
@@ -146,7 +146,7 @@ func (v *View) choose(p *pool, client *Client, want slot, d *Decision, tr *Trace
 		}
 	}
 	if chosen < 0 {
-		tr.noData(p, want) // not reached: something has the best verdict
+		tr.noData(v, p, want) // not reached: something has the best verdict
 		return
 	}
 	tr.stage(v, &sel, want, first, chosen)

@@ -290,10 +290,10 @@ func (o plain) limit(p Pool) uint32 {
 func TestPlain(t *testing.T) {
 	rng := rand.New(rand.NewPCG(31, 32))
 	counts := map[string]int{}
-	for round := range 400 {
+	for round := range 150 {
 		o := randomPlain(t, rng)
 		v := mustBuild(t, o.cfg)
-		for range 20 {
+		for range 50 {
 			a := randomClient(rng, o.nets).Addr()
 			client := Client{Resolver: a, Now: rng.Uint64N(1 << 32), Rand: rng.Uint64(), ECS: netip.PrefixFrom(a, a.BitLen())}
 			if !routable(client.ECS) {

@@ -298,20 +298,29 @@ func TestExplainTellsWhoSaysSo(t *testing.T) {
 		}
 	}
 	for _, tc := range []struct {
-		verdict edge.Verdict
-		open    FailOpen
-		want    string
+		verdict   edge.Verdict
+		open      FailOpen
+		fallback  string
+		why, each string
 	}{
-		{edge.Drained, FailOpen{}, "every endpoint is disabled or drained: the pool's fallback last.example.net. answers"},
-		{edge.Disabled, FailOpen{Drained: true}, "every endpoint is disabled: the pool's fallback last.example.net. answers"},
-		{edge.Dead, FailOpen{Order: ToFallback}, "no endpoint is better than failing or dead: the pool fails open to its fallback last.example.net."},
+		{edge.Drained, FailOpen{}, "last.", "every endpoint is disabled or drained: the pool's fallback last. answers", "disabled or drained"},
+		{edge.Disabled, FailOpen{Drained: true}, "last.", "every endpoint is disabled: the pool's fallback last. answers", "disabled"},
+		{
+			edge.Dead,
+			FailOpen{Order: ToFallback},
+			"last.", "no endpoint is better than failing or dead: the pool fails open to its fallback last.",
+			"verdict failing or dead; the fallback comes before it",
+		},
+		{edge.Drained, FailOpen{}, "", "every endpoint of this family is disabled or drained, for every client alike", "disabled or drained"},
 	} {
 		pool := testPool(t, "www", Failover, "a 192.0.2.1")
-		pool.FallbackCNAME, pool.FailOpen = "last.example.net.", tc.open
+		pool.FallbackCNAME, pool.FailOpen = tc.fallback, tc.open
 		cfg := testConfig(m, pool)
-		cfg.Verdicts = func(string, Member) State { return State{Verdict: tc.verdict} }
-		if _, tr := mustBuild(t, cfg).Explain(0, &client, edge.IPv4); tr.Why != tc.want {
-			t.Errorf("%v, %+v: %q, want %q", tc.verdict, tc.open, tr.Why, tc.want)
+		cfg.Verdicts = func(string, Member) State { return State{Verdict: tc.verdict, Why: "so says ops"} }
+		_, tr := mustBuild(t, cfg).Explain(0, &client, edge.IPv4)
+		c := tr.Stages[0].Candidates[0]
+		if tr.Why != tc.why || c.Chosen || c.Reason != tc.each || c.Members[0] != (MemberState{"192.0.2.1", tc.verdict, 100, "so says ops", 0}) {
+			t.Errorf("%v, %+v: %q, candidate %+v\nwant %q, %q", tc.verdict, tc.open, tr.Why, c, tc.why, tc.each)
 		}
 	}
 }

@@ -27,7 +27,8 @@ type Trace struct {
 }
 
 // Stage is one pool's part of a decision: the first for the pool of the name,
-// then one for each pool nested in the candidate chosen.
+// then one for each pool nested in the candidate chosen. There is none when the
+// pool does not have the family.
 type Stage struct {
 	Pool       string      `json:"pool"`
 	Policy     string      `json:"policy"`
@@ -114,9 +115,12 @@ func (v *View) popName(pop uint16) string {
 	return v.pops[pop].Name
 }
 
-func (tr *Trace) fallback(p *pool) {
+func (tr *Trace) fallback(v *View, p *pool) {
+	if tr == nil {
+		return
+	}
+	tr.unchosen(v, p, slotAny)
 	switch {
-	case tr == nil:
 	case p.best[slotAny] == tierNone:
 		tr.Why = "every endpoint is " + p.closed() + ": the pool's fallback " + p.FallbackCNAME + " answers"
 	default:
@@ -132,14 +136,32 @@ func (p *pool) closed() string {
 	return "disabled or drained"
 }
 
-func (tr *Trace) noData(p *pool, want slot) {
+func (tr *Trace) noData(v *View, p *pool, want slot) {
 	switch {
 	case tr == nil:
 	case p.has[want]:
+		tr.unchosen(v, p, want)
 		tr.Why = "every endpoint of this family is " + p.closed() + ", for every client alike"
 	default:
 		tr.Why = "no endpoint of the pool has this family"
 	}
+}
+
+// unchosen records a pool of which nothing was chosen.
+func (tr *Trace) unchosen(v *View, p *pool, want slot) {
+	st := Stage{Pool: p.Name, Policy: p.Policy.String(), Best: p.best[want].String()}
+	for i := range p.cands {
+		c := &p.cands[i]
+		cand := Candidate{Name: v.candidateName(c), Verdict: c.tier[want].String(), Weight: c.weight, Members: v.memberStates(nil, c, want)}
+		cand.Reason = p.closed()
+		if c.tier[want] != tierNone {
+			cand.Reason = "verdict " + cand.Verdict + "; the fallback comes before it"
+		} else if len(cand.Members) == 0 {
+			cand.Reason = "no " + slotWords[want]
+		}
+		st.Candidates = append(st.Candidates, cand)
+	}
+	tr.Stages = append(tr.Stages, st)
 }
 
 func (tr *Trace) endpoints(v *View, c *candidate, want slot) {
@@ -263,12 +285,17 @@ func (s *selector) place(c *candidate, i int, want slot, first, chosen int, ahea
 	return "not in the PoP chosen for the client"
 }
 
-// memberStates lists the endpoints of a slot behind a candidate.
+// memberStates lists the endpoints of a slot, or of all, behind a candidate.
 func (v *View) memberStates(list []MemberState, c *candidate, want slot) []MemberState {
 	if c.pool == noPool {
-		for _, id := range c.all[want] {
-			e, s := &v.endpoints[id], &v.states[id]
-			list = append(list, MemberState{e.CNAME + addrText(e.Address), e.Verdict, e.Weight, s.Why, s.TTL})
+		for s, ids := range c.all {
+			if want != slotAny && want != slot(s) {
+				continue
+			}
+			for _, id := range ids {
+				e, s := &v.endpoints[id], &v.states[id]
+				list = append(list, MemberState{e.CNAME + addrText(e.Address), e.Verdict, e.Weight, s.Why, s.TTL})
+			}
 		}
 		return list
 	}
