@@ -90,9 +90,26 @@ func New(cfg Config, set *Set) (*Engine, error) {
 	return e, nil
 }
 
+// Begin goes on under a higher incarnation, when it shows that the one so far
+// was used before.
+func (e *Engine) Begin(incarnation uint64) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if incarnation > e.cfg.Incarnation {
+		e.cfg.Incarnation, e.count = incarnation, 0
+	}
+}
+
 // View returns which overrides apply now.
 func (e *Engine) View() *View {
 	rules, fleet := e.cfg.World()
+	return e.ViewUnder(rules, fleet)
+}
+
+// ViewUnder returns which overrides would apply now under other rules or
+// another fleet. A reload asks it first: a stricter rule suspends overrides, and
+// then a drained PoP would be answered again.
+func (e *Engine) ViewUnder(rules []Rule, fleet Fleet) *View {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	now := e.cfg.Now()
@@ -250,11 +267,11 @@ func (e *Engine) keep(r record) error {
 
 // commit keeps a change that a majority acknowledged and tells everybody.
 func (e *Engine) commit(c change) error {
-	msg := seal(e.cfg.Fleet, e.cfg.Key, appendChange(kindCommit, e.cfg.Self, c))
-	if err := e.keep(e.vouch(c)); err != nil {
+	r := e.vouch(c)
+	if err := e.keep(r); err != nil {
 		return err
 	}
-	e.broadcast(c.id(), msg)
+	e.broadcast(c.id(), r.commit())
 	return nil
 }
 
@@ -320,7 +337,7 @@ func (e *Engine) key(name string) (ed25519.PublicKey, bool) {
 	return nil, false
 }
 
-// count keeps the books on messages that were not taken; it returns err.
+// counted keeps the books on messages that were not taken; it returns err.
 func (e *Engine) counted(err error) error {
 	e.mu.Lock()
 	defer e.mu.Unlock()

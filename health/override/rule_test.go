@@ -45,7 +45,7 @@ func mustRule(t *testing.T, atLeast int, most, of, per string) Rule {
 var start = time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)
 
 // wish returns an override as typed, with an ID and version.
-func wish(t *testing.T, node string, version uint64, words ...string) Override {
+func wish(t testing.TB, node string, version uint64, words ...string) Override {
 	t.Helper()
 	q, err := ParseRequest(words[0], words[1:], Flags{Reason: "fibre work", Owner: "alice"})
 	if err != nil {

@@ -1,6 +1,7 @@
 package override
 
 import (
+	"bytes"
 	"crypto/ed25519"
 	"encoding/binary"
 	"errors"
@@ -207,7 +208,8 @@ func (c *cursor) time() time.Time {
 	return time.Unix(int64(s), 0).UTC()
 }
 
-// parseMessage reads a proposal or commit. An error wraps ErrMalformed.
+// parseMessage reads a proposal or commit, of which it keeps nothing. An error
+// wraps ErrMalformed.
 func parseMessage(msg []byte) (message, error) {
 	if len(msg) > MaxMessage {
 		return message{}, fmt.Errorf("override message is %w: %d octets, want at most %d", ErrMalformed, len(msg), MaxMessage)
@@ -218,7 +220,7 @@ func parseMessage(msg []byte) (message, error) {
 		c.fail("kind %#02x is no proposal or commit", m.kind)
 	}
 	m.change = c.change()
-	m.sig = c.take(ed25519.SignatureSize)
+	m.sig = bytes.Clone(c.take(ed25519.SignatureSize))
 	if c.err == nil && len(c.b) > 0 {
 		c.fail("%d octets are after its end", len(c.b))
 	}
