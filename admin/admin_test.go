@@ -20,6 +20,8 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"go.uber.org/goleak"
 	"go.yaml.in/yaml/v3"
+
+	"edged/health/override"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -28,14 +30,20 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 type fakeNode struct {
 	bad      bool // its files are bad
 	question Question
+	asked    override.Request
 }
 
 func (n *fakeNode) Health() Health {
 	return Health{Status: "ok", ViewAge: 1.5, Version: "v1"}
 }
-func (n *fakeNode) Status() any             { return map[string]int{"zones": 2} }
-func (n *fakeNode) Verdicts() any           { return map[string]string{"hash": "5"} }
-func (n *fakeNode) History() any            { return []string{"up"} }
+func (n *fakeNode) Status() any    { return map[string]int{"zones": 2} }
+func (n *fakeNode) Verdicts() any  { return map[string]string{"hash": "5"} }
+func (n *fakeNode) History() any   { return []string{"up"} }
+func (n *fakeNode) Overrides() any { return []string{"drain pop/fra"} }
+func (n *fakeNode) Override(_ context.Context, q override.Request) Overriding {
+	n.asked = q
+	return Overriding{Applied: q.Reason != "no", Error: q.Reason}
+}
 func (n *fakeNode) Config() ([]byte, error) { return []byte("node: {name: fra1}\n"), nil }
 func (n *fakeNode) Explain(q Question) (any, error) {
 	if n.question = q; q.Name == "nowhere.example." {

@@ -1,6 +1,7 @@
 package admin
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -10,6 +11,8 @@ import (
 	"net/http"
 	"net/url"
 	"strings"
+
+	"edged/health/override"
 )
 
 // maxReply bounds what a client reads, in octets.
@@ -51,7 +54,7 @@ func (c *Client) Get(ctx context.Context, path string, query url.Values, v any) 
 	if len(query) > 0 {
 		path += "?" + query.Encode()
 	}
-	_, err := c.do(ctx, http.MethodGet, path, v)
+	_, err := c.do(ctx, http.MethodGet, path, nil, v)
 	return err
 }
 
@@ -59,21 +62,36 @@ func (c *Client) Get(ctx context.Context, path string, query url.Values, v any) 
 // is no error; it stands in the result.
 func (c *Client) Reload(ctx context.Context) (Reload, error) {
 	var r Reload
-	_, err := c.do(ctx, http.MethodPost, "/v1/reload", &r)
+	_, err := c.do(ctx, http.MethodPost, "/v1/reload", nil, &r)
+	return r, err
+}
+
+// Override asks the node for an override. A refusal by the fleet or its rules is
+// no error; it stands in the result.
+func (c *Client) Override(ctx context.Context, q override.Request) (Overriding, error) {
+	var r Overriding
+	body, err := json.Marshal(q)
+	if err != nil {
+		return r, err
+	}
+	_, err = c.do(ctx, http.MethodPost, "/v1/overrides", body, &r)
 	return r, err
 }
 
 // do makes one call. Replies of status 200 and 422 are decoded into v; others
 // are errors.
-func (c *Client) do(ctx context.Context, method, path string, v any) (status int, err error) {
+func (c *Client) do(ctx context.Context, method, path string, content []byte, v any) (status int, err error) {
 	defer func() {
 		if err != nil {
 			err = fmt.Errorf("node %q: %w", c.node, err)
 		}
 	}()
-	req, err := http.NewRequestWithContext(ctx, method, c.base+path, nil)
+	req, err := http.NewRequestWithContext(ctx, method, c.base+path, bytes.NewReader(content))
 	if err != nil {
 		return 0, err
+	}
+	if content != nil {
+		req.Header.Set("Content-Type", "application/json")
 	}
 	if c.token != "" {
 		req.Header.Set("Authorization", "Bearer "+c.token)

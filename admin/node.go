@@ -4,6 +4,8 @@ import (
 	"context"
 	"net/netip"
 	"time"
+
+	"edged/health/override"
 )
 
 // Node is what the API shows and changes.
@@ -27,6 +29,14 @@ type Node interface {
 	// History lists the last changes of verdicts, oldest first. It becomes the
 	// JSON of /v1/health/history.
 	History() any
+
+	// Overrides lists what operators ask for. It becomes the JSON of
+	// /v1/overrides.
+	Overrides() any
+
+	// Override carries out what an operator asks for, or tells why not. It may
+	// wait for other nodes.
+	Override(context.Context, override.Request) Overriding
 
 	// Reload reads the configuration again and serves what it says, or keeps
 	// what is served and tells why.
@@ -54,6 +64,13 @@ type Question struct {
 	Type     string       // mnemonic, "A" by default
 	Client   netip.Prefix // the client's network, as ECS would carry it; zero: none
 	Resolver netip.Addr   // zero: none
+}
+
+// Overriding is the outcome of a request for an override.
+type Overriding struct {
+	Applied bool            `json:"applied"` // or, in a dry run, it would be
+	Error   string          `json:"error,omitempty"`
+	Result  override.Result `json:"result"`
 }
 
 // Reload is the outcome of a reload.

@@ -12,6 +12,8 @@ import (
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus/promhttp"
+
+	"edged/health/override"
 )
 
 //go:embed openapi.yaml
@@ -33,6 +35,10 @@ func (s *Server) routes() []route {
 		{"GET", "/v1/explain", "", s.explain},
 		{"GET", "/v1/health", "", func(w http.ResponseWriter, _ *http.Request, _ caller) { writeJSON(w, http.StatusOK, s.node.Verdicts()) }},
 		{"GET", "/v1/health/history", "", func(w http.ResponseWriter, _ *http.Request, _ caller) { writeJSON(w, http.StatusOK, s.node.History()) }},
+		{"GET", "/v1/overrides", "", func(w http.ResponseWriter, _ *http.Request, _ caller) {
+			writeJSON(w, http.StatusOK, s.node.Overrides())
+		}},
+		{"POST", "/v1/overrides", Engineer, s.override},
 		{"GET", "/v1/config", "", s.effectiveConfig},
 		{"GET", "/v1/openapi.yaml", "", s.description},
 		{"POST", "/v1/reload", Engineer, s.reload},
@@ -69,11 +75,15 @@ func writeJSON(w http.ResponseWriter, status int, v any) {
 // handler serves all routes: who asks is known before any route runs.
 func (s *Server) handler() http.Handler {
 	mux := http.NewServeMux()
+	methods := map[string][]string{} // by path
 	for _, r := range s.routes() {
 		mux.HandleFunc(r.method+" "+r.path, func(w http.ResponseWriter, req *http.Request) { s.call(w, req, r) })
-		mux.HandleFunc(r.path, func(w http.ResponseWriter, req *http.Request) {
-			w.Header().Set("Allow", r.method)
-			(&problem{http.StatusMethodNotAllowed, fmt.Sprintf("%s takes %s, not %s", r.path, r.method, req.Method)}).write(w)
+		methods[r.path] = append(methods[r.path], r.method)
+	}
+	for path, known := range methods {
+		mux.HandleFunc(path, func(w http.ResponseWriter, req *http.Request) {
+			w.Header().Set("Allow", strings.Join(known, ", "))
+			(&problem{http.StatusMethodNotAllowed, fmt.Sprintf("%s takes %s, not %s", path, strings.Join(known, " and "), req.Method)}).write(w)
 		})
 	}
 	mux.HandleFunc("/", func(w http.ResponseWriter, req *http.Request) {
@@ -183,6 +193,27 @@ func writeAnswer(w http.ResponseWriter, answer any, format string) {
 func (s *Server) reload(w http.ResponseWriter, r *http.Request, who caller) {
 	result := s.node.Reload(r.Context())
 	s.log.Info("admin call", "method", r.Method, "path", "/v1/reload", "who", who.name, "applied", result.Applied)
+	status := http.StatusOK
+	if !result.Applied {
+		status = http.StatusUnprocessableEntity
+	}
+	writeJSON(w, status, result)
+}
+
+func (s *Server) override(w http.ResponseWriter, r *http.Request, who caller) {
+	var q override.Request
+	d := json.NewDecoder(r.Body)
+	d.DisallowUnknownFields()
+	if err := d.Decode(&q); err != nil {
+		(&problem{http.StatusBadRequest, fmt.Sprintf("the body is no request for an override: %v", err)}).write(w)
+		return
+	}
+	if !who.local || q.Owner == "" {
+		q.Owner = who.name // a token's owner is no matter of opinion
+	}
+	result := s.node.Override(r.Context(), q)
+	s.log.Info("admin call", "method", r.Method, "path", "/v1/overrides", "who", who.name, "owner", q.Owner, "reason", q.Reason,
+		"request", q.String(), "dry_run", q.DryRun, "applied", result.Applied, "error", result.Error)
 	status := http.StatusOK
 	if !result.Applied {
 		status = http.StatusUnprocessableEntity

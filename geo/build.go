@@ -90,19 +90,16 @@ const several = 0xffff
 // maps that lack a PoP which a pool uses.
 func Build(cfg Config) (*View, error) { return build(cfg, nil) }
 
-// WithVerdicts returns a view that differs from v in the states of members only.
-func (v *View) WithVerdicts(f Verdicts) (*View, error) {
+// With returns a view that differs from v in the states of members and in the
+// pins only. While the pins stay, the covers do.
+func (v *View) With(f Verdicts, pins []Pin) (*View, error) {
 	cfg := v.cfg
-	cfg.Verdicts = f
+	cfg.Verdicts, cfg.Pins = f, pins
 	return build(cfg, v)
 }
 
-// WithPins returns a view that differs from v in the pins only.
-func (v *View) WithPins(pins []Pin) (*View, error) {
-	cfg := v.cfg
-	cfg.Pins = pins
-	return build(cfg, v)
-}
+// WithVerdicts returns a view that differs from v in the states of members only.
+func (v *View) WithVerdicts(f Verdicts) (*View, error) { return v.With(f, v.cfg.Pins) }
 
 // Alike says whether two views have the same PoPs and pools, so that the
 // indexes in decisions of one hold in the other.

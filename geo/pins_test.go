@@ -110,7 +110,7 @@ func TestPinsAndCovers(t *testing.T) {
 	))
 	with := func(v *View, pins ...Pin) *View {
 		t.Helper()
-		next, err := v.WithPins(pins)
+		next, err := v.With(nil, pins)
 		if err != nil {
 			t.Fatal(err)
 		}

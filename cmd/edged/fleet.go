@@ -17,6 +17,7 @@ import (
 	"edged/health"
 	"edged/health/fleet"
 	"edged/health/gossip"
+	"edged/health/override"
 )
 
 // watched says which target tells the health of which endpoints.
@@ -35,6 +36,7 @@ func (b *builder) readFleet(fault func(key string, err error)) {
 	f := b.config.Fleet
 	b.plan.Observers = f.Observers
 	b.watch()
+	b.world()
 	if f.Name == "" {
 		return
 	}
@@ -121,6 +123,30 @@ func (b *builder) watch() {
 	}
 }
 
+// world makes what overrides are about, and the rules that they keep to.
+func (b *builder) world() {
+	w := &b.plan.World
+	w.PoPs = b.config.PoPs
+	for _, m := range b.config.Fleet.Members {
+		w.Nodes = append(w.Nodes, override.Node{Name: m.Name, PoP: m.PoP})
+	}
+	for _, name := range sortedKeys(b.config.Pools) {
+		for _, e := range b.config.Pools[name].Endpoints {
+			if e.Address.IsValid() {
+				w.Endpoints = append(w.Endpoints, override.Endpoint{Pool: name, PoP: e.PoP, Address: e.Address})
+			}
+		}
+	}
+	for i, r := range b.config.Rules {
+		rule, err := override.ParseRule(r.AtLeast, r.DrainedAtMost, r.Of, r.Per)
+		if err != nil {
+			b.errorf(fmt.Sprintf("rules[%d]", i), "%v", err)
+			continue
+		}
+		b.plan.Rules = append(b.plan.Rules, rule)
+	}
+}
+
 // healthCheck turns a check of the configuration, which is in order, into one
 // of package health.
 func healthCheck(c config.Check) health.Check {
@@ -199,7 +225,7 @@ func (n *node) follow() {
 // serve answers from l with the verdicts of the moment. The caller holds
 // viewing.
 func (n *node) serve(l *loaded) {
-	l, err := l.judged(n.fleet)
+	l, err := l.judged(n.fleet, n.log)
 	if err != nil {
 		n.log.Error("verdicts cannot be brought into force", "error", err) // not reached: l was built from the same
 		return
@@ -211,8 +237,18 @@ func (n *node) serve(l *loaded) {
 }
 
 // judged returns l as it is answered with the verdicts of the moment.
-func (l *loaded) judged(f *fleet.Fleet) (*loaded, error) {
-	g, err := l.view.Geo().WithVerdicts(l.states(f))
+func (l *loaded) judged(f *fleet.Fleet, log *slog.Logger) (*loaded, error) {
+	var pins []geo.Pin
+	for _, p := range f.Overrides().Pins() {
+		pins = append(pins, geo.Pin{Prefix: p.Prefix, PoP: p.PoP, ID: p.ID.String()})
+	}
+	states := l.states(f)
+	g, err := l.view.Geo().With(states, pins)
+	if err != nil && len(pins) > 0 {
+		// A pin that cannot be must not keep verdicts from coming into force.
+		log.Error("pins are left out", "error", err)
+		g, err = l.view.Geo().With(states, nil)
+	}
 	if err != nil {
 		return nil, err
 	}
@@ -221,8 +257,30 @@ func (l *loaded) judged(f *fleet.Fleet) (*loaded, error) {
 	return &judged, err
 }
 
-// states tells the state of each member of a pool.
+// states tells the state of each member of a pool: what the checks say, and
+// what operators say instead.
 func (l *loaded) states(f *fleet.Fleet) geo.Verdicts {
+	checks, overrides := l.checks(f), f.Overrides()
+	return func(pool string, m geo.Member) geo.State {
+		s := checks(pool, m)
+		if m.Pool != "" {
+			return s // its endpoints are asked about one by one
+		}
+		e := overrides.Effective(override.Endpoint{Pool: pool, PoP: m.PoP, Address: m.Address})
+		if e.Weighted {
+			s.Weight = &e.Weight
+		}
+		if e.Forced {
+			s.Verdict, s.TTL, s.Why = e.Verdict, 0, e.Text
+		} else if e.Text != "" {
+			s.Why += "; " + e.Text
+		}
+		return s
+	}
+}
+
+// checks tells what the checks say of each member of a pool.
+func (l *loaded) checks(f *fleet.Fleet) geo.Verdicts {
 	view := f.View()
 	return func(pool string, m geo.Member) geo.State {
 		id, checked := l.watched[endpoint{pool, m.Address, m.CNAME}]

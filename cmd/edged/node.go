@@ -92,7 +92,7 @@ func newNode(source string, l *loaded, log *slog.Logger, kept bool) (n *node, er
 		return n, err
 	}
 	// The first answer goes by the verdicts that were known before.
-	if n.current, err = l.judged(n.fleet); err != nil {
+	if n.current, err = l.judged(n.fleet, log); err != nil {
 		return n, err
 	}
 	n.server, err = dnsserver.New(dnsserver.Config{

@@ -51,11 +51,13 @@ func rootCommand() *cobra.Command {
 		statusCommand(),
 		healthCommand(),
 		fleetCommand(),
+		overridesCommand(),
 		demoCommand(),
 		mapCommand(),
 		conformanceCommand(),
 		versionCommand(),
 	)
+	root.AddCommand(overrideCommands()...)
 	return root
 }
 

@@ -12,6 +12,7 @@ import (
 	"edged/edge"
 	"edged/health"
 	"edged/health/gossip"
+	"edged/health/override"
 	"edged/health/probe"
 )
 
@@ -37,6 +38,8 @@ type Plan struct {
 	Observers  int             // members that check each target
 	Members    []health.Member // of the configuration; nil: all that are seen
 	GossipKeys [][]byte        // the first encrypts
+	Rules      []override.Rule // that overrides keep to
+	World      override.Fleet  // that overrides are about
 }
 
 // Config is what a Fleet starts with.
@@ -57,13 +60,15 @@ type Fleet struct {
 	cfg       Config
 	store     store
 	scheduler *probe.Scheduler
-	mesh      *gossip.Mesh // nil: alone
+	mesh      atomic.Pointer[gossip.Mesh] // nil: alone, or not started yet
+	overrides *override.Engine
 	updates   chan struct{}
 	wake      chan struct{}
 	stop      context.CancelFunc
 	done      sync.WaitGroup
 
-	view atomic.Pointer[health.View]
+	view  atomic.Pointer[health.View]
+	ruled atomic.Pointer[override.View]
 
 	mu          sync.Mutex
 	plan        Plan
@@ -112,33 +117,39 @@ func Start(cfg Config) (*Fleet, error) {
 	}
 	f.matrix = health.NewMatrix(cfg.Name, f.trusts)
 	f.scheduler = probe.NewScheduler(f.cfg.Open, f.report, concurrency)
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	f.use(cfg.Plan)
-	if f.alone() || saved.Incarnation > 0 {
-		if err := f.begin(saved.Incarnation + 1); err != nil {
-			f.scheduler.Close()
-			return nil, err
-		}
+	if err := f.start(saved.Incarnation); err != nil {
+		f.scheduler.Close()
+		return nil, err
 	}
-	if !f.alone() {
-		g := cfg.Gossip
-		g.Receiver, g.Allowed, g.Keys = receiver{f}, f.allowed, cfg.Plan.GossipKeys
-		f.mu.Unlock() // the gossip calls back
-		mesh, err := gossip.Start(g)
-		f.mu.Lock()
-		if err != nil {
-			f.scheduler.Close()
-			return nil, err
-		}
-		f.mesh = mesh
-	}
-	f.judge(time.Now())
-	f.assign()
 	ctx, stop := context.WithCancel(context.Background())
 	f.stop = stop
 	f.done.Go(func() { f.run(ctx) })
 	return f, nil
+}
+
+func (f *Fleet) start(incarnation uint64) error {
+	f.use(f.cfg.Plan)
+	if err := f.startOverrides(incarnation + 1); err != nil {
+		return err
+	}
+	if f.alone() || incarnation > 0 {
+		if err := f.begin(incarnation + 1); err != nil {
+			return err
+		}
+	}
+	f.judgeOverrides()
+	f.judge(time.Now())
+	if !f.alone() {
+		g := f.cfg.Gossip
+		g.Receiver, g.Allowed, g.Keys = receiver{f}, f.allowed, f.cfg.Plan.GossipKeys
+		mesh, err := gossip.Start(g)
+		if err != nil {
+			return err
+		}
+		f.mesh.Store(mesh)
+	}
+	f.locked(func(time.Time) { f.assign() })
+	return nil
 }
 
 // Stop ends the probes and the gossip and saves the state.
@@ -146,8 +157,8 @@ func (f *Fleet) Stop(ctx context.Context) error {
 	f.stop()
 	f.done.Wait()
 	f.scheduler.Close()
-	if f.mesh != nil {
-		f.mesh.Stop(ctx)
+	if mesh := f.mesh.Load(); mesh != nil {
+		mesh.Stop(ctx)
 	}
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -162,16 +173,17 @@ func (f *Fleet) Updates() <-chan struct{} { return f.updates }
 
 // Use brings another plan into force.
 func (f *Fleet) Use(p Plan) error {
-	if f.mesh != nil {
-		if err := f.mesh.SetKeys(p.GossipKeys); err != nil {
+	if mesh := f.mesh.Load(); mesh != nil {
+		if err := mesh.SetKeys(p.GossipKeys); err != nil {
 			return err
 		}
 	}
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	f.use(p)
-	f.assign()
-	f.judge(time.Now())
+	f.locked(func(now time.Time) {
+		f.use(p)
+		f.assign()
+		f.judge(now)
+	})
+	f.judgeOverrides()
 	return nil
 }
 
@@ -269,10 +281,12 @@ func (f *Fleet) run(ctx context.Context) {
 			case <-time.After(gatherFor):
 			}
 			f.locked(func(now time.Time) { f.tell(now); f.judge(now) })
+			f.overrides.Begin(f.Incarnation())
 		case <-digest.C:
 			f.locked(f.renew)
 		case <-judge.C:
 			f.locked(func(now time.Time) { f.assign(); f.judge(now) })
+			f.expire(time.Now())
 		case <-save.C:
 			f.locked(func(time.Time) {
 				if err := f.save(); err != nil {
@@ -347,16 +361,16 @@ func (f *Fleet) renew(now time.Time) {
 		return
 	}
 	suspect := ""
-	if f.mesh != nil {
-		suspect = f.mesh.Suspect()
+	if mesh := f.mesh.Load(); mesh != nil {
+		suspect = mesh.Suspect()
 	}
 	f.publish("digest", f.journal.Digest(suspect), now)
 }
 
 func (f *Fleet) publish(key string, msg []byte, now time.Time) {
 	f.read(msg, now)
-	if f.mesh != nil {
-		f.mesh.Broadcast(key, msg)
+	if mesh := f.mesh.Load(); mesh != nil {
+		mesh.Broadcast(key, msg)
 	}
 }
 
@@ -430,11 +444,12 @@ func (f *Fleet) members() []health.Member {
 
 // heard returns the members that seem alive, this node among them.
 func (f *Fleet) heard() []health.Member {
-	if f.mesh == nil {
+	mesh := f.mesh.Load()
+	if mesh == nil {
 		return []health.Member{f.cfg.Self}
 	}
 	alive := map[string]bool{f.cfg.Self.Name: true}
-	for _, p := range f.mesh.Alive() {
+	for _, p := range mesh.Alive() {
 		alive[p.Name] = true
 	}
 	return slices.DeleteFunc(slices.Clone(f.members()), func(m health.Member) bool { return !alive[m.Name] })
@@ -464,10 +479,14 @@ func (f *Fleet) judge(now time.Time) {
 	f.history = f.history[max(0, len(f.history)-historyLength):]
 	f.dirty = f.dirty || len(transitions) > 0
 	if prev.Hash != next.Hash || prev.Frozen != next.Frozen || len(prev.Targets) != len(next.Targets) || nextChanged(prev, next) {
-		select {
-		case f.updates <- struct{}{}:
-		default:
-		}
+		f.announce()
+	}
+}
+
+func (f *Fleet) announce() {
+	select {
+	case f.updates <- struct{}{}:
+	default:
 	}
 }
 

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"edged/health"
+	"edged/health/override"
 )
 
 // receiver is the Fleet as the gossip sees it.
@@ -14,16 +15,22 @@ type receiver struct{ f *Fleet }
 // Receive takes a record.
 func (r receiver) Receive(msg []byte) {
 	f := r.f
+	if override.IsMessage(msg) {
+		f.warn(f.overrides.Receive(msg))
+		return
+	}
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	applied, err := f.matrix.Apply(msg, time.Now())
 	f.count(err)
-	if f.mesh != nil && applied.News {
-		f.mesh.Broadcast("", msg) // a node hears of most from others than who said it
-	}
-	if f.mesh != nil && applied.Behind {
-		f.stats.Behind++
-		f.mesh.Repair()
+	if mesh := f.mesh.Load(); mesh != nil {
+		if applied.News {
+			mesh.Broadcast("", msg) // most of what a node hears comes from others than who said it
+		}
+		if applied.Behind {
+			f.stats.Behind++
+			mesh.Repair()
+		}
 	}
 	f.pin(applied.Observer)
 	if applied.Changed {
@@ -35,21 +42,29 @@ func (r receiver) Receive(msg []byte) {
 // LocalState returns all that this node knows, for push/pull.
 func (r receiver) LocalState() []byte {
 	f := r.f
+	overrides := f.overrides.State()
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	now := time.Now()
 	if f.journal != nil {
 		f.read(f.journal.Snapshot(), now)
 	}
-	return f.matrix.State(now)
+	return joinState(f.matrix.State(now), overrides)
 }
 
 // MergeState takes what another node knows.
 func (r receiver) MergeState(state []byte) {
 	f := r.f
+	records, overrides, ok := splitState(state)
+	if !ok {
+		f.locked(func(time.Time) { f.count(health.ErrMalformed) })
+		return
+	}
+	_, err := f.overrides.Merge(overrides)
+	f.warn(err)
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	changed, errs := f.matrix.Merge(state, time.Now())
+	changed, errs := f.matrix.Merge(records, time.Now())
 	for _, err := range errs {
 		f.count(err)
 	}
@@ -67,11 +82,15 @@ func (r receiver) Changed() {
 	f := r.f
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	if f.mesh == nil {
-		return
-	}
 	f.assign()
 	f.poke()
+}
+
+// warn logs why messages about overrides were not taken.
+func (f *Fleet) warn(err error) {
+	if err != nil && !errors.Is(err, override.ErrReplayed) {
+		f.cfg.Log.Warn("health: message about overrides dropped", "error", err)
+	}
 }
 
 func (f *Fleet) count(err error) {

@@ -145,7 +145,9 @@ func (q Request) override() Override {
 	}
 }
 
-// what returns the request as it was typed.
+// String returns the request as it was typed, without flags.
+func (q Request) String() string { return q.what() }
+
 func (q Request) what() string {
 	if q.Action == Clear {
 		return "clear " + q.Clear

@@ -1,0 +1,110 @@
+package fleet
+
+import (
+	"context"
+	"encoding/binary"
+	"fmt"
+	"path/filepath"
+	"time"
+
+	"edged/health"
+	"edged/health/override"
+)
+
+// The engine of overrides has a lock of its own and calls back for members, so
+// it is never called under the Fleet's.
+
+// startOverrides brings the overrides kept on disk into force. A set that is
+// damaged is not used at all: the fleet's comes back from the other nodes.
+func (f *Fleet) startOverrides(incarnation uint64) error {
+	path := filepath.Join(f.cfg.Dir, "overrides.json")
+	set, err := override.Load(path)
+	if err != nil {
+		f.cfg.Log.Error("health: overrides are not used", "error", err)
+		set = override.NewSet()
+	}
+	engine, err := override.New(override.Config{
+		Fleet: f.cfg.Name, Self: f.cfg.Self.Name, Key: f.cfg.Key, Incarnation: incarnation,
+		Members: f.Members, World: f.world, Mesh: meshOf{f}, Path: path, Changed: f.judgeOverrides,
+	}, set)
+	if err != nil {
+		return fmt.Errorf("overrides: %w", err)
+	}
+	f.overrides = engine
+	return nil
+}
+
+// meshOf lets the engine send once the gossip runs.
+type meshOf struct{ f *Fleet }
+
+func (m meshOf) Broadcast(key string, msg []byte) {
+	if mesh := m.f.mesh.Load(); mesh != nil {
+		mesh.Broadcast(key, msg)
+	}
+}
+
+func (m meshOf) Send(node string, msg []byte) error {
+	mesh := m.f.mesh.Load()
+	if mesh == nil {
+		return fmt.Errorf("this node is in no fleet")
+	}
+	return mesh.Send(node, msg)
+}
+
+// Submit carries out what an operator asks for. It may wait for the members.
+func (f *Fleet) Submit(ctx context.Context, q override.Request) (override.Result, error) {
+	if f.Incarnation() == 0 {
+		return override.Result{}, fmt.Errorf("this node does not know yet whether it has a past in the fleet: try again in %s, or ask another node", learnFor)
+	}
+	return f.overrides.Submit(ctx, q)
+}
+
+// Overrides returns those in force, and those suspended. It is immutable.
+func (f *Fleet) Overrides() *override.View { return f.ruled.Load() }
+
+// OverrideStats returns the counters of overrides.
+func (f *Fleet) OverrideStats() override.Stats { return f.overrides.Stats() }
+
+// Members returns who belongs to the fleet.
+func (f *Fleet) Members() []health.Member {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.members()
+}
+
+func (f *Fleet) world() ([]override.Rule, override.Fleet) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.plan.Rules, f.plan.World
+}
+
+// judgeOverrides brings the set as it is now into force.
+func (f *Fleet) judgeOverrides() {
+	f.ruled.Store(f.overrides.View())
+	f.announce()
+}
+
+// expire lets overrides end.
+func (f *Fleet) expire(now time.Time) {
+	if next := f.ruled.Load().Next; !next.IsZero() && !now.Before(next) {
+		f.judgeOverrides()
+	}
+}
+
+// joinState puts the two parts of a push/pull into one, and splitState takes
+// them apart again.
+func joinState(records, overrides []byte) []byte {
+	out := binary.BigEndian.AppendUint32(make([]byte, 0, 4+len(records)+len(overrides)), uint32(len(records)))
+	return append(append(out, records...), overrides...)
+}
+
+func splitState(state []byte) (records, overrides []byte, ok bool) {
+	if len(state) < 4 {
+		return nil, nil, false
+	}
+	n := binary.BigEndian.Uint32(state)
+	if uint64(n) > uint64(len(state)-4) {
+		return nil, nil, false
+	}
+	return state[4 : 4+n], state[4+n:], true
+}
