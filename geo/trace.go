@@ -300,7 +300,7 @@ func (v *View) memberStates(list []MemberState, c *candidate, want slot) []Membe
 		return list
 	}
 	inner := &v.pools[c.pool]
-	if s := c.state; *s != (State{}) {
+	if s := c.state; s.Verdict >= edge.Drained || s.Weight != nil {
 		list = append(list, MemberState{"pool " + inner.Name, s.Verdict, c.weight, s.Why, s.TTL})
 	}
 	for i := range inner.cands {
