@@ -143,7 +143,7 @@ func (e *Engine) Submit(ctx context.Context, q Request) (Result, error) {
 	case e.turn <- struct{}{}:
 		defer func() { <-e.turn }()
 	case <-ctx.Done():
-		return Result{}, fmt.Errorf("%s: %w", q.what(), ctx.Err())
+		return Result{}, fmt.Errorf("%s: %w", q.String(), ctx.Err())
 	}
 	if q.Action == Clear {
 		return e.submitClear(ctx, q)
@@ -172,7 +172,7 @@ func (e *Engine) submitPut(ctx context.Context, q Request) (Result, error) {
 		err := e.keep(record{change: c})
 		return Result{Overrides: []Override{o}, Effect: effect}, err
 	}
-	members, err := e.propose(ctx, q.what(), c)
+	members, err := e.propose(ctx, q.String(), c)
 	if err != nil {
 		return Result{Effect: effect}, err
 	}
@@ -215,7 +215,7 @@ func (e *Engine) submitClear(ctx context.Context, q Request) (Result, error) {
 		e.mu.Lock()
 		l.ID, l.Version = e.stamp()
 		e.mu.Unlock()
-		members, err := e.propose(ctx, q.what(), change{clear: l})
+		members, err := e.propose(ctx, q.String(), change{clear: l})
 		if err != nil {
 			return Result{}, err
 		}

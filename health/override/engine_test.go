@@ -646,6 +646,7 @@ func TestClearMany(t *testing.T) {
 			f.mustSubmit("ams1", fmt.Sprintf("weight pool/www %d", i), Flags{})
 		}
 		last := f.mustSubmit("fra1", "drain pop/fra", Flags{}).Overrides[0]
+		f.view()
 		r := f.mustSubmit("iad1", "clear pool/www", Flags{})
 		if v := f.view(); len(r.Overrides) != 10 || len(v.Active) != 1 {
 			t.Errorf("%d cleared, %d left", len(r.Overrides), len(v.Active))

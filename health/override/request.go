@@ -146,9 +146,7 @@ func (q Request) override() Override {
 }
 
 // String returns the request as it was typed, without flags.
-func (q Request) String() string { return q.what() }
-
-func (q Request) what() string {
+func (q Request) String() string {
 	if q.Action == Clear {
 		return "clear " + q.Clear
 	}
