@@ -3,6 +3,7 @@ package probe
 import (
 	"net"
 	"net/netip"
+	"sync"
 	"testing"
 
 	"github.com/miekg/dns"
@@ -173,15 +174,20 @@ func TestDNSAsksAnew(t *testing.T) {
 		id   uint16
 		from string
 	}
+	var mu sync.Mutex
 	seen := map[asked]bool{}
 	at := dnsServer(t, func(w dns.ResponseWriter, q *dns.Msg) {
+		mu.Lock()
 		seen[asked{q.Id, w.RemoteAddr().String()}] = true
+		mu.Unlock()
 		w.WriteMsg(new(dns.Msg).SetReply(q))
 	})
 	p := open(t, health.Check{Kind: health.DNS, Name: ".", Type: "SOA"}, at, Options{})
 	for range 20 {
 		expect(t, p, health.Passed, "")
 	}
+	mu.Lock()
+	defer mu.Unlock()
 	if len(seen) != 20 {
 		t.Errorf("%d kinds of id and port in 20 queries, want 20", len(seen))
 	}

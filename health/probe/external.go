@@ -141,11 +141,11 @@ func (e sourceError) Unwrap() error { return e.error }
 // parseText reads an external text. It returns nil when it says ok.
 func parseText(text []byte) error {
 	line, _, _ := bytes.Cut(text, []byte("\n"))
-	fields := strings.Fields(strings.ToValidUTF8(string(line), " "))
+	fields := strings.Fields(string(line))
 	if len(fields) == 0 {
 		return skipped("source: its first line is empty")
 	}
-	word, reason := fields[0], strings.Join(fields[1:], " ")
+	word, reason := fields[0], clean(strings.Join(fields[1:], " "))
 	if reason == "" {
 		reason = "the source says " + word
 	}

@@ -28,10 +28,12 @@ var texts = []struct {
 	{"degraded disk  is slow\n", health.Passed, "disk is slow"},
 	{"failing no database\r\nsecond line", health.Wrong, "no database"},
 	{"failing", health.Wrong, "the source says failing"},
+	{"failing \x00", health.Wrong, "the source says failing"},
 	{"dead switched off", health.Silent, "switched off"},
 	{"unknown", health.Skipped, "the source says unknown"},
 	{"", health.Skipped, "source: its first line is empty"},
 	{"\nok", health.Skipped, "source: its first line is empty"},
+	{"\xfcok", health.Skipped, `source: unknown word "\xfcok", want ok, degraded, failing, dead or unknown`},
 	{"OK", health.Skipped, `source: unknown word "OK", want ok, degraded, failing, dead or unknown`},
 	{"failing \xff\x00" + strings.Repeat("é", 5000), health.Wrong, strings.Repeat("é", 38) + "…"},
 }

@@ -72,7 +72,10 @@ func TestHTTP2Hostile(t *testing.T) {
 		{"garbage", func(c net.Conn) {
 			io.WriteString(c, strings.Repeat("\xff", 1<<10))
 			idle(c)
-		}, 0, health.Wrong, "http2: frame too large"},
+		}, 0, health.Wrong, "the peer speaks no HTTP/2"},
+		{"vast frame", framed(func(f *xhttp2.Framer, stream uint32) error {
+			return f.WriteRawFrame(xhttp2.FrameData, 0, stream, make([]byte, 17<<10))
+		}), 0, health.Wrong, "http2: frame too large"},
 		{"http/1.1", func(c net.Conn) {
 			io.WriteString(c, "HTTP/1.1 400 Bad Request\r\n\r\n")
 			idle(c)

@@ -113,26 +113,13 @@ func explain(err error, timeout time.Duration) (health.Outcome, string) {
 		return health.Silent, err.Error()
 	case errors.Is(err, errTooLong):
 		return health.Wrong, fmt.Sprintf("headers over %d KiB", maxHeader>>10)
-	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF):
+	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF), strings.HasPrefix(err.Error(), "http2: client conn"):
 		return health.Wrong, "closed before the answer was whole"
 	}
 	if reason, ok := explainTLS(err); ok {
 		return health.Wrong, reason
 	}
-	for _, e := range overHTTP2 {
-		if strings.Contains(err.Error(), e.part) {
-			return health.Wrong, e.reason
-		}
-	}
 	return health.Wrong, err.Error()
-}
-
-// overHTTP2 are errors of net/http that have no type: parts of their texts, and
-// shorter words.
-var overHTTP2 = []struct{ part, reason string }{
-	{"looked like an HTTP/1.1 header", "the peer speaks no HTTP/2"},
-	{"http2: frame too large", "http2: frame too large"},
-	{"http2: client conn", "closed before the answer was whole"},
 }
 
 func isTimeout(err error) bool {

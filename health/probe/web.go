@@ -9,6 +9,7 @@ import (
 	"net"
 	"net/http"
 	"sync"
+	"sync/atomic"
 	"time"
 )
 
@@ -198,18 +199,38 @@ func (e partialError) Unwrap() error { return e.error }
 // http2 is a connection that speaks HTTP/2 (RFC 9113).
 type http2 struct {
 	*link
-	conn *http.ClientConn
+	heard *greeting
+	conn  *http.ClientConn
 }
 
-// linkKey is under which a context carries the connection that HTTP/2 is to
-// be spoken over.
-type linkKey struct{}
+// greeting watches what a peer says first: HTTP/2 begins with a SETTINGS frame,
+// whose fourth octet is 4 (RFC 9113, sections 3.4 and 6.5). net/http has many
+// words, or none, for what else there may be.
+type greeting struct {
+	net.Conn
+	read    int // of the first octets
+	foreign atomic.Bool
+}
+
+func (g *greeting) Read(p []byte) (int, error) {
+	const frameType = 3
+	n, err := g.Conn.Read(p)
+	if g.read <= frameType && g.read+n > frameType && p[frameType-g.read] != 4 {
+		g.foreign.Store(true)
+	}
+	g.read = min(g.read+n, frameType+1)
+	return n, err
+}
+
+// greetingKey is under which a context carries the connection that HTTP/2 is
+// to be spoken over.
+type greetingKey struct{}
 
 // framer speaks HTTP/2 over connections that are there already, with TLS or
 // without: what it dials is what the context carries.
 var framer = &http.Transport{
 	DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
-		return ctx.Value(linkKey{}).(*link).Conn, nil
+		return ctx.Value(greetingKey{}).(*greeting), nil
 	},
 	Protocols: func() *http.Protocols {
 		p := new(http.Protocols)
@@ -228,12 +249,13 @@ var framer = &http.Transport{
 func newHTTP2(ctx context.Context, l *link) (exchanger, error) {
 	lift := l.until(ctx)
 	defer lift()
-	conn, err := framer.NewClientConn(context.WithValue(ctx, linkKey{}, l), "http", l.RemoteAddr().String())
+	heard := &greeting{Conn: l.Conn}
+	conn, err := framer.NewClientConn(context.WithValue(ctx, greetingKey{}, heard), "http", l.RemoteAddr().String())
 	if err != nil {
 		l.drop()
 		return nil, err
 	}
-	return &http2{link: l, conn: conn}, nil
+	return &http2{link: l, heard: heard, conn: conn}, nil
 }
 
 func (c *http2) exchange(ctx context.Context, w *web, read func(*http.Response) error) (bool, error) {
@@ -245,6 +267,9 @@ func (c *http2) exchange(ctx context.Context, w *web, read func(*http.Response) 
 	resp, err := c.conn.RoundTrip(req)
 	if err != nil {
 		lift()
+		if c.heard.foreign.Load() {
+			err = wrong("the peer speaks no HTTP/2")
+		}
 		return false, err
 	}
 	whole, err := finish(resp, read)
