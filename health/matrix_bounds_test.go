@@ -1,6 +1,7 @@
 package health
 
 import (
+	"crypto/ed25519"
 	"encoding/binary"
 	"errors"
 	"fmt"
@@ -103,11 +104,15 @@ func TestTooManyEarlyBatches(t *testing.T) {
 // All trails together fit a state, however large the fleet's snapshots are.
 func TestStateIsBounded(t *testing.T) {
 	m := NewMatrix("prod", ownKeys)
-	reason := strings.Repeat("x", MaxReason)
+	var content []byte
+	for _, o := range observed(MaxTargets, strings.Repeat("x", MaxReason)) {
+		content = appendChange(content, change{Observation: o})
+	}
 	for i := range 10 {
-		j := newJournal(fmt.Sprintf("n%d", i), 1)
-		set(t, j, observed(MaxTargets, reason))
-		apply(t, m, started, j.Snapshot(), j.Digest(reason))
+		h := header{snapshot, 1, 1, nil, fmt.Sprintf("n%d", i), ""}
+		apply(t, m, started, signedAs(h, content))
+		h.kind = digest
+		apply(t, m, started, signedAs(h, appendRenewal(nil, renewal{1, sumOf(content), "x"})))
 	}
 	inBounds(t, m)
 	broken := 0
@@ -192,8 +197,8 @@ func BenchmarkApply(b *testing.B) {
 				if i%len(msgs) == 0 {
 					b.StopTimer()
 					for k, j := range journals {
-						msgs[k] = message(j, i)
 						m.Apply(j.Snapshot(), started)
+						msgs[k] = message(j, i)
 					}
 					b.StartTimer()
 				}
@@ -204,9 +209,21 @@ func BenchmarkApply(b *testing.B) {
 		}
 	}
 	b.Run("digest", each(func(j *Journal, _ int) []byte { return j.Digest("") }))
-	b.Run("batch of 1", each(func(j *Journal, i int) []byte {
-		return set(b, j, []Observation{{Target: 1, Next: time.Duration(i) * time.Second}})[0]
+	round := 0
+	b.Run("batch of 1", each(func(j *Journal, _ int) []byte {
+		round++
+		return set(b, j, []Observation{{Target: 1, Next: time.Duration(1+round%60_000) * time.Second}})[0]
 	}))
+	b.Run("signature alone", func(b *testing.B) {
+		msg := journals[0].Digest("")
+		split := len(msg) - ed25519.SignatureSize
+		covered := signed(nil, "prod", msg[:split])
+		for b.Loop() {
+			if !ed25519.Verify(journals[0].self.Key, covered, msg[split:]) {
+				b.Fatal("it is wrong")
+			}
+		}
+	})
 	b.Run("copy", each(func(j *Journal, _ int) []byte { return m.sources[j.self.Name].digest }))
 }
 

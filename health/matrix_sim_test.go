@@ -25,7 +25,7 @@ type simNode struct {
 // other what they hold. At any time each holds what the observer once said,
 // under the numbers it said it with; in the end all hold the same.
 func TestMatrixLikeHistory(t *testing.T) {
-	for seed := range uint64(30) {
+	for seed := range uint64(8) {
 		rng := rand.New(rand.NewPCG(seed, 3))
 		nodes := make([]*simNode, 4)
 		for i := range nodes {
@@ -157,7 +157,7 @@ func TestTrailsDoNotGrow(t *testing.T) {
 
 	// With snapshots now and then it stays short.
 	most = 0
-	for i := range 1000 {
+	for i := range 200 {
 		apply(t, m, started, set(t, j, []Observation{sees(1, edge.Verdict(i%2), "")})...)
 		apply(t, m, started, j.Snapshot())
 		most = max(most, len(m.State(started)))

@@ -18,6 +18,8 @@ import (
 	"edged/edge"
 )
 
+// What goes over the wire is drawn in docs/format/health-records.md.
+
 // The bounds of what observers say. Whatever exceeds one is refused.
 const (
 	MaxMessage   = 1000     // octets of a batch or digest, so that it fits a datagram with what gossip adds

@@ -9,6 +9,7 @@ import (
 	"math/rand/v2"
 	"reflect"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -17,9 +18,16 @@ import (
 
 // nodeKey is a key that is the same in each run.
 func nodeKey(name string) ed25519.PrivateKey {
+	if key, ok := nodeKeys.Load(name); ok {
+		return key.(ed25519.PrivateKey)
+	}
 	seed := sha256.Sum256([]byte(name))
-	return ed25519.NewKeyFromSeed(seed[:])
+	key := ed25519.NewKeyFromSeed(seed[:])
+	nodeKeys.Store(name, key)
+	return key
 }
+
+var nodeKeys sync.Map // making a key takes as long as verifying a signature
 
 // ownKeys trusts each observer with its nodeKey.
 func ownKeys(observer string, key ed25519.PublicKey) bool {
