@@ -43,6 +43,9 @@ var demoClients = []struct{ country, subnet string }{
 	{"Brazil", "177.40.1.0/24"},
 }
 
+// demoHome is the PoP that the first of demoClients is answered from.
+const demoHome = "fra"
+
 const demoZone = `$ORIGIN example.com.
 $TTL 300
 @     SOA   ns1 hostmaster 1 7200 3600 1209600 60
@@ -68,8 +71,8 @@ func demoCommand() *cobra.Command {
 		Use:   "demo",
 		Short: "run a node with sample data on loopback",
 		Long: `Run a node on loopback with a sample zone, a dozen PoPs and a map built from the
-built-in country data. Nothing needs to be installed or edited, and nothing is
-left behind. Ctrl-C ends it.`,
+built-in country data. Each PoP has a small web server that is checked. Nothing
+needs to be installed or edited, and nothing is left behind. Ctrl-C ends it.`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			return demo(cmd.Context(), cmd.OutOrStdout(), cmd.ErrOrStderr())
@@ -91,7 +94,12 @@ func demo(ctx context.Context, stdout, stderr io.Writer) (err error) {
 	if err != nil {
 		return err
 	}
-	if err := writeDemo(dir, dns, admin); err != nil {
+	sites, err := startSites(ctx)
+	if err != nil {
+		return err
+	}
+	defer stopSites(sites)
+	if err := writeDemo(dir, dns, admin, sites); err != nil {
 		return err
 	}
 	n, err := startNode(filepath.Join(dir, "edged.yaml"), stderr)
@@ -99,7 +107,7 @@ func demo(ctx context.Context, stdout, stderr io.Writer) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, n.stop()) }()
-	describeDemo(stdout, dns, admin)
+	describeDemo(stdout, dns, admin, sites)
 	<-ctx.Done()
 	return nil
 }
@@ -125,7 +133,7 @@ func freePort(port uint16) (netip.AddrPort, error) {
 }
 
 // writeDemo writes the demo's configuration, zone and map.
-func writeDemo(dir string, dns, admin netip.AddrPort) error {
+func writeDemo(dir string, dns, admin netip.AddrPort, sites []*site) error {
 	places, err := place.Open("", "")
 	if err != nil {
 		return err
@@ -143,13 +151,13 @@ func writeDemo(dir string, dns, admin netip.AddrPort) error {
 		return err
 	}
 	return errors.Join(
-		os.WriteFile(filepath.Join(dir, "edged.yaml"), []byte(demoConfig(dns, admin)), 0o600),
+		os.WriteFile(filepath.Join(dir, "edged.yaml"), []byte(demoConfig(dns, admin, sites)), 0o600),
 		os.WriteFile(filepath.Join(dir, "example.com.zone"), []byte(demoZone), 0o600),
 		maps.WriteFile(filepath.Join(dir, "default.edmap"), data),
 	)
 }
 
-func demoConfig(dns, admin netip.AddrPort) string {
+func demoConfig(dns, admin netip.AddrPort, sites []*site) string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "node: {name: demo, pop: fra}\ndata_dir: state\nlog: {level: warn}\n")
 	fmt.Fprintf(&b, "listen: {external: [%q], threads: 1, admin: %q}\npops:\n", dns, admin)
@@ -157,10 +165,12 @@ func demoConfig(dns, admin netip.AddrPort) string {
 		fmt.Fprintf(&b, "  - {name: %s, lat: %v, lon: %v, continent: %s}\n", p.Name, p.Lat, p.Lon, p.Continent)
 	}
 	fmt.Fprintf(&b, "maps: {default: {file: default.edmap}}\nzones: [{name: example.com, file: example.com.zone}]\n")
-	fmt.Fprintf(&b, "pools:\n  www:\n    policy: closest\n    map: default\n    endpoints:\n")
+	fmt.Fprintf(&b, "pools:\n  www:\n    policy: closest\n    map: default\n    ttl: {min: 1s}\n")
+	fmt.Fprintf(&b, "    check: {kind: http, target: 127.0.0.1, interval: 500ms, timeout: 400ms, rise: 3}\n    endpoints:\n")
 	for i, p := range demoPoPs {
-		fmt.Fprintf(&b, "      - {pop: %s, address: %s}\n", p.Name, demoAddress(i))
-		fmt.Fprintf(&b, "      - {pop: %s, address: \"2001:db8:%d::1\"}\n", p.Name, i+1)
+		check := fmt.Sprintf("check: {port: %d}", sites[i].port)
+		fmt.Fprintf(&b, "      - {pop: %s, address: %s, %s}\n", p.Name, demoAddress(i), check)
+		fmt.Fprintf(&b, "      - {pop: %s, address: \"2001:db8:%d::1\", %s}\n", p.Name, i+1, check)
 	}
 	fmt.Fprintf(&b, "names:\n  example.com: {pool: www}\n  www.example.com: {pool: www}\n  \"*.cdn.example.com\": {pool: www}\n")
 	return b.String()
@@ -169,7 +179,7 @@ func demoConfig(dns, admin netip.AddrPort) string {
 // demoAddress is the IPv4 address of PoP i.
 func demoAddress(i int) netip.Addr { return netip.AddrFrom4([4]byte{192, 0, 2, byte(i + 1)}) }
 
-func describeDemo(w io.Writer, dns, admin netip.AddrPort) {
+func describeDemo(w io.Writer, dns, admin netip.AddrPort, sites []*site) {
 	var countries, pops []string
 	for _, c := range demoClients {
 		countries = append(countries, c.country)
@@ -192,4 +202,9 @@ In another terminal, be a client in %s and %s:
 		fmt.Fprintf(w, "dig @%s -p %d www.example.com A +subnet=%s +noall +answer\n", dns.Addr(), dns.Port(), c.subnet)
 	}
 	fmt.Fprintf(w, "\nand ask why:\n\ngo run ./cmd/edged explain www.example.com --client %s --node http://%s\n", demoClients[last].subnet, admin)
+	for _, s := range sites {
+		if s.pop == demoHome {
+			fmt.Fprintf(w, "\nEach PoP has a small web server, which is checked. End that of %s, and two seconds\nlater the first line is answered from elsewhere:\n\nkill %d\n", s.pop, s.cmd.Process.Pid)
+		}
+	}
 }

@@ -12,6 +12,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/miekg/dns"
 )
@@ -32,9 +33,9 @@ func TestDemo(t *testing.T) {
 		ended <- code
 	}()
 	var digs []string
-	explain := ""
+	explain, kill := "", 0
 	scanner := bufio.NewScanner(out)
-	for explain == "" && scanner.Scan() {
+	for kill == 0 && scanner.Scan() {
 		line := scanner.Text()
 		if strings.Contains(line, "\x1b") {
 			t.Errorf("coloured: %q", line)
@@ -45,6 +46,7 @@ func TestDemo(t *testing.T) {
 		if strings.HasPrefix(line, "go run ./cmd/edged explain ") {
 			explain = line
 		}
+		fmt.Sscanf(line, "kill %d", &kill)
 	}
 	go io.Copy(io.Discard, out)
 	if len(digs) != 3 || explain == "" {
@@ -82,6 +84,18 @@ func TestDemo(t *testing.T) {
 			}
 		}
 	})
+
+	before := askLikeDig(t, digs[0])
+	if p, err := os.FindProcess(kill); err != nil || p.Kill() != nil {
+		t.Fatalf("cannot kill process %d: %v", kill, err)
+	}
+	for deadline := time.After(30 * time.Second); askLikeDig(t, digs[0]) == before; {
+		select {
+		case <-deadline:
+			t.Fatalf("the answer is still %s, whose server is dead", before)
+		case <-time.After(50 * time.Millisecond):
+		}
+	}
 
 	cancel()
 	if code := <-ended; code != 0 {

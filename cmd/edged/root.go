@@ -53,6 +53,7 @@ func rootCommand() *cobra.Command {
 		fleetCommand(),
 		overridesCommand(),
 		demoCommand(),
+		demoSiteCommand(),
 		mapCommand(),
 		conformanceCommand(),
 		versionCommand(),
