@@ -13,6 +13,12 @@
 // PoPs, with equal neighbours merged. The block that a cover gives for an
 // address is the ECS scope (RFC 7871, section 7.2.1): blocks never overlap.
 //
-// Verdicts come in with the configuration, or later through
-// [View.WithVerdicts], which shares everything else with the old view.
+// Pins go before the map: laid over its ranges, they split blocks at their edges.
+//
+// States of members and pins come in with the configuration, or later through
+// [View.With], which shares everything else with the old view. Only members with
+// the best verdict in the pool are chosen among; what goes when none is better
+// than failing is the pool's [FailOpen]. All that states decide is worked out
+// when the view is built, alike for all clients, so that no answer is missing in
+// one place only, and the TTL is the same everywhere.
 package geo
