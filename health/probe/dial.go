@@ -24,7 +24,6 @@ type peer struct {
 type link struct {
 	net.Conn          // with TLS, if the peer has it
 	raw      net.Conn // below it
-	opened   time.Time
 }
 
 // connect opens a connection, with its TLS handshake done, before ctx ends.
@@ -33,7 +32,7 @@ func (p *peer) connect(ctx context.Context) (*link, error) {
 	if err != nil {
 		return nil, connectError{err}
 	}
-	l := &link{Conn: raw, raw: raw, opened: time.Now()}
+	l := &link{Conn: raw, raw: raw}
 	if p.tls == nil {
 		return l, nil
 	}

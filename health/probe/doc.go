@@ -12,9 +12,9 @@
 // node's own fault, such as no free file descriptor or no permission, is
 // [health.Skipped], for it says nothing about the target.
 //
-// Connections are kept between the probes of a target, for a minute at most: a
-// peer that still serves old connections but accepts no new ones, or has a new
-// certificate, is noticed then. Nothing follows redirects, reads a proxy from
-// the environment or resolves names, but the URL of an external check, which
-// may be anywhere.
+// HTTP and gRPC connections are kept between the probes of a target, for a
+// minute at most: a peer that still serves old connections but accepts no new
+// ones, or has a new certificate, is noticed then. Nothing follows redirects,
+// reads a proxy from the environment or resolves names, but the URL of an
+// external check, which may be anywhere.
 package probe

@@ -42,7 +42,8 @@ func (c *command) attempt(ctx context.Context) error {
 	cmd := exec.CommandContext(ctx, c.argv[0], c.argv[1:]...)
 	cmd.Env = c.environ
 	cmd.Stdout, cmd.Stderr = &out, &out
-	// A child that it left behind may hold its output open.
+	// A child that it left behind may hold its output open. This is how much a
+	// probe may last beyond its time.
 	cmd.WaitDelay = 100 * time.Millisecond
 	ownGroup(cmd)
 	if err := cmd.Start(); err != nil && ctx.Err() == nil {

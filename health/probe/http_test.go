@@ -194,6 +194,31 @@ func TestHTTPKeeps(t *testing.T) {
 	}
 }
 
+// TestHTTPKeepsSpread sees that connections of one time are not renewed at one
+// time.
+func TestHTTPKeepsSpread(t *testing.T) {
+	leakless(t)
+	at := serve(t, says("HTTP/1.1 204 No Content\r\n\r\n"))
+	early, late := 0, 0
+	for range 100 {
+		p := open(t, health.Check{Kind: health.HTTP, Path: "/"}, at, Options{Keep: time.Hour})
+		before := time.Now()
+		expect(t, p, health.Passed, "")
+		kept := p.(*prober).way.(*page).retire
+		if kept.Before(before.Add(30*time.Minute)) || kept.After(time.Now().Add(time.Hour)) {
+			t.Fatalf("kept for %v, want half an hour to an hour", kept.Sub(before))
+		}
+		if kept.Before(before.Add(45 * time.Minute)) {
+			early++
+		} else {
+			late++
+		}
+	}
+	if early < 20 || late < 20 {
+		t.Errorf("%d are renewed early and %d late, want about as many", early, late)
+	}
+}
+
 // TestHTTPIdleFarewell has a server that says 408 to a kept connection and
 // closes it: that is not an answer to the next probe.
 func TestHTTPIdleFarewell(t *testing.T) {
@@ -312,6 +337,10 @@ func TestHTTPProbersAreLight(t *testing.T) {
 		t.Errorf("%d octets for a prober, want at most %d", got, most)
 	}
 	runtime.KeepAlive(probers)
+	// The peer of the test allocates too: once for each request.
+	if got := testing.AllocsPerRun(100, func() { probers[0].Probe(t.Context()) }); got > 40 {
+		t.Errorf("%v allocations for a probe, want at most 40", got)
+	}
 }
 
 func footprint() int64 {

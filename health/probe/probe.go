@@ -29,7 +29,8 @@ type Options struct {
 	// Roots are the authorities that certificates are verified by; nil: the
 	// system's.
 	Roots *x509.CertPool
-	// Keep is for how long a connection is kept, at most; 0: a minute.
+	// Keep is for how long a connection is kept, at most, and half of that at
+	// least; 0: a minute.
 	Keep time.Duration
 }
 
