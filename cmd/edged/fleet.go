@@ -179,13 +179,13 @@ func healthCheck(c config.Check) health.Check {
 }
 
 // startFleet starts the health of a node: with its fleet, or alone.
-func startFleet(l *loaded, log *slog.Logger, alone bool) (*fleet.Fleet, error) {
+func startFleet(l *loaded, log *slog.Logger, answer func(string) string, alone bool) (*fleet.Fleet, error) {
 	c := l.config
 	cfg := fleet.Config{
 		Self: health.Member{Name: c.Node.Name, PoP: c.Node.PoP},
 		Dir:  filepath.Join(string(c.DataDir), "health"),
 		Log:  log,
-		Plan: l.plan,
+		Plan: l.plan, Answer: answer,
 	}
 	key, err := nodeKey(c)
 	if err != nil {
@@ -263,10 +263,13 @@ func (l *loaded) states(f *fleet.Fleet) geo.Verdicts {
 	checks, overrides := l.checks(f), f.Overrides()
 	return func(pool string, m geo.Member) geo.State {
 		s := checks(pool, m)
-		if m.Pool != "" {
+		if m.Pool != "" && m.PoP == "" {
 			return s // its endpoints are asked about one by one
 		}
 		e := overrides.Effective(override.Endpoint{Pool: pool, PoP: m.PoP, Address: m.Address})
+		if m.Pool != "" && e.Verdict == edge.OK {
+			return s // forced up or weighed are its endpoints, not the pool as such
+		}
 		if e.Weighted {
 			s.Weight = &e.Weight
 		}

@@ -23,6 +23,7 @@ type healthReport struct {
 	Incarnation uint64           `json:"incarnation"`
 	Frozen      string           `json:"frozen,omitempty"` // why verdicts are kept as they are
 	Hash        string           `json:"hash"`             // nodes that agree have the same
+	Differences []string         `json:"differences"`      // nodes that answered otherwise when they were last compared
 	Targets     []targetReport   `json:"targets"`
 	Observers   []observerReport `json:"observers"`
 }
@@ -64,8 +65,11 @@ func (n *node) Verdicts() any {
 	r := healthReport{
 		Node: l.config.Node.Name, Fleet: n.started.config.Fleet.Name, Incarnation: n.fleet.Incarnation(),
 		Frozen: view.Frozen, Hash: fmt.Sprintf("%016x", view.Hash),
-		Targets: []targetReport{}, Observers: []observerReport{},
+		Targets: []targetReport{}, Observers: []observerReport{}, Differences: []string{},
 	}
+	n.mu.Lock()
+	r.Differences = append(r.Differences, n.differences...)
+	n.mu.Unlock()
 	endpoints := map[health.TargetID][]string{}
 	for e, id := range l.watched {
 		name := e.cname
@@ -186,6 +190,9 @@ func (r *healthReport) writeText(w io.Writer, colour bool) error {
 	fmt.Fprintf(w, "node %s %s, view %s\n", r.Node, from, r.Hash)
 	if r.Frozen != "" {
 		fmt.Fprintf(w, "%s\n", paint(colour, edge.Failing, "frozen: "+r.Frozen))
+	}
+	for _, d := range r.Differences {
+		fmt.Fprintf(w, "%s\n", paint(colour, edge.Degraded, "difference: "+d))
 	}
 	rows := [][]string{{"target", "verdict", "since", "votes", "endpoints", "reason"}}
 	verdicts := []edge.Verdict{edge.OK}

@@ -52,6 +52,7 @@ func (c nodeCollector) Describe(ch chan<- *prometheus.Desc) {
 	} {
 		ch <- d
 	}
+	describeHealth(ch)
 }
 
 func (c nodeCollector) Collect(ch chan<- prometheus.Metric) {
@@ -87,6 +88,7 @@ func (c nodeCollector) Collect(ch chan<- prometheus.Metric) {
 		gauge(descSerial, float64(z.Serial()), z.Origin())
 	}
 	gauge(descBuild, 1, version())
+	c.collectHealth(counter, gauge)
 
 	c.mu.Lock()
 	defer c.mu.Unlock()

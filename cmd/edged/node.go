@@ -58,6 +58,7 @@ type node struct {
 	reloads      int           // guarded by mu, as is the next
 	failures     int
 	lastReloadOK bool
+	differences  []string // of the last survey; guarded by mu
 }
 
 // newNode starts all parts of a node that serves l. On error nothing runs on.
@@ -84,9 +85,9 @@ func newNode(source string, l *loaded, log *slog.Logger, kept bool) (n *node, er
 		}
 		missing = append(missing, err.Error())
 	}
-	if n.fleet, err = startFleet(l, log, false); err != nil && kept {
+	if n.fleet, err = startFleet(l, log, n.answerSurvey, false); err != nil && kept {
 		missing = append(missing, err.Error())
-		n.fleet, err = startFleet(l, log, true)
+		n.fleet, err = startFleet(l, log, n.answerSurvey, true)
 	}
 	if err != nil {
 		return n, err
@@ -124,6 +125,7 @@ func newNode(source string, l *loaded, log *slog.Logger, kept bool) (n *node, er
 	}
 	n.server.Start()
 	n.following.Go(n.follow)
+	n.following.Go(n.survey)
 	return n, nil
 }
 
@@ -206,7 +208,11 @@ func (n *node) reload(ctx context.Context) admin.Reload {
 		n.raise(alarmReload, "reload refused; what was served is served still", lines(err))
 		return admin.Reload{Errors: lines(err), Warnings: []string{}}
 	}
-	if err := n.fleet.Use(l.plan); err != nil {
+	err = n.fleet.Allows(l.plan)
+	if err == nil {
+		err = n.fleet.Use(l.plan)
+	}
+	if err != nil {
 		n.raise(alarmReload, "reload refused; what was served is served still", lines(err))
 		return admin.Reload{Errors: lines(err), Warnings: []string{}}
 	}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/ed25519"
 	"log/slog"
+	"maps"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -52,6 +53,7 @@ type Config struct {
 	Log    *slog.Logger
 	Plan   Plan
 	Open   func(health.Target) (probe.Prober, error) // nil: package probe's
+	Answer func(question string) string              // to another node's Survey; at most 1000 octets; nil: none
 }
 
 // Fleet is the running health of one node. Its methods are safe for concurrent
@@ -62,6 +64,8 @@ type Fleet struct {
 	scheduler *probe.Scheduler
 	mesh      atomic.Pointer[gossip.Mesh] // nil: alone, or not started yet
 	overrides *override.Engine
+	surveys   surveys
+	answering sync.Mutex // a survey is being answered
 	updates   chan struct{}
 	wake      chan struct{}
 	stop      context.CancelFunc
@@ -88,11 +92,12 @@ type Fleet struct {
 
 // Stats counts what happened since the start.
 type Stats struct {
-	Probes, Failures   uint64 // of this node's own
-	Forged, Replayed   uint64 // records refused
-	Malformed          uint64
-	Behind             uint64 // records that others were missing before
-	Transitions, Views uint64
+	Probes, Failures uint64 // of this node's own
+	Forged, Replayed uint64 // records refused
+	Malformed        uint64
+	Behind           uint64                  // records that others were missing before
+	Transitions      map[edge.Verdict]uint64 // by what verdicts became
+	Views            uint64
 }
 
 // Start runs health until Stop. It errs when the folder cannot be used or the
@@ -102,7 +107,7 @@ func Start(cfg Config) (*Fleet, error) {
 		cfg: cfg, store: store{dir: cfg.Dir}, plan: cfg.Plan,
 		updates: make(chan struct{}, 1), wake: make(chan struct{}, 1),
 		mine: map[health.TargetID]*health.Damper{}, changed: map[health.TargetID]bool{},
-		seen: map[string]health.Member{},
+		seen: map[string]health.Member{}, stats: Stats{Transitions: map[edge.Verdict]uint64{}},
 	}
 	if cfg.Open == nil {
 		f.cfg.Open = func(t health.Target) (probe.Prober, error) { return probe.New(t, probe.Options{}) }
@@ -198,7 +203,9 @@ func (f *Fleet) History() []health.Transition {
 func (f *Fleet) Stats() Stats {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	return f.stats
+	s := f.stats
+	s.Transitions = maps.Clone(s.Transitions)
+	return s
 }
 
 // Targets returns the targets in use, by id.
@@ -472,9 +479,9 @@ func (f *Fleet) judge(now time.Time) {
 	f.stats.Views++
 	transitions := health.Transitions(prev, next)
 	for _, t := range transitions {
+		f.stats.Transitions[t.To]++
 		f.cfg.Log.Info("health: verdict changed", "target", f.targets[t.Target].String(), "from", t.From, "to", t.To, "reason", t.Reason)
 	}
-	f.stats.Transitions += uint64(len(transitions))
 	f.history = append(f.history, transitions...)
 	f.history = f.history[max(0, len(f.history)-historyLength):]
 	f.dirty = f.dirty || len(transitions) > 0

@@ -3,6 +3,7 @@ package fleet
 import (
 	"context"
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"path/filepath"
 	"time"
@@ -64,6 +65,22 @@ func (f *Fleet) Overrides() *override.View { return f.ruled.Load() }
 
 // OverrideStats returns the counters of overrides.
 func (f *Fleet) OverrideStats() override.Stats { return f.overrides.Stats() }
+
+// Allows errs when a plan's rules would suspend overrides that are in force:
+// what an operator took out of service would be answered again.
+func (f *Fleet) Allows(p Plan) error {
+	before := map[override.ID]bool{}
+	for _, o := range f.Overrides().Active {
+		before[o.ID] = true
+	}
+	var errs []error
+	for _, s := range f.overrides.ViewUnder(p.Rules, p.World).Suspended {
+		if before[s.ID] {
+			errs = append(errs, fmt.Errorf("rules: override %s is in force, and would be suspended: %s; clear it first", s.ID, s.Why))
+		}
+	}
+	return errors.Join(errs...)
+}
 
 // Members returns who belongs to the fleet.
 func (f *Fleet) Members() []health.Member {

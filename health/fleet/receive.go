@@ -19,6 +19,12 @@ func (r receiver) Receive(msg []byte) {
 		f.warn(f.overrides.Receive(msg))
 		return
 	}
+	if isSurvey(msg) {
+		if !f.receiveSurvey(msg) {
+			f.locked(func(time.Time) { f.count(health.ErrMalformed) })
+		}
+		return
+	}
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	applied, err := f.matrix.Apply(msg, time.Now())
