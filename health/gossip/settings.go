@@ -30,7 +30,7 @@ type pace struct {
 const suspicious = 3
 
 // production is for nodes that are continents apart. All see a crash after some
-// 25 s, and a broadcast within a second. Twice the probe's timeout and a round
+// 25 s, two at once within two minutes, and a broadcast within a second. Twice the probe's timeout and a round
 // trip fit in its interval: else the word of others that they do not reach a node
 // either comes too late, and all who probe a dead node suspect themselves.
 var production = pace{

@@ -48,7 +48,7 @@ func TestSplit(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		n := New(1)
 		from, to := n.Transport(a), n.Transport(b)
-		ours, err := from.DialTimeout(b.String(), time.Second)
+		_, err := from.DialTimeout(b.String(), time.Second)
 		if err == nil {
 			t.Fatal("dialled nobody who takes streams")
 		}
@@ -59,7 +59,7 @@ func TestSplit(t *testing.T) {
 			c := <-to.StreamCh()
 			_, _ = io.Copy(c, c) // until the split
 		}()
-		ours, err = from.DialTimeout(b.String(), time.Second)
+		ours, err := from.DialTimeout(b.String(), time.Second)
 		if err != nil {
 			t.Fatal(err)
 		}
