@@ -169,12 +169,11 @@ func TestForgedIsDropped(t *testing.T) {
 		return sign(fleet, signer, append(appendHeader(nil, h), body...))
 	}
 	forged := map[string][]byte{
-		"signed by another, shown as its own":        by(nodeKey("a"), liar, "prod", h),
-		"signed by another that shows its key":       by(liar, liar, "prod", h),
-		"of another fleet":                           by(nodeKey("a"), nodeKey("a"), "test", h),
-		"of a fleet whose name ends where it begins": by(nodeKey("a"), nodeKey("a"), "prod"+string(next[:1]), h),
-		"of somebody unknown":                        set(t, newJournal("stranger", 1), []Observation{sees(1, edge.OK, "")})[0],
-		"signature of another message":               append(next[:len(next)-64:len(next)-64], first[0][len(first[0])-64:]...),
+		"signed by another, shown as its own":  by(nodeKey("a"), liar, "prod", h),
+		"signed by another that shows its key": by(liar, liar, "prod", h),
+		"of another fleet":                     by(nodeKey("a"), nodeKey("a"), "test", h),
+		"of somebody unknown":                  set(t, newJournal("stranger", 1), []Observation{sees(1, edge.OK, "")})[0],
+		"signature of another message":         append(next[:len(next)-64:len(next)-64], first[0][len(first[0])-64:]...),
 	}
 	for k, msg := range [][]byte{next, beat, all} {
 		for i := range msg {
@@ -307,6 +306,13 @@ func TestReplayedEarlyBatchRenewsOnce(t *testing.T) {
 		t.Errorf("%+v", a)
 	}
 	inBounds(t, m)
+}
+
+// Where the fleet's name ends and the message begins is signed too.
+func TestSignedSaysWhereTheFleetEnds(t *testing.T) {
+	if bytes.Equal(signed(nil, "prod", []byte("\x01\x01")), signed(nil, "prod\x01", []byte("\x01"))) {
+		t.Error("a message of one fleet is one of another")
+	}
 }
 
 // Neither keys that are shared nor names let one fleet's records into another.
@@ -580,8 +586,11 @@ func TestTwoNodesWithOneName(t *testing.T) {
 	if a := apply(t, m, started, d); !a.Behind {
 		t.Errorf("%+v", a)
 	}
-	if _, err := m.Apply(one.Snapshot(), started); err != nil {
-		t.Errorf("its own snapshot: %v", err)
+	apply(t, m, started, one.Snapshot())
+	three := newJournal("a", 1)
+	set(t, three, []Observation{sees(1, edge.Failing, "")})
+	if _, err := m.Apply(three.Snapshot(), started); !errors.Is(err, ErrReplayed) || said(m, "a") != "1.1 1 ok" {
+		t.Errorf("a snapshot that nothing names: %v, %s", err, said(m, "a"))
 	}
 	if !merge(t, m, other.State(started), started) || said(m, "a") != "1.1 1 dead" || m.sources["a"].behind() {
 		t.Errorf("it says %s", said(m, "a"))
