@@ -9,7 +9,10 @@ import (
 	"testing"
 )
 
-var demoPorts = regexp.MustCompile(`127\.0\.0\.1(:| -p )(53|54|80|81)[0-9]{2}\b`)
+var (
+	demoPorts = regexp.MustCompile(`127\.0\.0\.1(:| -p )(53|54|80|81)[0-9]{2}\b`)
+	demoKill  = regexp.MustCompile(`(?m)^kill [0-9]+$`)
+)
 
 // TestDemoShown holds that README shows what the demo prints, but for its
 // ports, which are others where the first ones are taken.
@@ -31,7 +34,7 @@ func TestDemoShown(t *testing.T) {
 	var printed strings.Builder
 	for lines := bufio.NewScanner(out); lines.Scan(); {
 		printed.WriteString(lines.Text() + "\n")
-		if strings.Contains(lines.Text(), " explain ") { // the last one
+		if strings.HasPrefix(lines.Text(), "kill ") { // the last one
 			break
 		}
 	}
@@ -41,7 +44,9 @@ func TestDemoShown(t *testing.T) {
 	if err := cmd.Wait(); err != nil {
 		t.Errorf("demo: %v", err)
 	}
-	samePorts := func(s string) string { return demoPorts.ReplaceAllString(s, "127.0.0.1:PORT") }
+	samePorts := func(s string) string {
+		return demoKill.ReplaceAllString(demoPorts.ReplaceAllString(s, "127.0.0.1:PORT"), "kill PID")
+	}
 	if got, want := samePorts(printed.String()), samePorts(shown); got != want {
 		t.Errorf("the demo prints\n%s\nbut README.md shows\n%s", got, want)
 	}

@@ -33,7 +33,7 @@ func TestDocuments(t *testing.T) {
 	texts := documents(t)
 	for _, name := range []string{
 		"README.md", "ARCHITECTURE.md", "CONTRIBUTING.md", "CHANGELOG.md",
-		"bench/README.md", "docs/config.md", "docs/format/edmap.md", "docs/format/place.md",
+		"bench/README.md", "docs/config.md", "docs/format/edmap.md", "docs/format/place.md", "docs/format/health-records.md",
 	} {
 		if texts[name] == "" {
 			t.Errorf("%s is missing or empty", name)
