@@ -54,11 +54,13 @@ var packages = []row{
 		"health", "health/probe", "health/gossip", "health/override", "health/fleet", "admin",
 	}},
 	{"cmd/edged", []string{anyOfOurs}},
+	{"test/fleet/rig", []string{"edge", "admin"}},
 	{"bench/answers", []string{anyOfOurs}},
 	{"bench/checks", []string{anyOfOurs}},
 	{"bench/hostile", []string{anyOfOurs}},
 	{"bench/lookup", []string{anyOfOurs}},
 	{"test/daemon", []string{anyOfOurs}},
+	{"test/fleet", []string{anyOfOurs}},
 	{"test/layout", []string{anyOfOurs}},
 }
 

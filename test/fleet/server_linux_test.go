@@ -1,0 +1,114 @@
+package fleet
+
+import (
+	"fmt"
+	"testing"
+	"time"
+
+	"edged/test/fleet/rig"
+)
+
+// fiveNodes is the fleet of most tests.
+var fiveNodes = rig.Config{Nodes: 5}
+
+// failover is how long after a server's death no answer names it any more at the
+// default settings: three failed checks 2 s apart, the last one's second of
+// patience, and 2 s for the gossip.
+const failover = 9 * time.Second
+
+// A web server is killed while clients ask everywhere.
+func TestServerDies(t *testing.T) {
+	f := newFleet(t, fiveNodes)
+	watches := f.watch(f.Nodes, "www")
+	f.wait(10*time.Second, "every client has the nearest server", func() error { return answered(watches, f, "www", nil) })
+
+	victim := f.server("fra")
+	killed := time.Now()
+	victim.Kill()
+	next := map[string]string{"fra": "iad"}
+	f.wait(15*time.Second, "its clients have another", func() error { return answered(watches, f, "www", next) })
+	f.waitAgreed(10*time.Second, f.Nodes, victim)
+	f.hold(failover, "after the server was given up", func() error { return answered(watches, f, "www", next) })
+	for _, w := range watches {
+		if took := w.LastNamed(victim.Address).Sub(killed); took > failover {
+			t.Errorf("%s named the server for %v after its death, want %v at most", w.Node().Name, took, failover)
+		}
+	}
+
+	f.must(victim.Start())
+	f.wait(40*time.Second, "it is back", func() error { return answered(watches, f, "www", nil) })
+	for _, w := range watches {
+		for _, q := range rig.Questions("www") {
+			want := 1
+			if q.Client == rig.Sites[0].Client {
+				want = 3 // there, elsewhere, back
+			}
+			spans := w.Spans(q)
+			if len(spans) != want {
+				t.Errorf("%s, %s: %v, want %d spans", w.Node().Name, q, spans, want)
+			}
+			for _, s := range spans {
+				if s.MinTTL < 1 || s.MaxTTL > 60 {
+					t.Errorf("%s, %s: TTLs from %d to %d, want 1 to 60", w.Node().Name, q, s.MinTTL, s.MaxTTL)
+				}
+			}
+		}
+	}
+	noneBad(t, watches)
+}
+
+// A node that starts knows from before, or from the others, what is dead.
+func TestNodeRestarts(t *testing.T) {
+	f := newFleet(t, fiveNodes)
+	victim := f.server("fra")
+	victim.Kill()
+	f.waitAgreed(time.Minute, f.Nodes, victim)
+
+	next := map[string]string{"fra": "iad"}
+	n := f.Nodes[0] // in the same PoP
+	for _, how := range []struct {
+		name string
+		end  func() error
+	}{
+		{"killed", func() error { n.Kill(); return nil }},
+		{"stopped", n.Stop},
+	} {
+		// The state is on disk a second after a change; it has long been.
+		f.must(how.end())
+		watches := f.watch([]*rig.Node{n}, "www")
+		f.must(n.Start())
+		f.wait(time.Minute, how.name+" and started: it answers", func() error { return answered(watches, f, "www", next) })
+		f.waitAgreed(time.Minute, f.Nodes, victim)
+		watches[0].Stop()
+		if named := watches[0].LastNamed(victim.Address); !named.IsZero() {
+			t.Errorf("%s: after its restart, %s answered with the dead server: %v", how.name, n.Name, watches[0].Spans(rig.Questions("www")[0]))
+		}
+	}
+
+	// Without any state it hears from the others.
+	f.must(n.Stop())
+	f.must(n.Forget())
+	watches := f.watch([]*rig.Node{n}, "www")
+	f.must(n.Start())
+	f.wait(time.Minute, "started with nothing: it answers", func() error { return answered(watches, f, "www", next) })
+	f.waitAgreed(time.Minute, f.Nodes, victim)
+	watches[0].Stop()
+	if err := onceKnown(watches[0], rig.Questions("www")[0], victim); err != nil {
+		t.Error(err)
+	}
+}
+
+// onceKnown errs when a server was named after it was known to be dead.
+func onceKnown(w *rig.Watch, q rig.Question, dead *rig.Server) error {
+	known := false
+	for _, s := range w.Spans(q) {
+		switch {
+		case s.Answer.Lost:
+		case s.Answer.Address != dead.Address:
+			known = true
+		case known:
+			return fmt.Errorf("%s answered with the dead server once it had known better: %v", w.Node().Name, w.Spans(q))
+		}
+	}
+	return nil
+}
