@@ -25,6 +25,7 @@ var (
 
 func TestMain(m *testing.M) {
 	rig.Main()
+	forgerMain()
 
 	flag.Parse()
 	_ = flag.Set("test.parallel", "4") // they wait for most of their time

@@ -54,7 +54,7 @@ var packages = []row{
 		"health", "health/probe", "health/gossip", "health/override", "health/fleet", "admin",
 	}},
 	{"cmd/edged", []string{anyOfOurs}},
-	{"test/fleet/rig", []string{"edge", "admin"}},
+	{"test/fleet/rig", []string{"edge", "health", "admin"}},
 	{"bench/answers", []string{anyOfOurs}},
 	{"bench/checks", []string{anyOfOurs}},
 	{"bench/hostile", []string{anyOfOurs}},

@@ -15,6 +15,7 @@ import (
 
 	"edged/admin"
 	"edged/edge"
+	"edged/health"
 )
 
 // Node is one node, running or not.
@@ -135,6 +136,7 @@ type Health struct {
 
 // Target is a web server as the fleet sees it.
 type Target struct {
+	ID        health.TargetID
 	Target    string
 	Endpoints []string
 	Verdict   edge.Verdict

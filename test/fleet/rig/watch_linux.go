@@ -49,7 +49,9 @@ type Span struct {
 }
 
 // String gives the span in words.
-func (s Span) String() string { return fmt.Sprintf("%d x %v over %v", s.Count, s.Answer, s.Last.Sub(s.First)) }
+func (s Span) String() string {
+	return fmt.Sprintf("%d x %v over %v", s.Count, s.Answer, s.Last.Sub(s.First))
+}
 
 // Watch asks a node questions, again and again.
 type Watch struct {
