@@ -31,10 +31,10 @@ type orders struct {
 
 // forger speaks with the gossip key, but a signing key that nobody expects.
 type forger struct {
+	mu      sync.Mutex     // guards the rest
 	records *health.Matrix // its own, for push/pull
-
-	mu    sync.Mutex
-	heard [][]byte // from others, to be said again; guarded by mu
+	others  *health.Matrix // what it has heard
+	heard   [][]byte       // of that the first, to be said again
 }
 
 // forgerMain is the forger's process.
@@ -53,7 +53,8 @@ func forgerMain() {
 
 // forge says that all is dead, in several names, until the process is killed.
 func forge(o orders) error {
-	f := &forger{records: health.NewMatrix("test", func(string, ed25519.PublicKey) bool { return true })}
+	anybody := func(string, ed25519.PublicKey) bool { return true }
+	f := &forger{records: health.NewMatrix("test", anybody), others: health.NewMatrix("test", anybody)}
 	var journals []*health.Journal
 	for _, name := range o.As {
 		public, private, err := ed25519.GenerateKey(nil)
@@ -108,11 +109,11 @@ func (f *forger) say(mesh *gossip.Mesh, msg []byte) {
 // keep is how much the forger remembers of what it has heard.
 const keep = 20
 
-// Receive implements gossip.Receiver.
+// Receive implements gossip.Receiver. Not all messages are records.
 func (f *forger) Receive(msg []byte) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	if len(f.heard) < keep {
+	if a, err := f.others.Apply(msg, time.Now()); err == nil && a.News && len(f.heard) < keep {
 		f.heard = append(f.heard, msg)
 	}
 }

@@ -108,7 +108,7 @@ func newFleet(t *testing.T, c rig.Config) *fleet {
 func (f *fleet) describe() {
 	for _, n := range f.Nodes {
 		lines := strings.Split(n.Log(), "\n")
-		f.t.Logf("log of %s, the end:\n%s", n.Name, strings.Join(lines[max(0, len(lines)-40):], "\n"))
+		f.t.Logf("log of %s, the end:\n%s", n.Name, strings.Join(lines[max(0, len(lines)-15):], "\n"))
 	}
 }
 
