@@ -9,7 +9,6 @@ import (
 	"testing"
 	"time"
 
-	"edged/edge"
 	"edged/test/fleet/rig"
 
 	// What the binary is made of, so that results are not cached over a change.
@@ -130,24 +129,14 @@ func (f *fleet) must(err error) {
 	}
 }
 
-// wait waits until done returns nil, and returns how long that took.
-func (f *fleet) wait(limit time.Duration, what string, done func() error) time.Duration {
+// wait waits until done returns nil.
+func (f *fleet) wait(limit time.Duration, what string, done func() error) {
 	f.t.Helper()
 	begun := time.Now()
-	tick := time.NewTicker(200 * time.Millisecond)
-	defer tick.Stop()
-	for {
-		err := done()
-		took := time.Since(begun)
-		if err == nil {
-			f.t.Logf("%s: after %.1f s", what, took.Seconds())
-			return took
-		}
-		if took > limit {
-			f.t.Fatalf("not within %v: %s: %v", limit, what, err)
-		}
-		<-tick.C
+	if err := rig.Until(limit, done); err != nil {
+		f.t.Fatalf("%s: %v", what, err)
 	}
+	f.t.Logf("%s: after %.1f s", what, time.Since(begun).Seconds())
 }
 
 // hold lets time pass in which something must stay true.
@@ -167,46 +156,8 @@ func (f *fleet) hold(length time.Duration, what string, true func() error) {
 func (f *fleet) waitAgreed(limit time.Duration, nodes []*rig.Node, dead ...*rig.Server) {
 	f.t.Helper()
 	f.wait(limit, fmt.Sprintf("%d nodes agree, %d servers dead", len(nodes), len(dead)), func() error {
-		return f.agreed(nodes, dead...)
+		return f.Agreed(nodes, dead...)
 	})
-}
-
-func (f *fleet) agreed(nodes []*rig.Node, dead ...*rig.Server) error {
-	down := map[string]bool{}
-	for _, s := range dead {
-		down[s.PoP] = true
-	}
-	hash := ""
-	for _, n := range nodes {
-		h, err := n.Health()
-		if err != nil {
-			return err
-		}
-		if h.Frozen != "" {
-			return fmt.Errorf("%s is frozen: %s", n.Name, h.Frozen)
-		}
-		for _, s := range f.Servers {
-			v, err := h.Verdict(s)
-			if err != nil {
-				return err
-			}
-			if isDown := v == edge.Failing || v == edge.Dead; isDown != down[s.PoP] || v == edge.Unknown {
-				return fmt.Errorf("%s says that the server of %s is %s", n.Name, s.PoP, v)
-			}
-		}
-		for _, m := range nodes {
-			if o := h.Observer(m.Name); !o.Fresh || o.Suspect != "" || o.Targets != len(f.Servers) {
-				return fmt.Errorf("%s sees %+v, want it fresh with %d targets", n.Name, o, len(f.Servers))
-			}
-		}
-		if hash == "" {
-			hash = h.Hash
-		}
-		if h.Hash != hash {
-			return fmt.Errorf("%s has view %s, %s has %s", n.Name, h.Hash, nodes[0].Name, hash)
-		}
-	}
-	return nil
 }
 
 // watch begins to ask nodes for all clients.
@@ -222,36 +173,6 @@ func (f *fleet) watch(nodes []*rig.Node, pools ...string) []*rig.Watch {
 	}
 	f.watches = append(f.watches, all...)
 	return all
-}
-
-// at returns what each watch was answered last, and an error unless each client
-// of the pool is answered with the server of the PoP that stands for it in want,
-// or else with its own.
-func answered(watches []*rig.Watch, f *fleet, pool string, want map[string]string) error {
-	for _, w := range watches {
-		for i, s := range rig.Sites {
-			pop := s.PoP
-			if other, ok := want[pop]; ok {
-				pop = other
-			}
-			q := rig.Questions(pool)[i]
-			if got, ok := w.Now(q); !ok || got.Address != f.server(pop).Address {
-				return fmt.Errorf("%s, %s: %v, want the server of %s, %s", w.Node().Name, q, got, pop, f.server(pop).Address)
-			}
-		}
-	}
-	return nil
-}
-
-// server returns the one of a PoP.
-func (f *fleet) server(pop string) *rig.Server {
-	for _, s := range f.Servers {
-		if s.PoP == pop {
-			return s
-		}
-	}
-	f.t.Fatalf("no server in %q", pop)
-	return nil
 }
 
 // unchanged fails the test unless each question of a watch had one answer, and

@@ -86,7 +86,7 @@ func TestGossipIsLost(t *testing.T) {
 	f.do("cut", f.Nodes, func(n *rig.Node) error { return n.Cut(rig.Gossip) })
 	f.waitFrozen(f.Nodes, 20*time.Second)
 
-	victim := f.server("gru")
+	victim := f.Server("gru")
 	victim.Kill()
 	f.hold(failover+3*time.Second, "while no node judges", f.healthy)
 	unchanged(t, watches, "www")
@@ -94,7 +94,7 @@ func TestGossipIsLost(t *testing.T) {
 	f.do("mend", f.Nodes, func(n *rig.Node) error { return n.Join(rig.Gossip) })
 	f.waitAgreed(time.Minute, f.Nodes, victim)
 	f.wait(5*time.Second, "the dead server leaves the answers", func() error {
-		return answered(watches, f, "www", map[string]string{"gru": "iad"})
+		return f.Answered(watches, "www", map[string]string{"gru": "iad"})
 	})
 	noneBad(t, watches)
 }
@@ -107,11 +107,11 @@ func TestFleetSplits(t *testing.T) {
 	f.do("part", few, (*rig.Node).Part)
 	f.waitFrozen(few, 20*time.Second)
 
-	victim := f.server("nrt")
+	victim := f.Server("nrt")
 	victim.Kill()
 	next := map[string]string{"nrt": "syd"}
-	f.wait(15*time.Second, "the larger side gives up a dead server", func() error { return answered(watches[:3], f, "www", next) })
-	f.hold(failover, "while the fleet is split", func() error { return answered(watches[:3], f, "www", next) })
+	f.wait(15*time.Second, "the larger side gives up a dead server", func() error { return f.Answered(watches[:3], "www", next) })
+	f.hold(failover, "while the fleet is split", func() error { return f.Answered(watches[:3], "www", next) })
 	unchanged(t, watches[3:], "www")
 	for _, n := range most {
 		if h, err := n.Health(); err != nil || h.Frozen != "" {
@@ -121,6 +121,6 @@ func TestFleetSplits(t *testing.T) {
 
 	f.do("mend", few, func(n *rig.Node) error { return n.Join(rig.Gossip) })
 	f.waitAgreed(time.Minute, f.Nodes, victim)
-	f.wait(5*time.Second, "all sides answer alike", func() error { return answered(watches, f, "www", next) })
+	f.wait(5*time.Second, "all sides answer alike", func() error { return f.Answered(watches, "www", next) })
 	noneBad(t, watches)
 }

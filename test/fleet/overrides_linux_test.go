@@ -55,7 +55,7 @@ func TestOverridesHold(t *testing.T) {
 				return err
 			}
 		}
-		return answered(watches, f, "www", drained)
+		return f.Answered(watches, "www", drained)
 	})
 	noneBad(t, watches)
 
@@ -73,10 +73,10 @@ func TestOverridesHold(t *testing.T) {
 				return err
 			}
 		}
-		return answered(watches, f, "www", drained)
+		return f.Answered(watches, "www", drained)
 	})
 	for _, w := range watches {
-		if named := w.LastNamed(f.server("nrt").Address); !named.IsZero() {
+		if named := w.LastNamed(f.Server("nrt").Address); !named.IsZero() {
 			t.Errorf("%s answered with the drained PoP %v after the restart", w.Node().Name, named.Sub(begun))
 		}
 	}
@@ -92,13 +92,13 @@ func TestOverridesHold(t *testing.T) {
 			t.Errorf("the refusal does not name %s: %s", absent.Name, errOut)
 		}
 	}
-	f.hold(5*time.Second, "the drain that was refused", func() error { return answered(watches[:2], f, "www", drained) })
+	f.hold(5*time.Second, "the drain that was refused", func() error { return f.Answered(watches[:2], "www", drained) })
 
 	f.override(n, "drain", "pop/fra", "--local")
 	local := map[string]string{"nrt": "syd", "fra": "iad"}
-	f.wait(5*time.Second, "the local drain is in force", func() error { return answered(watches[:1], f, "www", local) })
+	f.wait(5*time.Second, "the local drain is in force", func() error { return f.Answered(watches[:1], "www", local) })
 	f.hold(3*time.Second, "the other node", func() error {
-		return errors.Join(answered(watches[:1], f, "www", local), answered(watches[1:2], f, "www", drained), overrides(f.Nodes[1], "drain pop/nrt"))
+		return errors.Join(f.Answered(watches[:1], "www", local), f.Answered(watches[1:2], "www", drained), overrides(f.Nodes[1], "drain pop/nrt"))
 	})
 }
 
@@ -112,7 +112,7 @@ func TestNothingIsLeft(t *testing.T) {
 	drained := map[string]string{"iad": "fra"}
 	f.override(f.Nodes[2], "drain", "pop/iad")
 	f.wait(10*time.Second, "the drain is in force", func() error {
-		return errors.Join(answered(settling, f, "strict", drained), answered(settling, f, "lenient", drained))
+		return errors.Join(f.Answered(settling, "strict", drained), f.Answered(settling, "lenient", drained))
 	})
 	noneBad(t, settling)
 
@@ -126,7 +126,7 @@ func TestNothingIsLeft(t *testing.T) {
 	}
 	f.waitAgreed(30*time.Second, f.Nodes, dead...)
 	f.wait(5*time.Second, "dead servers are answered, in their order", func() error {
-		return errors.Join(answered(settling, f, "strict", drained), answered(settling, f, "lenient", drained))
+		return errors.Join(f.Answered(settling, "strict", drained), f.Answered(settling, "lenient", drained))
 	})
 	noneBad(t, watches)
 
@@ -138,7 +138,7 @@ func TestNothingIsLeft(t *testing.T) {
 	for _, s := range rig.Sites {
 		back[s.PoP] = "iad"
 	}
-	f.wait(10*time.Second, "the drained PoP is back where it may be", func() error { return answered(settling, f, "lenient", back) })
+	f.wait(10*time.Second, "the drained PoP is back where it may be", func() error { return f.Answered(settling, "lenient", back) })
 	f.wait(10*time.Second, "elsewhere nothing is left, for nobody", func() error {
 		for _, w := range watches {
 			for _, q := range rig.Questions("strict") {
@@ -150,7 +150,7 @@ func TestNothingIsLeft(t *testing.T) {
 		return nil
 	})
 	for _, w := range watches {
-		if named := w.LastNamed(f.server("iad").Address); !named.IsZero() {
+		if named := w.LastNamed(f.Server("iad").Address); !named.IsZero() {
 			t.Errorf("%s answered with the drained PoP: %v", w.Node().Name, w.Spans(rig.Questions("strict")[1]))
 		}
 	}

@@ -20,15 +20,15 @@ const failover = 9 * time.Second
 func TestServerDies(t *testing.T) {
 	f := newFleet(t, fiveNodes)
 	watches := f.watch(f.Nodes, "www")
-	f.wait(10*time.Second, "every client has the nearest server", func() error { return answered(watches, f, "www", nil) })
+	f.wait(10*time.Second, "every client has the nearest server", func() error { return f.Answered(watches, "www", nil) })
 
-	victim := f.server("fra")
+	victim := f.Server("fra")
 	killed := time.Now()
 	victim.Kill()
 	next := map[string]string{"fra": "iad"}
-	f.wait(15*time.Second, "its clients have another", func() error { return answered(watches, f, "www", next) })
+	f.wait(15*time.Second, "its clients have another", func() error { return f.Answered(watches, "www", next) })
 	f.waitAgreed(10*time.Second, f.Nodes, victim)
-	f.hold(failover, "after the server was given up", func() error { return answered(watches, f, "www", next) })
+	f.hold(failover, "after the server was given up", func() error { return f.Answered(watches, "www", next) })
 	for _, w := range watches {
 		if took := w.LastNamed(victim.Address).Sub(killed); took > failover {
 			t.Errorf("%s named the server for %v after its death, want %v at most", w.Node().Name, took, failover)
@@ -36,7 +36,7 @@ func TestServerDies(t *testing.T) {
 	}
 
 	f.must(victim.Start())
-	f.wait(40*time.Second, "it is back", func() error { return answered(watches, f, "www", nil) })
+	f.wait(40*time.Second, "it is back", func() error { return f.Answered(watches, "www", nil) })
 	for _, w := range watches {
 		for _, q := range rig.Questions("www") {
 			want := 1
@@ -60,7 +60,7 @@ func TestServerDies(t *testing.T) {
 // A node that starts knows from before, or from the others, what is dead.
 func TestNodeRestarts(t *testing.T) {
 	f := newFleet(t, fiveNodes)
-	victim := f.server("fra")
+	victim := f.Server("fra")
 	victim.Kill()
 	f.waitAgreed(time.Minute, f.Nodes, victim)
 
@@ -77,7 +77,7 @@ func TestNodeRestarts(t *testing.T) {
 		f.must(how.end())
 		watches := f.watch([]*rig.Node{n}, "www")
 		f.must(n.Start())
-		f.wait(time.Minute, how.name+" and started: it answers", func() error { return answered(watches, f, "www", next) })
+		f.wait(time.Minute, how.name+" and started: it answers", func() error { return f.Answered(watches, "www", next) })
 		f.waitAgreed(time.Minute, f.Nodes, victim)
 		watches[0].Stop()
 		if named := watches[0].LastNamed(victim.Address); !named.IsZero() {
@@ -90,7 +90,7 @@ func TestNodeRestarts(t *testing.T) {
 	f.must(n.Forget())
 	watches := f.watch([]*rig.Node{n}, "www")
 	f.must(n.Start())
-	f.wait(time.Minute, "started with nothing: it answers", func() error { return answered(watches, f, "www", next) })
+	f.wait(time.Minute, "started with nothing: it answers", func() error { return f.Answered(watches, "www", next) })
 	f.waitAgreed(time.Minute, f.Nodes, victim)
 	watches[0].Stop()
 	if err := onceKnown(watches[0], rig.Questions("www")[0], victim); err != nil {

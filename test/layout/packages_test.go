@@ -57,6 +57,7 @@ var packages = []row{
 	{"test/fleet/rig", []string{"edge", "health", "admin"}},
 	{"bench/answers", []string{anyOfOurs}},
 	{"bench/checks", []string{anyOfOurs}},
+	{"bench/failover", []string{anyOfOurs}},
 	{"bench/hostile", []string{anyOfOurs}},
 	{"bench/lookup", []string{anyOfOurs}},
 	{"test/daemon", []string{anyOfOurs}},

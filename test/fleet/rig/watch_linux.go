@@ -126,12 +126,17 @@ func (w *Watch) Now(q Question) (Answer, bool) {
 
 // LastNamed returns when an answer to any question last named an address; zero:
 // none did.
-func (w *Watch) LastNamed(a netip.Addr) (last time.Time) {
+func (w *Watch) LastNamed(a netip.Addr) time.Time {
+	return w.LastNamedBefore(a, time.Now())
+}
+
+// LastNamedBefore returns the same of the spans that began before a time.
+func (w *Watch) LastNamedBefore(a netip.Addr, limit time.Time) (last time.Time) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	for _, spans := range w.spans {
 		for _, s := range spans {
-			if s.Answer.Address == a && s.Last.After(last) {
+			if s.Answer.Address == a && s.First.Before(limit) && s.Last.After(last) {
 				last = s.Last
 			}
 		}
