@@ -37,12 +37,12 @@ func TestSmallRun(t *testing.T) {
 	if err := json.Unmarshal([]byte(out.String()), &r); err != nil {
 		t.Fatalf("%v in %q", err, out.String())
 	}
-	if len(r.Nodes) != nodes {
-		t.Fatalf("%d nodes, want %d", len(r.Nodes), nodes)
+	if len(r.Rows) != nodes*len(ways) || r.Answers == 0 {
+		t.Fatalf("%d rows, want %d nodes and %d ways to die; %d answers", len(r.Rows), nodes, len(ways), r.Answers)
 	}
-	for _, n := range r.Nodes {
-		if len(n.Gone) != 1 || n.Gone[0] <= 0 || len(n.Back) != 1 || n.Back[0] <= 0 || n.Questions == 0 {
-			t.Errorf("%s: gone after %v, back after %v, %d questions; want one of each, above 0, and some", n.Node, n.Gone, n.Back, n.Questions)
+	for _, row := range r.Rows {
+		if len(row.Gone) != 1 || row.Gone[0] <= 0 || len(row.Back) != 1 || row.Back[0] <= 0 {
+			t.Errorf("%s, %s: gone after %v, back after %v; want one of each, above 0", row.Way, row.Node, row.Gone, row.Back)
 		}
 	}
 }
@@ -50,24 +50,33 @@ func TestSmallRun(t *testing.T) {
 func TestReport(t *testing.T) {
 	for name, c := range map[string]struct {
 		last row
+		bad  []string
 		want []string
 	}{
-		"good": {row{Gone: []float64{9, 1}, Back: []float64{20, 1}}, nil},
-		"late": {row{Gone: []float64{1, 9.01}, Back: []float64{1, 1}}, []string{"s until no node names a dead server: 9.01, want at most 9"}},
-		"lost": {row{Gone: []float64{1, 1}, Back: []float64{1, 1}, Bad: []string{"n2: lost"}}, []string{"times that an answer was lost or had no address: 1, want at most 0"}},
+		"good": {row{Gone: []float64{9, 1}, Back: []float64{20, 1}}, nil, nil},
+		"late": {row{Gone: []float64{1, 9.01}, Back: []float64{1, 1}}, nil, []string{"s until no node names a dead server: 9.01, want at most 9"}},
+		"lost": {row{Gone: []float64{1, 1}, Back: []float64{1, 1}}, []string{"n2: lost"}, []string{"times that an answer was lost or had no address: 1, want at most 0"}},
 	} {
 		t.Run(name, func(t *testing.T) {
-			r := report{Nodes: []*row{{Node: "n1", Gone: []float64{2, 3}, Back: []float64{8, 9}}, &c.last}}
+			r := report{Bad: c.bad, Rows: []*row{{Way: "killed", Node: "n1", Gone: []float64{2, 3}, Back: []float64{8, 9}}, &c.last}}
 			r.judge()
 			if got := r.missed(); !slices.Equal(got, c.want) {
 				t.Errorf("missed %q, want %q", got, c.want)
 			}
 			var out strings.Builder
 			r.writeMarkdown(&out)
-			if want := "| n1 |  | 2.00 | 3.00 | 8.00 | 9.00 | 0 | 0 |\n"; !strings.HasPrefix(out.String(), "2 rounds, ") || !strings.Contains(out.String(), want) {
+			if want := "| killed | n1 |  | 2.00 | 3.00 | 8.00 | 9.00 |\n"; !strings.HasPrefix(out.String(), "2 rounds, ") || !strings.Contains(out.String(), want) {
 				t.Errorf("the report lacks %q:\n%s", want, out.String())
 			}
 		})
+	}
+}
+
+func TestRow(t *testing.T) {
+	var r report
+	first := r.row("killed", "n1", "fra")
+	if r.row("killed", "n2", "iad") == first || r.row("stopped", "n1", "fra") == first || r.row("killed", "n1", "fra") != first || len(r.Rows) != 3 {
+		t.Errorf("rows %+v, want one for each way and node", r.Rows)
 	}
 }
 

@@ -19,11 +19,11 @@ import (
 
 // maxRounds keeps each server's deaths to three: one that dies a fourth time
 // within minutes is known to flap, and clients do not come back to it.
-const maxRounds = 15
+const maxRounds = 7
 
 func main() {
 	rig.Main()
-	rounds := flag.Int("rounds", 5, fmt.Sprintf("servers to kill, 1 to %d", maxRounds))
+	rounds := flag.Int("rounds", 5, fmt.Sprintf("deaths of each kind, 1 to %d", maxRounds))
 	asJSON := flag.Bool("json", false, "print JSON instead of Markdown")
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
@@ -34,7 +34,7 @@ func main() {
 	}
 }
 
-// run kills servers, writes the report, and errs when a bar is missed.
+// run has servers die, writes the report, and errs when a bar is missed.
 func run(ctx context.Context, rounds int, asJSON bool, out io.Writer) error {
 	if rounds < 1 || rounds > maxRounds {
 		return fmt.Errorf("%d rounds, want 1 to %d", rounds, maxRounds)

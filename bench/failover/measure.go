@@ -19,6 +19,17 @@ const (
 	settle   = time.Minute           // until all nodes agree, at most
 )
 
+// way is a way to die, and back.
+type way struct {
+	name      string
+	die, back func(*rig.Server) error
+}
+
+var ways = []way{
+	{"killed", func(s *rig.Server) error { s.Kill(); return nil }, (*rig.Server).Start},
+	{"stopped", (*rig.Server).Pause, (*rig.Server).Resume},
+}
+
 // measure runs the fleet and the rounds, and fills in what they show.
 func (r *report) measure(ctx context.Context, dir string, rounds int) (err error) {
 	program, err := rig.Build(dir)
@@ -46,28 +57,31 @@ func (r *report) measure(ctx context.Context, dir string, rounds int) (err error
 		}
 		defer w.Stop()
 		watches = append(watches, w)
-		r.Nodes = append(r.Nodes, &row{Node: n.Name, PoP: n.PoP})
 	}
-	for i := range rounds {
-		victim := f.Servers[i%len(f.Servers)]
-		if err := r.round(ctx, f, watches, victim); err != nil {
-			return fmt.Errorf("round %d, the server of %s: %w", i+1, victim.PoP, err)
+	deaths := 0
+	for _, way := range ways {
+		for range rounds {
+			victim := f.Servers[deaths%len(f.Servers)]
+			if err := r.round(ctx, f, watches, way, victim); err != nil {
+				return fmt.Errorf("the server of %s, %s: %w", victim.PoP, way.name, err)
+			}
+			deaths++
 		}
 	}
-	for i, w := range watches {
+	for _, w := range watches {
 		w.Stop()
-		r.Nodes[i].Bad = w.Bad()
+		r.Bad = append(r.Bad, w.Bad()...)
 		for _, q := range rig.Questions("www") {
 			for _, s := range w.Spans(q) {
-				r.Nodes[i].Questions += s.Count
+				r.Answers += s.Count
 			}
 		}
 	}
 	return nil
 }
 
-// round kills a server and starts it again.
-func (r *report) round(ctx context.Context, f *rig.Fleet, watches []*rig.Watch, victim *rig.Server) error {
+// round has a server die and come back.
+func (r *report) round(ctx context.Context, f *rig.Fleet, watches []*rig.Watch, way way, victim *rig.Server) error {
 	until := func(done func() error) error {
 		return rig.Until(settle, func() error { return errors.Join(ctx.Err(), done()) })
 	}
@@ -79,28 +93,29 @@ func (r *report) round(ctx context.Context, f *rig.Fleet, watches []*rig.Watch, 
 	case <-ctx.Done():
 		return ctx.Err()
 	}
-	killed := time.Now()
-	victim.Kill()
+	died := time.Now()
+	if err := way.die(victim); err != nil {
+		return err
+	}
 	if err := until(func() error { return f.Agreed(f.Nodes, victim) }); err != nil {
 		return err
 	}
-	started := time.Now()
-	if err := victim.Start(); err != nil {
+	returned := time.Now()
+	if err := way.back(victim); err != nil {
 		return err
 	}
-	err := until(func() error {
-		return errors.Join(f.Agreed(f.Nodes), f.Answered(watches, "www", nil))
-	})
+	err := until(func() error { return errors.Join(f.Agreed(f.Nodes), f.Answered(watches, "www", nil)) })
 	if err != nil {
 		return err
 	}
-	for i, w := range watches {
-		gone, back := w.LastNamedBefore(victim.Address, started), w.FirstNamed(victim.Address, started)
-		if back.IsZero() || gone.IsZero() {
+	for _, w := range watches {
+		gone, back := w.LastNamedBefore(victim.Address, returned), w.FirstNamed(victim.Address, returned)
+		if gone.IsZero() || back.IsZero() {
 			return fmt.Errorf("%s did not leave the server and come back to it", w.Node().Name)
 		}
-		r.Nodes[i].Gone = append(r.Nodes[i].Gone, max(0, gone.Sub(killed)).Seconds())
-		r.Nodes[i].Back = append(r.Nodes[i].Back, back.Sub(started).Seconds())
+		row := r.row(way.name, w.Node().Name, w.Node().PoP)
+		row.Gone = append(row.Gone, max(0, gone.Sub(died)).Seconds())
+		row.Back = append(row.Back, back.Sub(returned).Seconds())
 	}
 	return nil
 }

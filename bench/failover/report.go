@@ -18,18 +18,30 @@ type report struct {
 	When    time.Time `json:"when"`
 	Machine string    `json:"machine"`
 	Load    string    `json:"load_average_before"`
-	Nodes   []*row    `json:"nodes"`
+	Rows    []*row    `json:"rows"`
+	Answers int       `json:"answers"`
+	Bad     []string  `json:"bad"` // answers that were lost, or had no address
 	Bars    []bar     `json:"bars"`
 }
 
-// row is what one node answered.
+// row is how one node took one way to die.
 type row struct {
-	Node      string    `json:"node"`
-	PoP       string    `json:"pop"`
-	Gone      []float64 `json:"gone_s"` // from each kill to the last answer with the server
-	Back      []float64 `json:"back_s"` // from each start to the first one
-	Questions int       `json:"questions"`
-	Bad       []string  `json:"bad"` // answers that were lost, or had no address
+	Way  string    `json:"way"`
+	Node string    `json:"node"`
+	PoP  string    `json:"pop"`
+	Gone []float64 `json:"gone_s"` // from each death to the last answer with the server
+	Back []float64 `json:"back_s"` // from each return to the first one
+}
+
+// row returns the one of a way and a node, and makes it if there is none.
+func (r *report) row(way, node, pop string) *row {
+	for _, have := range r.Rows {
+		if have.Way == way && have.Node == node {
+			return have
+		}
+	}
+	r.Rows = append(r.Rows, &row{Way: way, Node: node, PoP: pop})
+	return r.Rows[len(r.Rows)-1]
 }
 
 // bar is one thing that must hold: a value of at most limit.
@@ -47,14 +59,12 @@ func (r *report) judge() {
 	add := func(what string, limit, value float64) {
 		r.Bars = append(r.Bars, bar{what, limit, value, value <= limit})
 	}
-	bad := 0
 	var gone []float64
-	for _, n := range r.Nodes {
-		gone = append(gone, n.Gone...)
-		bad += len(n.Bad)
+	for _, row := range r.Rows {
+		gone = append(gone, row.Gone...)
 	}
 	add("s until no node names a dead server", goneBar, slices.Max(gone))
-	add("times that an answer was lost or had no address", 0, float64(bad))
+	add("times that an answer was lost or had no address", 0, float64(len(r.Bad)))
 }
 
 // missed lists the bars that do not hold.
@@ -75,16 +85,14 @@ func (r *report) writeJSON(w io.Writer) error {
 }
 
 func (r *report) writeMarkdown(w io.Writer) {
-	fmt.Fprintf(w, "%d rounds, %s; %s; load average before: %s\n\n", len(r.Nodes[0].Gone), r.When.Format(time.DateOnly), r.Machine, r.Load)
-	fmt.Fprint(w, "| node | PoP | last named, s after the kill: median | most | named again, s after the start: median | most | answers | lost or empty |\n|---|---|---:|---:|---:|---:|---:|---:|\n")
-	for _, n := range r.Nodes {
-		fmt.Fprintf(w, "| %s | %s | %.2f | %.2f | %.2f | %.2f | %d | %d |\n", n.Node, n.PoP,
-			median(n.Gone), slices.Max(n.Gone), median(n.Back), slices.Max(n.Back), n.Questions, len(n.Bad))
+	fmt.Fprintf(w, "%d rounds, %s; %s; load average before: %s; %d answers\n\n", len(r.Rows[0].Gone), r.When.Format(time.DateOnly), r.Machine, r.Load, r.Answers)
+	fmt.Fprint(w, "| server | node | PoP | last named, s after its death: median | most | named again, s after its return: median | most |\n|---|---|---|---:|---:|---:|---:|\n")
+	for _, row := range r.Rows {
+		fmt.Fprintf(w, "| %s | %s | %s | %.2f | %.2f | %.2f | %.2f |\n", row.Way, row.Node, row.PoP,
+			median(row.Gone), slices.Max(row.Gone), median(row.Back), slices.Max(row.Back))
 	}
-	for _, n := range r.Nodes {
-		for _, b := range n.Bad {
-			fmt.Fprintf(w, "\n%s\n", b)
-		}
+	for _, b := range r.Bad {
+		fmt.Fprintf(w, "\n%s\n", b)
 	}
 	fmt.Fprint(w, "\n| bar | limit | got | |\n|---|---:|---:|---|\n")
 	for _, b := range r.Bars {

@@ -8,6 +8,7 @@ import (
 	"net/netip"
 	"os"
 	"os/exec"
+	"syscall"
 	"time"
 )
 
@@ -72,7 +73,7 @@ func (s *Server) Start() error {
 	return nil
 }
 
-// Kill ends it as kill -9 does, if it runs.
+// Kill ends it as kill -9 does, if it runs. Its port then refuses connections.
 func (s *Server) Kill() {
 	if s.cmd == nil {
 		return
@@ -81,3 +82,10 @@ func (s *Server) Kill() {
 	_ = s.cmd.Wait() // it was killed, and says so
 	s.cmd = nil
 }
+
+// Pause keeps the server from running: its port takes connections, and nothing
+// ever comes back.
+func (s *Server) Pause() error { return s.cmd.Process.Signal(syscall.SIGSTOP) }
+
+// Resume ends a Pause.
+func (s *Server) Resume() error { return s.cmd.Process.Signal(syscall.SIGCONT) }
