@@ -71,6 +71,7 @@ type Fleet struct {
 	stop      context.CancelFunc
 	done      sync.WaitGroup
 
+	names atomic.Pointer[map[string]bool] // of the configured members; nil: anybody
 	view  atomic.Pointer[health.View]
 	ruled atomic.Pointer[override.View]
 
@@ -240,6 +241,14 @@ func (f *Fleet) use(p Plan) {
 		targets[t.ID] = t
 	}
 	f.targets = targets
+	var names *map[string]bool
+	if p.Members != nil {
+		names = &map[string]bool{}
+		for _, m := range p.Members {
+			(*names)[m.Name] = true
+		}
+	}
+	f.names.Store(names)
 }
 
 // stricter joins what two pools ask before the verdict on a target that they

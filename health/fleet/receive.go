@@ -148,19 +148,11 @@ func (f *Fleet) trusts(observer string, key ed25519.PublicKey) bool {
 	return false
 }
 
-// allowed says whether a node may be a member.
+// allowed says whether a node may be a member. The gossip asks with a lock of its
+// own held, so this takes none.
 func (f *Fleet) allowed(name string) bool {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	if f.plan.Members == nil {
-		return true
-	}
-	for _, m := range f.plan.Members {
-		if m.Name == name {
-			return true
-		}
-	}
-	return false
+	names := f.names.Load()
+	return names == nil || (*names)[name]
 }
 
 // pin remembers the key of an observer that is heard for the first time.
