@@ -148,7 +148,7 @@ const (
 // Result is the result of one probe.
 type Result struct {
 	Outcome Outcome
-	Reason  string        // in words, at most MaxReason octets; "" when it passed
+	Reason  string        // in words, at most MaxReason octets; when it passed, why it is degraded all the same, or ""
 	Took    time.Duration // until the outcome was clear
 }
 

@@ -33,6 +33,7 @@ const reasonFlapping = "flapping: fell too often lately"
 // plain value, not safe for concurrent use. What is worth keeping of it over a
 // restart is what Observation returns.
 type Damper struct {
+	hint       string // why it is degraded, in the words of the last result that passed; empty: it is not
 	fall, rise int
 	interval   time.Duration
 
@@ -74,6 +75,7 @@ func (d *Damper) Add(r Result, now time.Time) (changed bool) {
 	case Passed:
 		d.decay(now)
 		d.pass()
+		d.hint = r.Reason
 	case Wrong, Silent:
 		d.decay(now)
 		d.fail(r)
@@ -149,6 +151,8 @@ func (d *Damper) Observation() (v edge.Verdict, reason string, next time.Duratio
 	case d.flapping:
 		v, reason = edge.Degraded, reasonFlapping
 		results = min(results, d.resultsUntilForgiven())
+	case d.hint != "":
+		v, reason, results = edge.Degraded, d.hint, 1
 	}
 	return v, reason, (time.Duration(results) * d.interval).Truncate(time.Second)
 }

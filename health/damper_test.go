@@ -253,3 +253,23 @@ func TestDamperLikeSlow(t *testing.T) {
 		}
 	}
 }
+
+// What passes with a reason is degraded, and no flap.
+func TestDamperPassedWithReason(t *testing.T) {
+	d := NewDamper(Check{Interval: 2 * time.Second, Fall: 3, Rise: 5})
+	now := time.Unix(0, 0)
+	for _, step := range []struct {
+		reason, want string
+		verdict      edge.Verdict
+	}{
+		{"", "", edge.OK},
+		{"half the disks", "half the disks", edge.Degraded},
+		{"", "", edge.OK},
+	} {
+		d.Add(Result{Outcome: Passed, Reason: step.reason}, now)
+		if v, reason, _ := d.Observation(); v != step.verdict || reason != step.want {
+			t.Errorf("after %q: %v %q, want %v %q", step.reason, v, reason, step.verdict, step.want)
+		}
+		now = now.Add(2 * time.Second)
+	}
+}

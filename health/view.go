@@ -68,6 +68,7 @@ type TargetState struct {
 	Verdict edge.Verdict
 	Reason  string
 	Since   time.Time     // when this node first saw the verdict
+	LastOK  time.Time     // when it was last up, while it is down; zero: not known
 	Next    time.Duration // the least time until it may turn, so far as observers say; 0: any time
 	Decided string        // for example "3 of 5 observers"
 	Votes   []Vote        // by observer; those that did not count too
@@ -114,6 +115,13 @@ func BuildView(in Input, prev *View, now time.Time) *View {
 		state := TargetState{Verdict: s.verdict, Reason: s.reason, Since: now, Next: next(votes[t]), Decided: s.decided, Votes: votes[t]}
 		if state.Verdict == was.Verdict {
 			state.Since = was.Since
+		}
+		switch {
+		case !isDown(state.Verdict):
+		case isUp(was.Verdict):
+			state.LastOK = now
+		default:
+			state.LastOK = was.LastOK
 		}
 		v.Targets[t] = state
 		v.Hash += mix(mix(uint64(t)) + uint64(state.Verdict)) // a sum: in any order

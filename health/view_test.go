@@ -397,6 +397,9 @@ func TestH7Clock(t *testing.T) {
 		for id, s := range got.Targets {
 			if s.Verdict != before.Targets[id].Verdict {
 				s.Since = s.Since.Add(-off)
+				if !s.LastOK.IsZero() {
+					s.LastOK = s.LastOK.Add(-off)
+				}
 				got.Targets[id] = s
 			}
 		}

@@ -10,6 +10,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"time"
 
 	"edged/config"
 	"edged/edge"
@@ -284,20 +285,23 @@ func (l *loaded) states(f *fleet.Fleet) geo.Verdicts {
 
 // checks tells what the checks say of each member of a pool.
 func (l *loaded) checks(f *fleet.Fleet) geo.Verdicts {
-	view := f.View()
+	view, targets := f.View(), f.Targets()
 	return func(pool string, m geo.Member) geo.State {
 		id, checked := l.watched[endpoint{pool, m.Address, m.CNAME}]
 		if !checked {
 			return geo.State{Why: "not checked"}
 		}
 		t := view.Targets[id]
-		s := geo.State{Verdict: t.Verdict, TTL: uint32(max(1, t.Next.Seconds())), Why: t.Decided}
+		s := geo.State{Verdict: t.Verdict, TTL: soonest(t.Next, targets[id].Check.Interval), LastOK: t.LastOK, Why: t.Decided}
 		if t.Reason != "" {
 			s.Why = t.Reason + "; " + t.Decided
 		}
-		if t.Verdict == edge.Failing || t.Verdict == edge.Dead {
-			s.LastOK = t.Since // when that ended
-		}
 		return s
 	}
+}
+
+// soonest is how long an answer of now holds for certain, in seconds: the next
+// of the results that it takes may come at once, and the others a tenth early.
+func soonest(next, interval time.Duration) uint32 {
+	return uint32(max(time.Second, (next-interval)*9/10).Seconds())
 }

@@ -435,7 +435,7 @@ func (f *Fleet) assign() {
 func (f *Fleet) last(id health.TargetID) verdict {
 	if v := f.view.Load(); v != nil {
 		if s, ok := v.Targets[id]; ok {
-			return verdict{Verdict: s.Verdict, Reason: s.Reason, Since: s.Since}
+			return verdict{Verdict: s.Verdict, Reason: s.Reason, Since: s.Since, LastOK: s.LastOK}
 		}
 	}
 	if v, ok := f.kept[id]; ok {
@@ -540,7 +540,7 @@ func (f *Fleet) previous() *health.View {
 			continue
 		}
 		if v, ok := f.kept[id]; ok {
-			prev.Targets[id] = health.TargetState{Verdict: v.Verdict, Reason: v.Reason, Since: v.Since}
+			prev.Targets[id] = health.TargetState{Verdict: v.Verdict, Reason: v.Reason, Since: v.Since, LastOK: v.LastOK}
 		}
 	}
 	return prev
@@ -552,7 +552,7 @@ func (f *Fleet) save() error {
 		return nil
 	}
 	for id, s := range f.view.Load().Targets {
-		f.kept[id] = verdict{Verdict: s.Verdict, Reason: s.Reason, Since: s.Since}
+		f.kept[id] = verdict{Verdict: s.Verdict, Reason: s.Reason, Since: s.Since, LastOK: s.LastOK}
 	}
 	s := saved{Incarnation: f.incarnation, Verdicts: f.kept, History: f.history}
 	for _, m := range f.seen {

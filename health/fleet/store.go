@@ -34,6 +34,7 @@ type verdict struct {
 	Verdict edge.Verdict `json:"verdict"`
 	Reason  string       `json:"reason,omitempty"`
 	Since   time.Time    `json:"since"`
+	LastOK  time.Time    `json:"last_ok,omitzero"`
 }
 
 // load reads both files. What is not there is empty; a state file that cannot
