@@ -211,16 +211,30 @@ func startFleet(l *loaded, log *slog.Logger, answer func(string) string, alone b
 // follow brings what the fleet says into force whenever it changes, until the
 // node leaves.
 func (n *node) follow() {
+	frozen := ""
 	for {
 		select {
 		case <-n.leave:
 			return
 		case <-n.fleet.Updates():
-			n.viewing.Lock()
-			n.serve(n.serving())
-			n.viewing.Unlock()
+		}
+		n.viewing.Lock()
+		n.serve(n.serving())
+		n.viewing.Unlock()
+		if now := n.fleet.View().Frozen; now != frozen {
+			n.alarm(alarmFrozen, "verdicts are frozen", now)
+			frozen = now
 		}
 	}
+}
+
+// alarm raises an alarm with a detail, or clears it when there is none.
+func (n *node) alarm(reason, what, detail string) {
+	if detail == "" {
+		n.clear(reason)
+		return
+	}
+	n.raise(reason, what, []string{detail})
 }
 
 // serve answers from l with the verdicts of the moment. The caller holds

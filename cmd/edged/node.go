@@ -28,9 +28,11 @@ const (
 	alarmReload   = "reload"    // the last reload was refused
 	alarmLastGood = "last_good" // what is served could not be kept
 	alarmPart     = "part"      // started without a part of the node
+	alarmFrozen   = "frozen"    // verdicts are kept: no majority of the members is heard
+	alarmKey      = "key"       // a member is heard with another key than its own
 )
 
-var alarmReasons = []string{alarmConfig, alarmReload, alarmLastGood, alarmPart}
+var alarmReasons = []string{alarmConfig, alarmReload, alarmLastGood, alarmPart, alarmFrozen, alarmKey}
 
 // errLocked says that a data folder is in use.
 var errLocked = errors.New("another node runs on it")

@@ -28,6 +28,7 @@ func (n *node) survey() {
 		<-n.leave
 		cancel()
 	}()
+	before := ""
 	every := time.NewTicker(surveyEvery)
 	defer every.Stop()
 	for {
@@ -37,6 +38,11 @@ func (n *node) survey() {
 		case <-every.C:
 		}
 		n.compare(ctx)
+		impostors := strings.Join(n.fleet.Impostors(), ", ")
+		if impostors != before {
+			n.alarm(alarmKey, "members are heard with another key than theirs and not believed; if that is meant, list the new key under fleet.members", impostors)
+			before = impostors
+		}
 	}
 }
 

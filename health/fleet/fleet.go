@@ -82,6 +82,7 @@ type Fleet struct {
 	changed     map[health.TargetID]bool           // of mine, not yet told
 	gone        []health.TargetID
 	seen        map[string]health.Member // members ever seen, when none are configured
+	impostors   map[string]time.Time     // when a member was last heard with another key than its own
 	journal     *health.Journal          // nil until this node knows its incarnation
 	incarnation uint64
 	matrix      *health.Matrix
@@ -108,7 +109,7 @@ func Start(cfg Config) (*Fleet, error) {
 		cfg: cfg, store: store{dir: cfg.Dir}, plan: cfg.Plan,
 		updates: make(chan struct{}, 1), wake: make(chan struct{}, 1),
 		mine: map[health.TargetID]*health.Damper{}, changed: map[health.TargetID]bool{},
-		seen: map[string]health.Member{}, stats: Stats{Transitions: map[edge.Verdict]uint64{}},
+		seen: map[string]health.Member{}, impostors: map[string]time.Time{}, stats: Stats{Transitions: map[edge.Verdict]uint64{}},
 	}
 	if cfg.Open == nil {
 		f.cfg.Open = func(t health.Target) (probe.Prober, error) { return probe.New(t, probe.Options{}) }
@@ -214,6 +215,25 @@ func (f *Fleet) Targets() map[health.TargetID]Target {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	return f.targets
+}
+
+// impostorFor is how long a key that is not a member's is held against whoever
+// uses it.
+const impostorFor = 10 * time.Minute
+
+// Impostors names the members that were lately heard with another key than
+// theirs.
+func (f *Fleet) Impostors() []string {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	var names []string
+	for name, at := range f.impostors {
+		if time.Since(at) < impostorFor {
+			names = append(names, name)
+		}
+	}
+	slices.Sort(names)
+	return names
 }
 
 // Incarnation returns how often this node began to tell what it sees; 0: it has

@@ -351,6 +351,9 @@ func TestFirstKeyIsKept(t *testing.T) {
 		if got := w.nodes[0].Stats().Forged; got == forged {
 			t.Error("nothing was taken for forged")
 		}
+		if got := w.nodes[0].Impostors(); fmt.Sprint(got) != "[n2]" {
+			t.Errorf("impostors %v, want n2", got)
+		}
 		for _, o := range w.nodes[0].View().Observers {
 			if o.Name == "n2" && o.Fresh {
 				t.Error("the impostor is heard")

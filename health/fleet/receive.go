@@ -130,22 +130,26 @@ func (f *Fleet) learn(waited bool) {
 // trusts says whether a key is an observer's: the configured one, or the one
 // that was seen first. The caller holds the lock.
 func (f *Fleet) trusts(observer string, key ed25519.PublicKey) bool {
-	if observer == f.cfg.Self.Name {
-		return f.cfg.Self.Key.Equal(key)
+	want, known := f.keyOf(observer)
+	trusted := want.Equal(key) || !known && f.plan.Members == nil
+	if known && !trusted {
+		f.impostors[observer] = time.Now()
 	}
-	if f.plan.Members == nil {
-		known, ok := f.seen[observer]
-		if ok && !known.Key.Equal(key) {
-			f.cfg.Log.Error("health: a member has another key than before and is not believed; if that is meant, list it under fleet.members", "member", observer)
-		}
-		return !ok || known.Key.Equal(key)
+	return trusted
+}
+
+// keyOf returns the key that a member has, if it is known.
+func (f *Fleet) keyOf(observer string) (ed25519.PublicKey, bool) {
+	if observer == f.cfg.Self.Name {
+		return f.cfg.Self.Key, true
 	}
 	for _, m := range f.plan.Members {
 		if m.Name == observer {
-			return m.Key.Equal(key)
+			return m.Key, true
 		}
 	}
-	return false
+	m, ok := f.seen[observer]
+	return m.Key, ok && f.plan.Members == nil
 }
 
 // allowed says whether a node may be a member. The gossip asks with a lock of its
