@@ -67,9 +67,13 @@ type Ranges6 struct {
 	// index holds, for each of 1<<(61-shift) equal parts of 2000::/3, the entry
 	// that holds the part's first address, and at its end the entry that holds
 	// the last address of 2000::/3. It is derived, and never in a file.
-	index   []uint32
-	shift   uint8
-	derived *pages.Memory // holds index
+	index []uint32
+	shift uint8
+	// common holds, for each part with a crowd of entries, how many leading bits
+	// its starts have in common: the bits behind them are a guess at where among
+	// the entries an address belongs.
+	common  []uint8
+	derived *pages.Memory // holds index and common
 
 	memory *pages.Memory // as in Ranges4
 }
@@ -78,9 +82,33 @@ type Ranges6 struct {
 func (r *Ranges6) Find(hi uint64) int {
 	lo, end := 0, len(r.Starts)
 	if hi>>61 == 1 {
-		part := hi << 3 >> 3 >> r.shift
+		part := hi << 3 >> 3 >> (r.shift & 63)
 		index := r.index[part : part+2]
 		lo, end = int(index[0]), int(index[1])+1
+		if n := end - lo; n > crowd {
+			// Two comparisons beside a guess are enough as a rule, and touch one
+			// or two cache lines; a wrong guess costs no more than them.
+			offset, _ := bits.Mul64(hi<<(r.common[part]&63), uint64(n))
+			if at := lo + int(offset); r.Starts[at] <= hi {
+				lo = at
+				if at += near; at < end {
+					if r.Starts[at] <= hi {
+						lo = at
+					} else {
+						end = at
+					}
+				}
+			} else {
+				end = at
+				if at -= near; at > lo {
+					if r.Starts[at] <= hi {
+						lo = at
+					} else {
+						end = at
+					}
+				}
+			}
+		}
 	}
 	entry := lo + search64(r.Starts[lo:end], hi)
 	runtime.KeepAlive(r)
@@ -237,15 +265,19 @@ func (r *Ranges6) span(entry int, lo uint64) (from, to Addr6, row Row) {
 }
 
 // The index has a part for every second entry or so, within these bounds: at
-// most 4 MiB.
+// most 4 MiB, and 1 MiB for what the starts of each have in common.
 const minIndexBits, maxIndexBits = 8, 20
+
+// A part with a crowd of entries, more than that, is searched near a guess.
+const crowd, near = 8, 8
 
 // makeIndex derives the index over 2000::/3.
 func (r *Ranges6) makeIndex() {
 	size := min(max(bits.Len(uint(len(r.Starts)))-1, minIndexBits), maxIndexBits)
 	r.shift = uint8(61 - size)
-	r.derived = pages.New(4<<size + 4)
+	r.derived = pages.New(5<<size + 4)
 	r.index = pages.Slice[uint32](r.derived, 0, 1<<size+1)
+	r.common = r.derived.Bytes()[4<<size+4:]
 	// A start counts from the first part on that begins at or behind it.
 	lo, hi := search64(r.Starts, 1<<61), search64(r.Starts, 1<<62-1)
 	for _, start := range r.Starts[lo+1 : hi+1] {
@@ -256,5 +288,11 @@ func (r *Ranges6) makeIndex() {
 	for part := range r.index[:1<<size] {
 		entry += r.index[part]
 		r.index[part] = entry
+	}
+	for part := range r.common {
+		if lo, hi := r.index[part], r.index[part+1]; hi-lo >= crowd {
+			// The last start often is where a block ends: not of the block.
+			r.common[part] = uint8(bits.LeadingZeros64(r.Starts[lo+1] ^ (r.Starts[hi] - 1)))
+		}
 	}
 }

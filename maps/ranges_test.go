@@ -8,6 +8,8 @@ import (
 	"testing"
 
 	"github.com/gaissmai/bart"
+
+	"edged/edge/pages"
 )
 
 // trie is the slow twin of both kinds of ranges: prefixes by length, longest
@@ -217,6 +219,82 @@ func TestRanges6MatchTrieAndBart(t *testing.T) {
 	}
 }
 
+// Tables that the index and its guesses fit badly, against a plain search.
+func TestRanges6FindInSkewedTables(t *testing.T) {
+	rng := rand.New(rand.NewPCG(3, 6))
+	const first, last = uint64(1) << 61, uint64(1)<<62 - 1 // of 2000::/3
+	cluster := func(at uint64, n, bits int) (starts []uint64) {
+		for range n {
+			starts = append(starts, at+rng.Uint64()>>(64-bits))
+		}
+		return starts
+	}
+	every := func(at, step uint64, n int) (starts []uint64) {
+		for i := range uint64(n) {
+			starts = append(starts, at+i*step)
+		}
+		return starts
+	}
+	var doubling []uint64
+	for bit := range 61 {
+		doubling = append(doubling, first+1<<bit, last-1<<bit)
+	}
+	for name, starts := range map[string][]uint64{
+		"nothing else":        nil,
+		"a single start":      {0x20010db8_00000000},
+		"the ends of IPv6":    {1, ^uint64(0) - 1, ^uint64(0)},
+		"edges of 2000::/3":   {first - 1, first, first + 1, last - 1, last, last + 1},
+		"all outside":         append(cluster(1<<60, 500, 58), cluster(1<<63, 500, 58)...),
+		"one /32":             cluster(0x20010db8_00000000, 5000, 32),
+		"one /48":             cluster(0x20010db8_00010000, 5000, 16),
+		"neighbours":          every(0x20010db8_00000000, 1, 5000),
+		"across parts' edges": every(0x2a000000_00000000-40, 1, 80),
+		"every part's edge":   every(first, 1<<(61-minIndexBits), 1<<minIndexBits+1),
+		"a /32 and its end":   append(cluster(0x2a001450_00000000, 200, 32), 0x2a001451_00000000),
+		"two /32s of a part":  append(cluster(0x2a001450_00000000, 300, 32), cluster(0x2a001460_00000000, 30, 32)...),
+		"many and one apart":  append(every(0x2a001450_00000000, 1, 300), 0x2a001450_80000000),
+		"one apart and many":  append(every(0x2a001450_80000000, 1, 300), 0x2a001450_00000000),
+		"crowds at the edges": append(every(first-9, 1, 20), every(last-9, 1, 20)...),
+		"doubling distances":  doubling,
+	} {
+		t.Run(name, func(t *testing.T) {
+			starts = append(starts, 0)
+			slices.Sort(starts)
+			starts = slices.Compact(starts)
+			var b Builder6
+			for i, start := range starts {
+				b.Add(start, 0, Row(i%2))
+			}
+			ranges := b.Finish()
+			probe := func(hi uint64) {
+				want, found := slices.BinarySearch(starts, hi)
+				if !found {
+					want--
+				}
+				if got := ranges.Find(hi); got != want {
+					t.Fatalf("Find(%#x) = %d, want %d", hi, got, want)
+				}
+			}
+			for _, start := range starts {
+				for _, hi := range []uint64{start - 1, start, start + 1} {
+					probe(hi)
+				}
+				for bit := range 64 {
+					probe(start ^ 1<<bit)
+				}
+			}
+			for range 2000 {
+				probe(rng.Uint64())
+				probe(first + rng.Uint64()>>3)
+				probe(starts[rng.IntN(len(starts))] + rng.Uint64()>>rng.IntN(64))
+			}
+			for _, hi := range []uint64{0, first - 1, first, last, last + 1, ^uint64(0)} {
+				probe(hi)
+			}
+		})
+	}
+}
+
 // checkExtent holds a range against every change of row.
 func checkExtent(t *testing.T, changes []change, a netip.Addr, row Row, from, to netip.Addr) {
 	t.Helper()
@@ -338,4 +416,43 @@ func TestRow(t *testing.T) {
 	if other := MakeRow(0x1234567, false); other.Measured() || other == row {
 		t.Errorf("row %#x is measured, want not", other)
 	}
+}
+
+// Find beside a search of the whole part, in a table of 40,000 /32s with some
+// fifty starts each, larger than the caches.
+func BenchmarkFind6(b *testing.B) {
+	rng := rand.New(rand.NewPCG(5, 6))
+	var blocks, starts, keys []uint64
+	for range 40_000 {
+		blocks = append(blocks, uint64(0x2400_0000+rng.Uint32N(0x0610_0000))<<32)
+	}
+	starts = append(starts, 0)
+	for range 1_000_000 {
+		block := blocks[rng.IntN(len(blocks))]
+		shift := rng.IntN(33)
+		start := (block | uint64(rng.Uint32())) >> shift << shift
+		starts = append(starts, start, start+1<<shift)
+	}
+	slices.Sort(starts)
+	starts = slices.Compact(starts)
+	memory := pages.New(8 * len(starts))
+	r := &Ranges6{Starts: pages.Slice[uint64](memory, 0, len(starts)), memory: memory}
+	copy(r.Starts, starts)
+	r.makeIndex()
+	for range 1 << 20 {
+		keys = append(keys, blocks[rng.IntN(len(blocks))]|uint64(rng.Uint32()))
+	}
+	whole := func(hi uint64) int {
+		index := r.index[hi<<3>>3>>r.shift:][:2]
+		return int(index[0]) + search64(r.Starts[index[0]:index[1]+1], hi)
+	}
+	bench := func(name string, find func(uint64) int) {
+		b.Run(name, func(b *testing.B) {
+			for i := 0; b.Loop(); i++ {
+				find(keys[i%len(keys)])
+			}
+		})
+	}
+	bench("guess", r.Find)
+	bench("whole", whole)
 }
