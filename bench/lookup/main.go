@@ -8,8 +8,9 @@
 // prefixes are a million random ones per family (see data.go), the addresses
 // are random and independent of each other, so a processor may overlap their
 // cache misses, as a server's batch does. What the figures are not: the time of
-// one lookup whose result the next one waits for, or of a query. The last row
-// shows the same IPv6 table where it does worst; it has no bar but bart itself.
+// one lookup whose result the next one waits for, or of a query. The maps are
+// read from files, as a node reads them. The last row shows the same IPv6 table
+// where it does worst.
 package main
 
 import (
