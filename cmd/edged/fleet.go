@@ -205,6 +205,7 @@ func startFleet(l *loaded, log *slog.Logger, answer func(string) string, alone b
 	if err != nil {
 		return nil, fmt.Errorf("fleet: %w", err)
 	}
+	f.Settle()
 	return f, nil
 }
 

@@ -68,6 +68,8 @@ type Fleet struct {
 	answering sync.Mutex // a survey is being answered
 	updates   chan struct{}
 	wake      chan struct{}
+	told      chan struct{} // closed when another node has told what it knows
+	blank     bool          // this node started without any verdicts
 	stop      context.CancelFunc
 	done      sync.WaitGroup
 
@@ -107,7 +109,7 @@ type Stats struct {
 func Start(cfg Config) (*Fleet, error) {
 	f := &Fleet{
 		cfg: cfg, store: store{dir: cfg.Dir}, plan: cfg.Plan,
-		updates: make(chan struct{}, 1), wake: make(chan struct{}, 1),
+		updates: make(chan struct{}, 1), wake: make(chan struct{}, 1), told: make(chan struct{}),
 		mine: map[health.TargetID]*health.Damper{}, changed: map[health.TargetID]bool{},
 		seen: map[string]health.Member{}, impostors: map[string]time.Time{}, stats: Stats{Transitions: map[edge.Verdict]uint64{}},
 	}
@@ -119,6 +121,7 @@ func Start(cfg Config) (*Fleet, error) {
 		return nil, err
 	}
 	f.kept, f.history, f.incarnation = saved.Verdicts, saved.History, saved.Incarnation
+	f.blank = len(saved.Verdicts) == 0
 	for _, m := range saved.Seen {
 		f.seen[m.Name] = m
 	}

@@ -77,6 +77,7 @@ func (r receiver) MergeState(state []byte) {
 	for _, o := range f.matrix.Observers(time.Now()) {
 		f.pin(o.Name)
 	}
+	f.noteTold()
 	if changed {
 		f.poke()
 	}
