@@ -30,7 +30,7 @@ type Answer struct {
 
 // lostAfter is how long a client waits. It is long because the machine may be
 // busy: what is looked for is an answer that is lost, not one that is late.
-const lostAfter = 3 * time.Second
+const lostAfter = 10 * time.Second
 
 // String gives the answer in words.
 func (a Answer) String() string {
