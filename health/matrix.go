@@ -10,8 +10,9 @@ import (
 )
 
 // FreshFor is how long an observer counts after its last digest or batch, by the
-// receiver's own clock.
-const FreshFor = 3 * RenewEvery
+// receiver's own clock: two digests may be lost, and a node that hears nobody
+// knows it within 15 s.
+const FreshFor = 3*RenewEvery - 2*time.Second
 
 // Matrix is what all observers say, as far as this node has heard. A node
 // applies its own messages like those of others. Messages may arrive twice, in

@@ -307,6 +307,9 @@ func (l *loaded) checks(f *fleet.Fleet) geo.Verdicts {
 			return geo.State{Why: "not checked"}
 		}
 		t := view.Targets[id]
+		if t.Verdict == edge.Unknown && f.Starting() {
+			return geo.State{TTL: 1, Why: "not known yet, as this node has just started"}
+		}
 		s := geo.State{Verdict: t.Verdict, TTL: soonest(t.Next, targets[id].Check.Interval), LastOK: t.LastOK, Why: t.Decided}
 		if t.Reason != "" {
 			s.Why = t.Reason + "; " + t.Decided

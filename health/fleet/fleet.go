@@ -21,8 +21,7 @@ const (
 	digestEvery   = 5 * time.Second        // an observer's renewal of all it said
 	gatherFor     = 100 * time.Millisecond // changes become one batch and one view
 	judgeEvery    = time.Second            // observers fall silent without a message
-	saveEvery     = time.Second
-	learnFor      = 10 * time.Second // how long a node without state waits to hear its own past
+	learnFor      = 10 * time.Second       // how long a node without state waits to hear its own past
 	historyLength = 512
 	concurrency   = 4096 // probes at once: with all of 8,000 targets dead at the default timings
 )
@@ -73,7 +72,10 @@ type Fleet struct {
 	stop      context.CancelFunc
 	done      sync.WaitGroup
 
-	names atomic.Pointer[map[string]bool] // of the configured members; nil: anybody
+	names    atomic.Pointer[map[string]bool] // of the configured members; nil: anybody
+	starting atomic.Bool
+	started  time.Time
+
 	view  atomic.Pointer[health.View]
 	ruled atomic.Pointer[override.View]
 
@@ -91,7 +93,9 @@ type Fleet struct {
 	kept        map[health.TargetID]verdict // from the store, for targets that return
 	history     []health.Transition         // oldest first
 	dirty       bool                        // the store is behind
+	news        bool                        // the view says something new
 	stats       Stats
+	complained  time.Time // when a bad record was last logged
 }
 
 // Stats counts what happened since the start.
@@ -122,6 +126,8 @@ func Start(cfg Config) (*Fleet, error) {
 	}
 	f.kept, f.history, f.incarnation = saved.Verdicts, saved.History, saved.Incarnation
 	f.blank = len(saved.Verdicts) == 0
+	f.started = time.Now()
+	f.starting.Store(f.blank)
 	for _, m := range saved.Seen {
 		f.seen[m.Name] = m
 	}
@@ -162,6 +168,16 @@ func (f *Fleet) start(incarnation uint64) error {
 	return nil
 }
 
+// startFor is how long after a start without any verdicts those that are still
+// missing stand in nobody's way: the node learns its past, probes, and hears the
+// others. Checks that are further apart than that are not waited for.
+const startFor = learnFor + 10*time.Second
+
+// Starting says whether this node knew nothing when it started and does not
+// know all yet. While it lasts, a target that is unknown is no worse than one
+// that happened to be probed first.
+func (f *Fleet) Starting() bool { return f.starting.Load() }
+
 // Stop ends the probes and the gossip and saves the state.
 func (f *Fleet) Stop(ctx context.Context) error {
 	f.stop()
@@ -170,9 +186,8 @@ func (f *Fleet) Stop(ctx context.Context) error {
 	if mesh := f.mesh.Load(); mesh != nil {
 		mesh.Stop(ctx)
 	}
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	return f.save()
+	f.keep()
+	return nil
 }
 
 // View returns what the fleet says now. It is immutable.
@@ -193,6 +208,7 @@ func (f *Fleet) Use(p Plan) error {
 		f.assign()
 		f.judge(now)
 	})
+	f.keep()
 	f.judgeOverrides()
 	return nil
 }
@@ -303,10 +319,9 @@ func (f *Fleet) begin(incarnation uint64) error {
 
 // run does what is due until ctx ends.
 func (f *Fleet) run(ctx context.Context) {
-	digest, judge, save := time.NewTicker(digestEvery), time.NewTicker(judgeEvery), time.NewTicker(saveEvery)
+	digest, judge := time.NewTicker(digestEvery), time.NewTicker(judgeEvery)
 	defer digest.Stop()
 	defer judge.Stop()
-	defer save.Stop()
 	learn := time.NewTimer(learnFor)
 	defer learn.Stop()
 	for {
@@ -320,18 +335,14 @@ func (f *Fleet) run(ctx context.Context) {
 			case <-time.After(gatherFor):
 			}
 			f.locked(func(now time.Time) { f.tell(now); f.judge(now) })
+			f.keep()
 			f.overrides.Begin(f.Incarnation())
 		case <-digest.C:
 			f.locked(f.renew)
 		case <-judge.C:
 			f.locked(func(now time.Time) { f.assign(); f.judge(now) })
+			f.keep()
 			f.expire(time.Now())
-		case <-save.C:
-			f.locked(func(time.Time) {
-				if err := f.save(); err != nil {
-					f.cfg.Log.Error("health: cannot save the state", "error", err)
-				}
-			})
 		case <-learn.C:
 			f.locked(func(time.Time) { f.learn(true) })
 		}
@@ -517,7 +528,39 @@ func (f *Fleet) judge(now time.Time) {
 	f.history = append(f.history, transitions...)
 	f.history = f.history[max(0, len(f.history)-historyLength):]
 	f.dirty = f.dirty || len(transitions) > 0
-	if prev.Hash != next.Hash || prev.Frozen != next.Frozen || len(prev.Targets) != len(next.Targets) || nextChanged(prev, next) {
+	f.news = f.news || prev.Hash != next.Hash || prev.Frozen != next.Frozen || len(prev.Targets) != len(next.Targets) || nextChanged(prev, next)
+	if f.Starting() && (!unknown(next) || now.Sub(f.started) > startFor) {
+		f.starting.Store(false)
+		f.news = true
+	}
+}
+
+func unknown(v *health.View) bool {
+	for _, t := range v.Targets {
+		if t.Verdict == edge.Unknown {
+			return true
+		}
+	}
+	return false
+}
+
+// keep puts what changed on disk, and only then tells of it: what was answered
+// by is known after a crash. The disk is not waited for under the lock.
+func (f *Fleet) keep() {
+	f.mu.Lock()
+	s, dirty, news := saved{}, f.dirty, f.news
+	if dirty {
+		s = f.state()
+	}
+	f.dirty, f.news = false, false
+	f.mu.Unlock()
+	if dirty {
+		if err := f.store.save(s); err != nil {
+			f.cfg.Log.Error("health: cannot save the state", "error", err)
+			f.locked(func(time.Time) { f.dirty = true }) // again at the next turn
+		}
+	}
+	if news {
 		f.announce()
 	}
 }
@@ -569,21 +612,14 @@ func (f *Fleet) previous() *health.View {
 	return prev
 }
 
-// save writes what changed since it was last written.
-func (f *Fleet) save() error {
-	if !f.dirty {
-		return nil
-	}
+// state is what must survive a restart. The caller holds the lock.
+func (f *Fleet) state() saved {
 	for id, s := range f.view.Load().Targets {
 		f.kept[id] = verdict{Verdict: s.Verdict, Reason: s.Reason, Since: s.Since, LastOK: s.LastOK}
 	}
-	s := saved{Incarnation: f.incarnation, Verdicts: f.kept, History: f.history}
+	s := saved{Verdicts: maps.Clone(f.kept), History: slices.Clone(f.history)}
 	for _, m := range f.seen {
 		s.Seen = append(s.Seen, m)
 	}
-	if err := f.store.save(s); err != nil {
-		return err
-	}
-	f.dirty = false
-	return nil
+	return s
 }

@@ -93,10 +93,10 @@ func (r receiver) Changed() {
 	f.poke()
 }
 
-// warn logs why messages about overrides were not taken.
+// warn logs why a message about overrides was not taken.
 func (f *Fleet) warn(err error) {
 	if err != nil && !errors.Is(err, override.ErrReplayed) {
-		f.cfg.Log.Warn("health: message about overrides dropped", "error", err)
+		f.locked(func(time.Time) { f.complain("health: message about overrides dropped", err) })
 	}
 }
 
@@ -105,12 +105,22 @@ func (f *Fleet) count(err error) {
 	case err == nil:
 	case errors.Is(err, health.ErrForged):
 		f.stats.Forged++
-		f.cfg.Log.Warn("health: forged record dropped", "error", err)
+		f.complain("health: forged record dropped", err)
 	case errors.Is(err, health.ErrReplayed):
 		f.stats.Replayed++
 	default:
 		f.stats.Malformed++
-		f.cfg.Log.Warn("health: malformed record dropped", "error", err)
+		f.complain("health: malformed record dropped", err)
+	}
+}
+
+// complainEvery bounds what bad records add to the log: all are counted.
+const complainEvery = 10 * time.Second
+
+func (f *Fleet) complain(what string, err error) {
+	if now := time.Now(); now.Sub(f.complained) >= complainEvery {
+		f.complained = now
+		f.cfg.Log.Warn(what, "error", err)
 	}
 }
 

@@ -48,7 +48,6 @@ func TestSettleEnds(t *testing.T) {
 				defer w.stopAll()
 				if c.again {
 					w.startAll()
-					time.Sleep(2 * saveEvery)
 					for i := range w.nodes {
 						w.stop(i)
 					}
