@@ -255,6 +255,11 @@ func (ck *checker) check(key string, c *Check) {
 }
 
 func (ck *checker) httpCheck(key string, c *Check) {
+	for _, f := range []struct{ key, text string }{{"path", c.Path}, {"host", c.Host}} {
+		if strings.ContainsFunc(f.text, func(r rune) bool { return r <= ' ' || r == 0x7f }) {
+			ck.errorf(key+"."+f.key, "%q holds a blank or a control character", f.text)
+		}
+	}
 	if !strings.HasPrefix(c.Path, "/") {
 		ck.errorf(key+".path", "want a path that begins with \"/\", got %q", c.Path)
 	}
@@ -319,7 +324,7 @@ func (ck *checker) members(f *Fleet) {
 	}
 	ck.inRange("fleet.observers", f.Observers, 1, 100)
 	ck.given("fleet.key_file", string(f.KeyFile))
-	seen := map[string]bool{}
+	seen, keys := map[string]bool{}, map[string]string{}
 	for i, m := range f.Members {
 		key := index("fleet.members", i)
 		if ck.reported[key] {
@@ -337,7 +342,12 @@ func (ck *checker) members(f *Fleet) {
 		if ck.given(key+".pop", m.PoP) {
 			ck.knownPoP(key+".pop", m.PoP)
 		}
-		ck.given(key+".key", m.Key)
+		if ck.given(key+".key", m.Key) {
+			if other, dup := keys[m.Key]; dup {
+				ck.errorf(key+".key", "is that of member %q: each has its own, as edged fleet key prints it", other)
+			}
+			keys[m.Key] = m.Name
+		}
 		if m.Name == ck.Node.Name && m.PoP != ck.Node.PoP {
 			ck.errorf(key+".pop", "this node stands in %q, says node.pop", ck.Node.PoP)
 		}

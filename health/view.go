@@ -111,6 +111,9 @@ func BuildView(in Input, prev *View, now time.Time) *View {
 		}
 		if s.kept {
 			s.verdict, s.reason = was.Verdict, was.Reason
+			if was.Verdict == edge.Unknown {
+				s.reason = reasonUnknown(votes[t])
+			}
 		}
 		state := TargetState{Verdict: s.verdict, Reason: s.reason, Since: now, Next: next(votes[t]), Decided: s.decided, Votes: votes[t]}
 		if state.Verdict == was.Verdict {
@@ -127,6 +130,17 @@ func BuildView(in Input, prev *View, now time.Time) *View {
 		v.Hash += mix(mix(uint64(t)) + uint64(state.Verdict)) // a sum: in any order
 	}
 	return v
+}
+
+// reasonUnknown is why a target that never had a verdict has none, if an
+// observer says: for example that it lacks the right to probe it.
+func reasonUnknown(votes []Vote) string {
+	for i := range votes {
+		if v := &votes[i]; v.counts() && v.Verdict == edge.Unknown && v.Reason != "" {
+			return v.Reason
+		}
+	}
+	return ""
 }
 
 // judge picks the rule for a target.

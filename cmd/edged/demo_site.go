@@ -100,6 +100,7 @@ func demoSiteCommand() *cobra.Command {
 				_, _ = io.Copy(io.Discard, cmd.InOrStdin())
 				server.Close()
 			}()
+			defer context.AfterFunc(cmd.Context(), func() { server.Close() })()
 			if err := server.Serve(l); err != http.ErrServerClosed {
 				return err
 			}

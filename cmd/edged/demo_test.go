@@ -11,6 +11,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -86,7 +87,7 @@ func TestDemo(t *testing.T) {
 	})
 
 	before := askLikeDig(t, digs[0])
-	if p, err := os.FindProcess(kill); err != nil || p.Kill() != nil {
+	if p, err := os.FindProcess(kill); err != nil || p.Signal(syscall.SIGTERM) != nil {
 		t.Fatalf("cannot kill process %d: %v", kill, err)
 	}
 	for deadline := time.After(30 * time.Second); askLikeDig(t, digs[0]) == before; {

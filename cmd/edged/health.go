@@ -9,6 +9,7 @@ import (
 	"strings"
 	"text/tabwriter"
 	"time"
+	"unicode"
 
 	"github.com/spf13/cobra"
 
@@ -259,12 +260,28 @@ func writeHistory(w io.Writer, history []transition) error {
 	return nil
 }
 
+// oneLine keeps what others wrote from breaking a table.
+func oneLine(s string) string {
+	return strings.Map(func(r rune) rune {
+		if unicode.IsControl(r) {
+			return ' '
+		}
+		return r
+	}, s)
+}
+
 // writeRows writes a table, each line as finish makes it.
 func writeRows(w io.Writer, rows [][]string, finish func(i int, line string) string) {
 	var text strings.Builder
 	table := tabwriter.NewWriter(&text, 0, 0, 2, ' ', 0)
 	for _, row := range rows {
-		fmt.Fprintln(table, strings.Join(row, "\t"))
+		for i, cell := range row {
+			if i > 0 {
+				io.WriteString(table, "\t")
+			}
+			io.WriteString(table, oneLine(cell))
+		}
+		fmt.Fprintln(table)
 	}
 	table.Flush()
 	for i, line := range strings.Split(strings.TrimSuffix(text.String(), "\n"), "\n") {

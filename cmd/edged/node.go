@@ -8,7 +8,6 @@ import (
 	"net/netip"
 	"os"
 	"path/filepath"
-	"reflect"
 	"runtime/debug"
 	"slices"
 	"sync"
@@ -30,9 +29,10 @@ const (
 	alarmPart     = "part"      // started without a part of the node
 	alarmFrozen   = "frozen"    // verdicts are kept: no majority of the members is heard
 	alarmKey      = "key"       // a member is heard with another key than its own
+	alarmHealth   = "health"    // kept verdicts or overrides could not be used
 )
 
-var alarmReasons = []string{alarmConfig, alarmReload, alarmLastGood, alarmPart, alarmFrozen, alarmKey}
+var alarmReasons = []string{alarmConfig, alarmReload, alarmLastGood, alarmPart, alarmFrozen, alarmKey, alarmHealth}
 
 // errLocked says that a data folder is in use.
 var errLocked = errors.New("another node runs on it")
@@ -52,6 +52,7 @@ type node struct {
 	reloading sync.Mutex // one reload at a time; taken before viewing
 	viewing   sync.Mutex // one change of what is served at a time; taken before mu
 	following sync.WaitGroup
+	apart     bool          // the fleet could not be joined at the start
 	leave     chan struct{} // ends following
 
 	mu           sync.Mutex
@@ -90,9 +91,13 @@ func newNode(source string, l *loaded, log *slog.Logger, kept bool) (n *node, er
 	if n.fleet, err = startFleet(l, log, n.answerSurvey, false); err != nil && kept {
 		missing = append(missing, err.Error())
 		n.fleet, err = startFleet(l, log, n.answerSurvey, true)
+		n.apart = true
 	}
 	if err != nil {
 		return n, err
+	}
+	if faults := n.fleet.Faults(); len(faults) > 0 {
+		n.raise(alarmHealth, "kept verdicts or overrides could not be used", faults)
 	}
 	// The first answer goes by the verdicts that were known before.
 	if n.current, err = l.judged(n.fleet, log); err != nil {
@@ -229,6 +234,9 @@ func (n *node) reload(ctx context.Context) admin.Reload {
 	n.keep()
 
 	r := admin.Reload{Applied: true, Errors: []string{}, Warnings: n.needsRestart(l)}
+	if n.apart {
+		r.Warnings = append(r.Warnings, l.config.Problem("fleet", "this node has been apart from the fleet since its start; a restart joins it").String())
+	}
 	for _, w := range l.warnings {
 		r.Warnings = append(r.Warnings, w.String())
 	}
@@ -263,7 +271,7 @@ func (n *node) needsRestart(l *loaded) []string {
 	out := []string{}
 	was, is := restartOnly(n.started.config), restartOnly(l.config)
 	for _, key := range sortedKeys(is) {
-		if !reflect.DeepEqual(was[key], is[key]) {
+		if fmt.Sprint(was[key]) != fmt.Sprint(is[key]) { // an empty list and none are the same
 			out = append(out, l.config.Problem(key, "changed; a restart brings it into force").String())
 		}
 	}

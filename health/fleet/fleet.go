@@ -69,6 +69,7 @@ type Fleet struct {
 	wake      chan struct{}
 	told      chan struct{} // closed when another node has told what it knows
 	blank     bool          // this node started without any verdicts
+	faults    []string      // of the start
 	stop      context.CancelFunc
 	done      sync.WaitGroup
 
@@ -120,10 +121,8 @@ func Start(cfg Config) (*Fleet, error) {
 	if cfg.Open == nil {
 		f.cfg.Open = func(t health.Target) (probe.Prober, error) { return probe.New(t, probe.Options{}) }
 	}
-	saved, err := f.store.load()
-	if err != nil {
-		return nil, err
-	}
+	saved, faults := f.store.load()
+	f.faults = faults
 	f.kept, f.history, f.incarnation = saved.Verdicts, saved.History, saved.Incarnation
 	f.blank = len(saved.Verdicts) == 0
 	f.started = time.Now()
@@ -254,6 +253,9 @@ func (f *Fleet) Impostors() []string {
 	slices.Sort(names)
 	return names
 }
+
+// Faults says what of the kept state could not be used at the start.
+func (f *Fleet) Faults() []string { return f.faults }
 
 // Incarnation returns how often this node began to tell what it sees; 0: it has
 // not yet.

@@ -221,15 +221,19 @@ func TestRestartKeepsVerdicts(t *testing.T) {
 	})
 }
 
-func TestDamagedStateIsRefused(t *testing.T) {
+func TestDamagedStateIsPutAside(t *testing.T) {
 	for name, text := range map[string]string{stateFile: "{", incarnationFile: "many"} {
 		w := newWorld(t, 1, false)
 		path := filepath.Join(w.dirs[0], name)
 		if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
 			t.Fatal(err)
 		}
-		if _, err := (store{w.dirs[0]}).load(); err == nil {
-			t.Errorf("%s with %q: no error", name, text)
+		out, faults := store{w.dirs[0]}.load()
+		if len(faults) != 1 || len(out.Verdicts) > 0 || out.Incarnation > 0 {
+			t.Errorf("%s with %q: %+v, faults %q", name, text, out, faults)
+		}
+		if kept, err := os.ReadFile(path + ".damaged"); err != nil || string(kept) != text {
+			t.Errorf("%s is not put aside: %v", name, err)
 		}
 	}
 }

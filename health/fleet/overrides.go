@@ -5,6 +5,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"os"
 	"path/filepath"
 	"time"
 
@@ -21,7 +22,8 @@ func (f *Fleet) startOverrides(incarnation uint64) error {
 	path := filepath.Join(f.cfg.Dir, "overrides.json")
 	set, err := override.Load(path)
 	if err != nil {
-		f.cfg.Log.Error("health: overrides are not used", "error", err)
+		f.faults = append(f.faults, err.Error()+"; the file is put aside as overrides.json.damaged")
+		_ = os.Rename(path, path+".damaged")
 		set = override.NewSet()
 	}
 	engine, err := override.New(override.Config{

@@ -37,35 +37,40 @@ type verdict struct {
 	LastOK  time.Time    `json:"last_ok,omitzero"`
 }
 
-// load reads both files. What is not there is empty; a state file that cannot
-// be read is an error, since serving a dead target for want of it would be
-// worse than not to start.
-func (s store) load() (saved, error) {
-	out := saved{Verdicts: map[health.TargetID]verdict{}}
+// load reads both files. What is not there is empty. So is what cannot be read,
+// which the faults tell of: a node without its last verdicts serves better than
+// one that does not start. A damaged file is put aside, for whoever wonders.
+func (s store) load() (out saved, faults []string) {
+	out.Verdicts = map[health.TargetID]verdict{}
+	fault := func(name string, err error) {
+		path := filepath.Join(s.dir, name)
+		faults = append(faults, fmt.Sprintf("%q is not used, and put aside as %s.damaged: %v", path, name, err))
+		_ = os.Rename(path, path+".damaged")
+	}
 	data, err := os.ReadFile(filepath.Join(s.dir, incarnationFile))
-	switch {
-	case errors.Is(err, fs.ErrNotExist):
-	case err != nil:
-		return saved{}, fmt.Errorf("health: %w", err)
-	default:
-		if _, err := fmt.Sscanf(string(data), "%d\n", &out.Incarnation); err != nil {
-			return saved{}, fmt.Errorf("health: %q is no number; remove the file, and the node learns it from the others", filepath.Join(s.dir, incarnationFile))
-		}
+	if err == nil {
+		_, err = fmt.Sscanf(string(data), "%d\n", &out.Incarnation)
+	}
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		out.Incarnation = 0
+		fault(incarnationFile, err)
 	}
 	data, err = os.ReadFile(filepath.Join(s.dir, stateFile))
+	read := saved{}
+	if err == nil {
+		err = json.Unmarshal(data, &read)
+	}
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
-		return out, nil
 	case err != nil:
-		return saved{}, fmt.Errorf("health: %w", err)
+		fault(stateFile, err)
+	default:
+		out.Seen, out.History = read.Seen, read.History
+		if read.Verdicts != nil {
+			out.Verdicts = read.Verdicts
+		}
 	}
-	if err := json.Unmarshal(data, &out); err != nil {
-		return saved{}, fmt.Errorf("health: state %q is damaged: %w; remove the file to start without the last verdicts", filepath.Join(s.dir, stateFile), err)
-	}
-	if out.Verdicts == nil {
-		out.Verdicts = map[health.TargetID]verdict{}
-	}
-	return out, nil
+	return out, faults
 }
 
 func (s store) save(state saved) error {

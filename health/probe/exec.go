@@ -50,12 +50,14 @@ func (c *command) attempt(ctx context.Context) error {
 		return skipped("cannot run %s: %v", c.argv[0], errors.Unwrap(err))
 	}
 	err := cmd.Wait()
+	if cmd.Process != nil {
+		killGroup(cmd) // whatever it left behind
+	}
 	var exit *exec.ExitError
 	switch {
 	case ctx.Err() != nil:
 		return &finding{health.Silent, fmt.Sprintf("not finished within %v", c.timeout)}
 	case errors.Is(err, exec.ErrWaitDelay): // it exited with 0
-		killGroup(cmd)
 		return nil
 	case errors.As(err, &exit) && out.firstLine() != "":
 		return wrong("%v: %s", exit, out.firstLine())
