@@ -199,6 +199,7 @@ func (ck *checker) check(key string, c *Check) {
 		return
 	}
 	if c.Kind == KindNone {
+		ck.noCheck(key)
 		return
 	}
 	for _, f := range fieldsOf(reflect.TypeFor[Check]()) {
@@ -250,6 +251,20 @@ func (ck *checker) check(key string, c *Check) {
 	if c.Kind == "https" || (c.Kind == "tcp" || c.Kind == "grpc") && c.TLS {
 		if c.Verify && c.SNI == "" && c.Host == "" {
 			ck.errorf(key+".verify", "a certificate is valid for a name; give host or sni")
+		}
+	}
+}
+
+// noCheck reports keys of a check that is none: whoever wrote them wants one.
+func (ck *checker) noCheck(key string) {
+	for _, f := range fieldsOf(reflect.TypeFor[Check]()) {
+		switch {
+		case f.key == "kind" || !ck.source.has(key+"."+f.key):
+		case ck.source.has(key + ".kind"):
+			ck.errorf(key+"."+f.key, "means nothing for kind %s", KindNone)
+		default:
+			ck.errorf(key+".kind", "required for a check, but not given")
+			return
 		}
 	}
 }

@@ -213,7 +213,11 @@ func (r *healthReport) writeText(w io.Writer, colour bool) error {
 	bad := []edge.Verdict{edge.OK}
 	for _, o := range r.Observers {
 		heard, v := fmt.Sprintf("%.0f s ago", o.Age), edge.OK
-		if !o.Fresh {
+		switch {
+		case o.Fresh:
+		case o.Age == 0:
+			heard, v = "never", edge.Failing
+		default:
 			heard, v = heard+", stale", edge.Failing
 		}
 		if o.Suspect != "" {
