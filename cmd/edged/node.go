@@ -178,7 +178,7 @@ func (n *node) stop() error {
 	close(n.leave)
 	n.following.Wait()
 	if n.fleet != nil {
-		errs = append(errs, n.fleet.Stop(ctx))
+		n.fleet.Stop(ctx)
 	}
 	if n.tap != nil {
 		n.tap.Close()

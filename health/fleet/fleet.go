@@ -178,7 +178,7 @@ const startFor = learnFor + 10*time.Second
 func (f *Fleet) Starting() bool { return f.starting.Load() }
 
 // Stop ends the probes and the gossip and saves the state.
-func (f *Fleet) Stop(ctx context.Context) error {
+func (f *Fleet) Stop(ctx context.Context) {
 	f.stop()
 	f.done.Wait()
 	f.scheduler.Close()
@@ -186,7 +186,6 @@ func (f *Fleet) Stop(ctx context.Context) error {
 		mesh.Stop(ctx)
 	}
 	f.keep()
-	return nil
 }
 
 // View returns what the fleet says now. It is immutable.
@@ -304,21 +303,6 @@ func stricter(a, b health.Quorum) health.Quorum {
 	return q
 }
 
-// begin starts to tell what this node sees, under a new incarnation, which is
-// on disk before anybody hears of it.
-func (f *Fleet) begin(incarnation uint64) error {
-	if err := f.store.saveIncarnation(incarnation); err != nil {
-		return err
-	}
-	f.incarnation = incarnation
-	f.journal = health.NewJournal(f.cfg.Name, f.cfg.Self, f.cfg.Key, incarnation)
-	for id := range f.mine {
-		f.changed[id] = true
-	}
-	f.poke()
-	return nil
-}
-
 // run does what is due until ctx ends.
 func (f *Fleet) run(ctx context.Context) {
 	digest, judge := time.NewTicker(digestEvery), time.NewTicker(judgeEvery)
@@ -365,121 +349,6 @@ func (f *Fleet) poke() {
 	}
 }
 
-// report takes the result of one of this node's probes.
-func (f *Fleet) report(id health.TargetID, r health.Result, at time.Time) {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	d := f.mine[id]
-	if d == nil {
-		return // it was given up meanwhile
-	}
-	f.stats.Probes++
-	if r.Outcome == health.Wrong || r.Outcome == health.Silent {
-		f.stats.Failures++
-	}
-	if d.Add(r, at) {
-		f.changed[id] = true
-		f.poke()
-	}
-}
-
-// tell turns what changed into batches, for the others and for this node.
-func (f *Fleet) tell(now time.Time) {
-	if f.journal == nil || len(f.changed)+len(f.gone) == 0 {
-		return
-	}
-	var changed []health.Observation
-	for id := range f.changed {
-		if d := f.mine[id]; d != nil {
-			v, reason, next := d.Observation()
-			changed = append(changed, health.Observation{Target: id, Verdict: v, Reason: reason, Next: next})
-		}
-	}
-	batches, err := f.journal.Set(changed, f.gone)
-	if err != nil {
-		f.cfg.Log.Error("health: cannot tell what this node sees", "error", err)
-		return
-	}
-	clear(f.changed)
-	f.gone = nil
-	for _, b := range batches {
-		f.publish("", b, now)
-	}
-}
-
-// renew tells that all this node said still holds.
-func (f *Fleet) renew(now time.Time) {
-	if f.journal == nil {
-		return
-	}
-	suspect := ""
-	if mesh := f.mesh.Load(); mesh != nil {
-		suspect = mesh.Suspect()
-	}
-	f.publish("digest", f.journal.Digest(suspect), now)
-}
-
-func (f *Fleet) publish(key string, msg []byte, now time.Time) {
-	f.read(msg, now)
-	if mesh := f.mesh.Load(); mesh != nil {
-		mesh.Broadcast(key, msg)
-	}
-}
-
-// read has this node hear itself.
-func (f *Fleet) read(msg []byte, now time.Time) {
-	if _, err := f.matrix.Apply(msg, now); err != nil {
-		f.cfg.Log.Error("health: cannot read this node's own record", "error", err)
-	}
-}
-
-// assign gives this node the targets that it is to check.
-func (f *Fleet) assign() {
-	members := f.heard()
-	want := map[health.TargetID]bool{}
-	var list []health.Target
-	for id, t := range f.targets {
-		if f.alone() || slices.Contains(health.Assign(id, members, f.plan.Observers, t.Quorum.MinPoPs), f.cfg.Self.Name) {
-			want[id] = true
-			list = append(list, t.Target)
-		}
-	}
-	same := len(want) == len(f.mine)
-	for id := range want {
-		if f.mine[id] == nil {
-			same = false
-			last := f.last(id)
-			f.mine[id] = health.RestoreDamper(f.targets[id].Check, last.Verdict, last.Reason)
-			f.changed[id] = true
-		}
-	}
-	for id := range f.mine {
-		if !want[id] {
-			same = false
-			delete(f.mine, id)
-			delete(f.changed, id)
-			f.gone = append(f.gone, id)
-		}
-	}
-	if !same {
-		f.scheduler.Set(list)
-		f.poke()
-	}
-}
-
-// last returns the last verdict known on a target.
-func (f *Fleet) last(id health.TargetID) verdict {
-	if v := f.view.Load(); v != nil {
-		if s, ok := v.Targets[id]; ok {
-			return verdict{Verdict: s.Verdict, Reason: s.Reason, Since: s.Since, LastOK: s.LastOK}
-		}
-	}
-	if v, ok := f.kept[id]; ok {
-		return v
-	}
-	return verdict{Verdict: edge.Unknown}
-}
-
 // members returns who belongs to the fleet.
 func (f *Fleet) members() []health.Member {
 	if f.plan.Members != nil {
@@ -507,121 +376,9 @@ func (f *Fleet) heard() []health.Member {
 	return slices.DeleteFunc(slices.Clone(f.members()), func(m health.Member) bool { return !alive[m.Name] })
 }
 
-// judge makes the next view.
-func (f *Fleet) judge(now time.Time) {
-	in := health.Input{
-		Fleet:     health.Fleet{Self: f.cfg.Self.Name, Members: f.members(), Configured: f.plan.Members != nil},
-		Observers: f.matrix.Observers(now),
-		Quorums:   make(map[health.TargetID]health.Quorum, len(f.targets)),
-		Alone:     f.alone(),
-	}
-	for id, t := range f.targets {
-		in.Quorums[id] = t.Quorum
-	}
-	prev := f.previous()
-	next := health.BuildView(in, prev, now)
-	f.view.Store(next)
-	f.stats.Views++
-	transitions := health.Transitions(prev, next)
-	for _, t := range transitions {
-		f.stats.Transitions[t.To]++
-		f.cfg.Log.Info("health: verdict changed", "target", f.targets[t.Target].String(), "from", t.From, "to", t.To, "reason", t.Reason)
-	}
-	f.history = append(f.history, transitions...)
-	f.history = f.history[max(0, len(f.history)-historyLength):]
-	f.dirty = f.dirty || len(transitions) > 0
-	f.news = f.news || prev.Hash != next.Hash || prev.Frozen != next.Frozen || len(prev.Targets) != len(next.Targets) || nextChanged(prev, next)
-	if f.Starting() && (!unknown(next) || now.Sub(f.started) > startFor) {
-		f.starting.Store(false)
-		f.news = true
-	}
-}
-
-func unknown(v *health.View) bool {
-	for _, t := range v.Targets {
-		if t.Verdict == edge.Unknown {
-			return true
-		}
-	}
-	return false
-}
-
-// keep puts what changed on disk, and only then tells of it: what was answered
-// by is known after a crash. The disk is not waited for under the lock.
-func (f *Fleet) keep() {
-	f.mu.Lock()
-	s, dirty, news := saved{}, f.dirty, f.news
-	if dirty {
-		s = f.state()
-	}
-	f.dirty, f.news = false, false
-	f.mu.Unlock()
-	if dirty {
-		if err := f.store.save(s); err != nil {
-			f.cfg.Log.Error("health: cannot save the state", "error", err)
-			f.locked(func(time.Time) { f.dirty = true }) // again at the next turn
-		}
-	}
-	if news {
-		f.announce()
-	}
-}
-
 func (f *Fleet) announce() {
 	select {
 	case f.updates <- struct{}{}:
 	default:
 	}
-}
-
-// nextChanged says whether a time to the next change differs, which TTLs follow.
-func nextChanged(a, b *health.View) bool {
-	for id, t := range b.Targets {
-		if a.Targets[id].Next != t.Next {
-			return true
-		}
-	}
-	return false
-}
-
-// previous is the view before, and for targets that it lacks what the store
-// knows.
-func (f *Fleet) previous() *health.View {
-	prev := &health.View{Targets: map[health.TargetID]health.TargetState{}}
-	if v := f.view.Load(); v != nil {
-		*prev = *v
-		missing := false
-		for id := range f.targets {
-			_, ok := v.Targets[id]
-			missing = missing || !ok
-		}
-		if !missing {
-			return prev
-		}
-		prev.Targets = make(map[health.TargetID]health.TargetState, len(f.targets))
-		for id, s := range v.Targets {
-			prev.Targets[id] = s
-		}
-	}
-	for id := range f.targets {
-		if _, ok := prev.Targets[id]; ok {
-			continue
-		}
-		if v, ok := f.kept[id]; ok {
-			prev.Targets[id] = health.TargetState{Verdict: v.Verdict, Reason: v.Reason, Since: v.Since, LastOK: v.LastOK}
-		}
-	}
-	return prev
-}
-
-// state is what must survive a restart. The caller holds the lock.
-func (f *Fleet) state() saved {
-	for id, s := range f.view.Load().Targets {
-		f.kept[id] = verdict{Verdict: s.Verdict, Reason: s.Reason, Since: s.Since, LastOK: s.LastOK}
-	}
-	s := saved{Verdicts: maps.Clone(f.kept), History: slices.Clone(f.history)}
-	for _, m := range f.seen {
-		s.Seen = append(s.Seen, m)
-	}
-	return s
 }

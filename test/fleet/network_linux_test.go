@@ -84,7 +84,7 @@ func TestGossipIsLost(t *testing.T) {
 	f := newFleet(t, fiveNodes)
 	watches := f.watch(f.Nodes, "www")
 	f.do("cut", f.Nodes, func(n *rig.Node) error { return n.Cut(rig.Gossip) })
-	f.waitFrozen(f.Nodes, 20*time.Second)
+	f.waitFrozen(f.Nodes, 15*time.Second)
 
 	victim := f.Server("gru")
 	victim.Kill()
