@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"io"
 	"net/netip"
 	"net/url"
 	"os"
@@ -48,6 +49,28 @@ func (f *nodeFlags) client() (*admin.Client, error) {
 		}
 	}
 	return admin.NewClient(f.node, token)
+}
+
+// show fetches path from the node, as JSON for programs, or into v for write to
+// show it to a person.
+func (f *nodeFlags) show(cmd *cobra.Command, path string, asJSON bool, v any, write func(io.Writer)) error {
+	c, err := f.client()
+	if err != nil {
+		return err
+	}
+	defer c.Close()
+	if asJSON {
+		var raw json.RawMessage
+		if err := c.Get(cmd.Context(), path, nil, &raw); err != nil {
+			return err
+		}
+		return writeJSON(cmd.OutOrStdout(), raw)
+	}
+	if err := c.Get(cmd.Context(), path, nil, v); err != nil {
+		return err
+	}
+	write(cmd.OutOrStdout())
+	return nil
 }
 
 func reloadCommand() *cobra.Command {
@@ -102,24 +125,8 @@ func statusCommand() *cobra.Command {
 		Short: "show what a node serves",
 		Args:  cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			c, err := f.client()
-			if err != nil {
-				return err
-			}
-			defer c.Close()
 			var s status
-			if asJSON {
-				var raw json.RawMessage
-				if err := c.Get(cmd.Context(), "/v1/status", nil, &raw); err != nil {
-					return err
-				}
-				return writeJSON(cmd.OutOrStdout(), raw)
-			}
-			if err := c.Get(cmd.Context(), "/v1/status", nil, &s); err != nil {
-				return err
-			}
-			s.writeText(cmd.OutOrStdout())
-			return nil
+			return f.show(cmd, "/v1/status", asJSON, &s, s.writeText)
 		},
 	}
 	f.add(cmd)

@@ -10,6 +10,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -86,23 +87,12 @@ func demo(ctx context.Context, stdout, stderr io.Writer) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
-	dns, err := freePort(demoPort)
-	if err != nil {
-		return err
-	}
-	admin, err := freePort(demoAdminPort)
-	if err != nil {
-		return err
-	}
 	sites, err := startSites(ctx)
 	if err != nil {
 		return err
 	}
 	defer stopSites(sites)
-	if err := writeDemo(dir, dns, admin, sites); err != nil {
-		return err
-	}
-	n, err := startNode(filepath.Join(dir, "edged.yaml"), stderr)
+	n, dns, admin, err := startDemo(dir, sites, stderr)
 	if err != nil {
 		return err
 	}
@@ -110,6 +100,27 @@ func demo(ctx context.Context, stdout, stderr io.Writer) (err error) {
 	describeDemo(stdout, dns, admin, sites)
 	<-ctx.Done()
 	return nil
+}
+
+// startDemo starts the demo's node on ports that are free. Another process may
+// take one of them meanwhile: then it tries others.
+func startDemo(dir string, sites []*site, stderr io.Writer) (n *node, dns, admin netip.AddrPort, err error) {
+	for range 5 {
+		if dns, err = freePort(demoPort); err != nil {
+			break
+		}
+		if admin, err = freePort(demoAdminPort); err != nil {
+			break
+		}
+		if err = writeDemo(dir, dns, admin, sites); err != nil {
+			break
+		}
+		n, err = startNode(filepath.Join(dir, "edged.yaml"), stderr)
+		if !errors.Is(err, syscall.EADDRINUSE) {
+			break
+		}
+	}
+	return n, dns, admin, err
 }
 
 // freePort returns the first loopback address from port on that nobody uses,

@@ -2,7 +2,6 @@ package main
 
 import (
 	"cmp"
-	"encoding/json"
 	"fmt"
 	"io"
 	"slices"
@@ -128,36 +127,25 @@ func healthCommand() *cobra.Command {
 		Short: "show how fit the endpoints are, and who says so",
 		Args:  cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			c, err := f.client()
-			if err != nil {
-				return err
-			}
-			defer c.Close()
-			path, into := "/v1/health", any(new(healthReport))
 			if history {
-				path, into = "/v1/health/history", any(new([]transition))
+				var past []transition
+				return f.show(cmd, "/v1/health/history", asJSON, &past, func(w io.Writer) { writeHistory(w, past) })
 			}
-			if asJSON {
-				into = new(json.RawMessage)
-			}
-			out := cmd.OutOrStdout()
 			for {
-				if err := c.Get(cmd.Context(), path, nil, into); err != nil {
-					return err
-				}
-				if watch {
-					fmt.Fprint(out, "\x1b[H\x1b[2J") // home, and clear the screen
-				}
-				if err := writeHealth(out, into); err != nil || !watch {
+				var r healthReport
+				err := f.show(cmd, "/v1/health", asJSON, &r, func(w io.Writer) {
+					if watch {
+						fmt.Fprint(w, "\x1b[H\x1b[2J") // home, and clear the screen
+					}
+					r.writeText(w, colours(w))
+				})
+				if err != nil || !watch {
 					return err
 				}
 				select {
 				case <-cmd.Context().Done():
 					return nil
 				case <-time.After(watchEvery):
-				}
-				if r, ok := into.(*healthReport); ok {
-					*r = healthReport{}
 				}
 			}
 		},
@@ -172,18 +160,8 @@ func healthCommand() *cobra.Command {
 	return cmd
 }
 
-func writeHealth(w io.Writer, v any) error {
-	switch v := v.(type) {
-	case *healthReport:
-		return v.writeText(w, colours(w))
-	case *[]transition:
-		return writeHistory(w, *v)
-	}
-	return writeJSON(w, v)
-}
-
 // writeText writes the report for a person.
-func (r *healthReport) writeText(w io.Writer, colour bool) error {
+func (r *healthReport) writeText(w io.Writer, colour bool) {
 	from := "by its own checks"
 	if r.Fleet != "" {
 		from = "in fleet " + r.Fleet
@@ -207,7 +185,7 @@ func (r *healthReport) writeText(w io.Writer, colour bool) error {
 	fmt.Fprintln(w)
 	writeRows(w, rows, func(i int, line string) string { return paint(colour && i > 0, verdicts[i], line) })
 	if r.Fleet == "" {
-		return nil
+		return
 	}
 	rows = [][]string{{"observer", "pop", "heard", "targets", "down", ""}}
 	bad := []edge.Verdict{edge.OK}
@@ -228,7 +206,6 @@ func (r *healthReport) writeText(w io.Writer, colour bool) error {
 	}
 	fmt.Fprintln(w)
 	writeRows(w, rows, func(i int, line string) string { return paint(colour && i > 0, bad[i], line) })
-	return nil
 }
 
 // votesText is who says what: "3 ok, 2 dead", and in brackets what does not
@@ -255,13 +232,12 @@ func votesText(votes []voteReport) string {
 	return strings.Join(words, ", ")
 }
 
-func writeHistory(w io.Writer, history []transition) error {
+func writeHistory(w io.Writer, history []transition) {
 	rows := [][]string{{"at", "target", "from", "to", "reason"}}
 	for _, t := range history {
 		rows = append(rows, []string{t.At.UTC().Format(time.RFC3339), cmp.Or(t.What, t.Target.String()), t.From.String(), t.To.String(), t.Reason})
 	}
 	writeRows(w, rows, func(_ int, line string) string { return line })
-	return nil
 }
 
 // oneLine keeps what others wrote from breaking a table.

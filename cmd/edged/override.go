@@ -3,7 +3,6 @@ package main
 import (
 	"cmp"
 	"context"
-	"encoding/json"
 	"fmt"
 	"io"
 	"os"
@@ -150,24 +149,8 @@ func overridesCommand() *cobra.Command {
 		Short: "list what operators ask for",
 		Args:  cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			c, err := f.client()
-			if err != nil {
-				return err
-			}
-			defer c.Close()
-			if asJSON {
-				var raw json.RawMessage
-				if err := c.Get(cmd.Context(), "/v1/overrides", nil, &raw); err != nil {
-					return err
-				}
-				return writeJSON(cmd.OutOrStdout(), raw)
-			}
 			var v override.View
-			if err := c.Get(cmd.Context(), "/v1/overrides", nil, &v); err != nil {
-				return err
-			}
-			writeOverrides(cmd.OutOrStdout(), &v)
-			return nil
+			return f.show(cmd, "/v1/overrides", asJSON, &v, func(w io.Writer) { writeOverrides(w, &v) })
 		},
 	}
 	f.add(cmd)
