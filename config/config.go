@@ -32,6 +32,8 @@ type Config struct {
 	Pools   map[string]Pool `yaml:"pools"` // by name
 	Names   map[string]Name `yaml:"names"` // by absolute lower-case owner name
 	Fleet   Fleet           `yaml:"fleet"`
+	BGP     BGP             `yaml:"bgp"`
+	VIPs    map[string]VIP  `yaml:"vips"` // by name
 	Rules   []Rule          `yaml:"rules"`
 	RRL     RRL             `yaml:"rrl"`
 	Cookies Cookies         `yaml:"cookies"`
@@ -95,6 +97,8 @@ type Pool struct {
 	FailOpen   FailOpen `yaml:"fail_open"`
 	Quorum     Quorum   `yaml:"quorum"`
 	UpFraction float64  `yaml:"up_fraction"` // a PoP counts as up while this share of its endpoints is, 0 to 1
+
+	RequiresVIP string `yaml:"requires_vip"` // a PoP that does not announce it is not answered; empty: none
 }
 
 // TTL bounds the TTL of a pool's answers, 1s to 168h in whole seconds.

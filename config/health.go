@@ -109,6 +109,7 @@ type Fleet struct {
 	Name        string           `yaml:"name"`
 	Bind        netip.AddrPort   `yaml:"bind"`          // empty: as advertise
 	Advertise   netip.AddrPort   `yaml:"advertise"`     // how other nodes reach this one; never a VIP
+	Link        netip.AddrPort   `yaml:"link"`          // where members call this one over mutual TLS; empty: bind's address, and its port + 1
 	Observers   int              `yaml:"observers"`     // members that check each target, 1 to 100
 	Join        []netip.AddrPort `yaml:"join"`          // members to begin with
 	KeyFile     Path             `yaml:"key_file"`      // 32 random octets in base64, one key a line; the first encrypts
@@ -336,6 +337,9 @@ func (ck *checker) members(f *Fleet) {
 	}
 	if !f.Bind.IsValid() {
 		f.Bind = f.Advertise
+	}
+	if !f.Link.IsValid() && f.Bind.Port() < 65535 {
+		f.Link = netip.AddrPortFrom(f.Bind.Addr(), f.Bind.Port()+1)
 	}
 	ck.inRange("fleet.observers", f.Observers, 1, 100)
 	ck.given("fleet.key_file", string(f.KeyFile))

@@ -71,7 +71,7 @@ func TestEveryKey(t *testing.T) {
 				Check:      https,
 				FailOpen:   FailOpen{Order: "fallback", Drained: true},
 				Quorum:     Quorum{MinObservers: 2, MinPoPs: 2, Partition: "majority"},
-				UpFraction: 0.25,
+				UpFraction: 0.25, RequiresVIP: "ns1",
 			},
 			"far": {
 				Policy: "failover", Answers: 1,
@@ -88,11 +88,34 @@ func TestEveryKey(t *testing.T) {
 	}
 	want.Fleet = Fleet{
 		Name: "prod", Bind: netip.MustParseAddrPort("[::]:7946"), Advertise: netip.MustParseAddrPort("192.0.2.11:7946"),
-		Observers: 4, Join: []netip.AddrPort{netip.MustParseAddrPort("10.0.0.1:7946")},
+		Link: netip.MustParseAddrPort("[::]:7950"), Observers: 4, Join: []netip.AddrPort{netip.MustParseAddrPort("10.0.0.1:7946")},
 		KeyFile: "/etc/edged/gossip.key", NodeKeyFile: "/etc/edged/node.ed25519",
 		Members: []Member{{Name: "fra1", PoP: "fra", Key: "ed25519:1"}, {Name: "iad1", PoP: "iad", Key: "ed25519:2"}},
 	}
 	want.Rules = []Rule{{AtLeast: 2, Of: "pops", Per: "continent"}, {DrainedAtMost: "30%", Of: "capacity", Per: "fleet"}}
+	want.BGP = BGP{
+		ASN: 64512, RouterID: netip.MustParseAddr("192.0.2.11"), Listen: 1179,
+		Peers: []Peer{
+			{
+				Name: "tor-a", Address: netip.MustParseAddr("192.0.2.1"), ASN: 64500, LocalAddress: netip.MustParseAddr("192.0.2.11"),
+				PasswordFile: "/etc/edged/md5", GTSM: true, Hold: 9 * time.Second,
+				BFD: BFD{Interval: 300 * time.Millisecond, Multiplier: 3}, Groups: []string{"fabric"},
+			},
+			{Name: "far", Address: netip.MustParseAddr("2001:db8::1"), ASN: 64501, Multihop: 3, Passive: true, Hold: 9 * time.Second},
+		},
+	}
+	want.VIPs = map[string]VIP{
+		"ns1": {
+			Prefixes: []netip.Prefix{netip.MustParsePrefix("198.51.100.53/32"), netip.MustParsePrefix("2001:db8::53/128")},
+			Listen:   53, MinAnnouncers: 2, MinPoPs: 2, Communities: []string{"64512:100"}, Groups: []string{"fabric"},
+			Drain:  Drain{Hold: 40 * time.Second, Linger: 30 * time.Second},
+			Ladder: []Rung{{"gshut", ""}, {"prepend", "3"}, {"med", "1000"}, {"community", "64512:666"}, {"withdraw", ""}},
+		},
+		"ns2": {
+			Prefixes: []netip.Prefix{netip.MustParsePrefix("198.51.100.54/32")},
+			Listen:   53, MinAnnouncers: 1, MinPoPs: 1, Drain: defaultDrain, Ladder: defaultVIP.Ladder,
+		},
+	}
 	want.RRL = RRL{PerSecond: 100, Slip: 3, Exempt: []netip.Prefix{netip.MustParsePrefix("10.0.0.0/8")}}
 	want.Cookies = Cookies{SecretFile: "/etc/edged/cookie.secret"}
 	want.EDNS = EDNS{MaxUDP: 1400}

@@ -35,6 +35,11 @@ func (ck *checker) pools() {
 			p.Fallback.CNAME = ck.target(key+".fallback.cname", p.Fallback.CNAME)
 		}
 		ck.health(key, &p)
+		if p.RequiresVIP != "" {
+			if err := checkLabel(p.RequiresVIP); err != nil {
+				ck.errorf(key+".requires_vip", "%v", err)
+			}
+		}
 		ck.Pools[name] = p
 	}
 	ck.cycles()
@@ -110,6 +115,9 @@ func (ck *checker) endpoints(key string, p *Pool) {
 				got = strings.Join(given, " and ")
 			}
 			ck.errorf(at, "want exactly one of address, cname and pool, got %s", got)
+		}
+		if ck.source.has(at + ".address") {
+			ck.given(at+".address", addrText(e.Address))
 		}
 		if why := usable(e.Address); e.Address.IsValid() && why != "" {
 			ck.errorf(at+".address", "address %s %s", e.Address, why)

@@ -31,6 +31,8 @@ func (t *tree) value(n *yaml.Node, want reflect.Type, key string) (v any, ok boo
 		return nil, false
 	case single:
 		return t.single(n, want, key)
+	case want == reflect.TypeFor[Rung]():
+		return t.rung(n, key)
 	case n.Kind == yaml.ScalarNode && n.ShortTag() == "!!null":
 		// "zones:" with everything below it commented out
 		if want.Kind() == reflect.Struct {
@@ -184,6 +186,9 @@ var elementDefaults = map[reflect.Type]reflect.Value{
 	reflect.TypeFor[FailOpen](): reflect.ValueOf(defaultFailOpen),
 	reflect.TypeFor[Quorum]():   reflect.ValueOf(defaultQuorum),
 	reflect.TypeFor[Rule]():     reflect.ValueOf(defaultRule),
+	reflect.TypeFor[Peer]():     reflect.ValueOf(defaultPeer),
+	reflect.TypeFor[VIP]():      reflect.ValueOf(defaultVIP),
+	reflect.TypeFor[Drain]():    reflect.ValueOf(defaultDrain),
 }
 
 // fillDefaults sets the keys that a struct of type t has a default for and m lacks.

@@ -75,6 +75,7 @@ func (ck *checker) all() {
 	ck.pools()
 	ck.names()
 	ck.fleet()
+	ck.bgp()
 	ck.limits()
 }
 

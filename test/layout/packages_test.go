@@ -51,10 +51,11 @@ var packages = []row{
 	}},
 	{"config", []string{
 		"edge", "zone", "maps", "geo", "geo/place", "mapper", "dnsserver", "dnsserver/conformance",
-		"health", "health/probe", "health/gossip", "health/override", "health/fleet", "admin",
+		"health", "health/probe", "health/gossip", "health/override", "health/fleet", "admin", "bgp",
 	}},
 	{"cmd/edged", []string{anyOfOurs}},
-	{"test/fleet/rig", []string{"edge", "health", "admin"}},
+	{"test/netns", nil},
+	{"test/fleet/rig", []string{"edge", "health", "admin", "test/netns"}},
 	{"bench/answers", []string{anyOfOurs}},
 	{"bench/checks", []string{anyOfOurs}},
 	{"bench/failover", []string{anyOfOurs}},
