@@ -160,6 +160,13 @@ func overridesCommand() *cobra.Command {
 }
 
 func writeOverrides(w io.Writer, v *override.View) {
+	for _, c := range v.Clocks {
+		word, by := "ahead of", c.Ahead.Round(time.Second)
+		if by < 0 {
+			word, by = "behind", -by
+		}
+		fmt.Fprintf(w, "this node's clock is %s %s that of %s, which decides when its overrides end\n", by, word, c.Node)
+	}
 	if len(v.Active)+len(v.Suspended) == 0 {
 		fmt.Fprintln(w, "no overrides")
 		return

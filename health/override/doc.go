@@ -9,8 +9,9 @@
 // together with earlier ones, as two accepted at once on two nodes can, is
 // suspended: it is listed, but does nothing while that lasts. Versions (Lamport
 // clocks) and node names order overrides, never wall clocks, so the nodes agree
-// on who is later. Only the end of an override is a wall-clock time, judged by
-// each node's own clock.
+// on who is later. Only the end of an override is a wall-clock time, by the clock
+// of the node that accepted it: a proposal tells the others how far theirs are
+// from it.
 //
 // The [Engine] carries changes through the fleet: the accepting node signs a
 // proposal, the members check it against their own set and sign

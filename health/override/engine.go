@@ -324,7 +324,7 @@ func (e *Engine) save(s *Set, now time.Time) error {
 // clone returns a set that can be changed apart. Records are shared: they do
 // not change.
 func (s *Set) clone() *Set {
-	return &Set{live: maps.Clone(s.live), clears: maps.Clone(s.clears), gone: maps.Clone(s.gone)}
+	return &Set{live: maps.Clone(s.live), clears: maps.Clone(s.clears), gone: maps.Clone(s.gone), ahead: maps.Clone(s.ahead)}
 }
 
 // key returns a member's key.

@@ -75,7 +75,7 @@ type Override struct {
 	Owner   string    `json:"owner"`            // 1 to 64 octets
 	Reason  string    `json:"reason"`           // 1 to 200 octets
 	Created time.Time `json:"created"`          // whole seconds, UTC; shown, never compared between overrides
-	Expires time.Time `json:"expires,omitzero"` // whole seconds, UTC, by each node's own clock; zero: when cleared
+	Expires time.Time `json:"expires,omitzero"` // whole seconds, UTC, by the clock of ID.Node; zero: when cleared
 	Local   bool      `json:"local,omitempty"`  // this node's only
 }
 
@@ -126,11 +126,6 @@ func (o Override) String() string {
 // compare orders overrides the same on all nodes: by version, then node.
 func (o Override) compare(other Override) int {
 	return cmp.Or(cmp.Compare(o.Version, other.Version), o.ID.compare(other.ID))
-}
-
-// expired says whether the override has ended by this node's clock.
-func (o Override) expired(now time.Time) bool {
-	return !o.Expires.IsZero() && !now.Before(o.Expires)
 }
 
 // check says what is wrong with an override that was read or received.

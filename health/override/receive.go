@@ -62,6 +62,9 @@ func (e *Engine) receiveProposal(m message, msg []byte) error {
 		e.mu.Unlock()
 		return replayed(id, "a newer one of its node was seen: "+last.id.String())
 	}
+	if !repeat {
+		e.set.hearClock(id.Node, m.change.made(), now)
+	}
 	known := e.set.knows(m.change, now)
 	if e.set.gone[id] {
 		e.mu.Unlock()
@@ -72,7 +75,7 @@ func (e *Engine) receiveProposal(m message, msg []byte) error {
 	case errors.Is(known, errKnown):
 		// committed already: the proposer missed the first answer
 	case errors.Is(known, errPast):
-		err = fmt.Errorf("it has ended by this node's clock, %s: are the clocks right", now.UTC().Format("15:04:05 MST"))
+		err = fmt.Errorf("it has ended: it is %s here, are the clocks right", now.UTC().Format("15:04:05 MST"))
 	case known != nil:
 		err = known
 	case m.change.put != nil:
@@ -219,7 +222,7 @@ func (e *Engine) State() []byte {
 	defer e.mu.Unlock()
 	state := []byte{kindState}
 	for _, r := range e.set.records() {
-		if r.put != nil && r.put.Local || r.past(e.cfg.Now()) {
+		if r.put != nil && r.put.Local || e.set.past(r.change, e.cfg.Now()) {
 			continue
 		}
 		r = e.vouched(r)

@@ -82,12 +82,20 @@ func (c change) check() error {
 	return c.clear.check()
 }
 
-// past says whether the change has nothing more to say.
-func (c change) past(now time.Time) bool {
+// end is when the change has nothing more to say, and made is when it was made,
+// both by the clock of the node that accepted it; a zero end is none.
+func (c change) end() time.Time {
 	if c.put != nil {
-		return c.put.expired(now)
+		return c.put.Expires
 	}
-	return !now.Before(c.clear.Keep)
+	return c.clear.Keep
+}
+
+func (c change) made() time.Time {
+	if c.put != nil {
+		return c.put.Created
+	}
+	return c.clear.At
 }
 
 // record is a change with the signature of the member who vouches for it as
@@ -105,11 +113,15 @@ type Set struct {
 	live   map[ID]record
 	clears map[ID]record
 	gone   map[ID]bool // named by a clearing
+
+	// By how much this node's clock was ahead of another node's when that last
+	// proposed something; nodes whose clocks agree are left out.
+	ahead map[string]time.Duration
 }
 
 // NewSet returns an empty set.
 func NewSet() *Set {
-	return &Set{live: map[ID]record{}, clears: map[ID]record{}, gone: map[ID]bool{}}
+	return &Set{live: map[ID]record{}, clears: map[ID]record{}, gone: map[ID]bool{}, ahead: map[string]time.Duration{}}
 }
 
 // Why a change was not taken.
@@ -127,7 +139,7 @@ func (s *Set) knows(c change, now time.Time) error {
 	switch {
 	case live || clears:
 		return errKnown
-	case s.gone[id] || c.past(now):
+	case s.gone[id] || s.past(c, now):
 		return errPast
 	case c.put != nil && len(s.live) >= maxHeld, c.clear != nil && len(s.clears) >= maxHeld:
 		return errFull
@@ -156,7 +168,7 @@ func (s *Set) add(r record, now time.Time) error {
 // prune forgets what is past. It says whether anything was.
 func (s *Set) prune(now time.Time) bool {
 	before := len(s.live) + len(s.clears)
-	past := func(_ ID, r record) bool { return r.past(now) }
+	past := func(_ ID, r record) bool { return s.past(r.change, now) }
 	maps.DeleteFunc(s.live, past)
 	maps.DeleteFunc(s.clears, past)
 	if len(s.live)+len(s.clears) == before {
@@ -176,7 +188,7 @@ func (s *Set) prune(now time.Time) bool {
 func (s *Set) overrides(now time.Time) []Override {
 	var all []Override
 	for _, r := range s.live {
-		if !r.put.expired(now) {
+		if !s.past(r.change, now) {
 			all = append(all, *r.put)
 		}
 	}

@@ -10,6 +10,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"time"
 
 	"edged/edge"
 )
@@ -17,11 +18,18 @@ import (
 // storeFormat is the version of the store file.
 const storeFormat = 1
 
+// maxAhead bounds how far apart two clocks are kept as being, in seconds: some
+// 270 years.
+const maxAhead = 1 << 33
+
 // stored is the store file.
 type stored struct {
 	Format    int              `json:"format"`
 	Overrides []storedOverride `json:"overrides"`
 	Clears    []storedClear    `json:"clears"`
+
+	// By how many seconds this node's clock was ahead of other nodes'.
+	Clocks map[string]int64 `json:"clocks,omitempty"`
 }
 
 type storedOverride struct {
@@ -76,6 +84,12 @@ func parseStore(b []byte) (*Set, error) {
 		return nil, fmt.Errorf("%d overrides and %d clears, want at most %d of each", len(f.Overrides), len(f.Clears), maxHeld)
 	}
 	s := NewSet()
+	for node, seconds := range f.Clocks {
+		if checkName(node) != nil || isGlob(node) || seconds < -maxAhead || seconds > maxAhead {
+			return nil, fmt.Errorf("the clock of %q is %d s off: want a node, and at most %d s", node, seconds, maxAhead)
+		}
+		s.ahead[node] = time.Duration(seconds) * time.Second
+	}
 	seen := map[ID]bool{}
 	keep := func(r record, v voucher, local bool) error {
 		if err := r.check(); err != nil {
@@ -130,6 +144,12 @@ func (s *Set) encode() []byte {
 		} else {
 			f.Clears = append(f.Clears, storedClear{*r.clear, v})
 		}
+	}
+	for node, ahead := range s.ahead {
+		if f.Clocks == nil {
+			f.Clocks = map[string]int64{}
+		}
+		f.Clocks[node] = int64(ahead / time.Second)
 	}
 	b, err := json.MarshalIndent(f, "", "  ")
 	if err != nil {

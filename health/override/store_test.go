@@ -32,6 +32,7 @@ func storedSet(t testing.TB) *Set {
 			t.Fatal(err)
 		}
 	}
+	s.ahead["ams1"] = -time.Hour
 	return s
 }
 
@@ -89,6 +90,7 @@ func TestStoreMalformedIsRefusedWhole(t *testing.T) {
 		{`"local": true`, `"local": false`, `override fra1-1-3: signer "" and a signature of 0 octets: want both, or neither when it is local`},
 		{`"2026-03-01T14:00:00Z"`, `"2026-03-01T11:00:00Z"`, `override fra1-1-1: it expires before it was created`},
 		{`"2026-03-01T14:00:00Z"`, `"2026-03-01T14:00:00.5Z"`, `override fra1-1-1: time 2026-03-01T14:00:00.5Z is out of range: want whole seconds, from 1970 to 9999`},
+		{`"ams1": -3600`, `"ams1": -8589934593`, `the clock of "ams1" is -8589934593 s off: want a node, and at most 8589934592 s`},
 		{`"version": 4`, `"version": 0`, `clear fra1-1-4: version 0 is out of range: want 1 to 4611686018427387904`},
 	} {
 		text := strings.Replace(good, tc.from, tc.to, 1)

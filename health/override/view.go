@@ -15,8 +15,12 @@ type View struct {
 	Active    []Override  `json:"active"`
 	Suspended []Suspended `json:"suspended"`
 
-	// Next is when the first of them ends by itself; zero: none does.
+	// Next is when the first of them ends by itself, by this node's clock; zero:
+	// none does.
 	Next time.Time `json:"next,omitzero"`
+
+	// Clocks are the nodes whose clocks differ from this node's.
+	Clocks []Clock `json:"clocks,omitempty"`
 
 	service *service
 }
@@ -32,15 +36,20 @@ type Suspended struct {
 // of those before it is suspended: it is the later of those that break it
 // together. So equal sets give equal views.
 func (s *Set) View(rules []Rule, f Fleet, now time.Time) *View {
-	return viewOf(s.overrides(now), rules, f)
+	overrides := s.overrides(now)
+	v := viewOf(overrides, rules, f)
+	v.Clocks = s.clocks()
+	for _, o := range overrides {
+		if end := s.here(o.ID.Node, o.Expires); !end.IsZero() && (v.Next.IsZero() || end.Before(v.Next)) {
+			v.Next = end
+		}
+	}
+	return v
 }
 
 func viewOf(overrides []Override, rules []Rule, f Fleet) *View {
 	v := &View{Active: []Override{}, Suspended: []Suspended{}, service: newService(&f)}
 	for _, o := range overrides {
-		if !o.Expires.IsZero() && (v.Next.IsZero() || o.Expires.Before(v.Next)) {
-			v.Next = o.Expires
-		}
 		after := v.service.with(o)
 		if after != v.service {
 			if _, broken := judge(rules, v.service, after); len(broken) > 0 {

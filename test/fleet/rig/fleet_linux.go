@@ -12,6 +12,8 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+
+	"edged/test/netns"
 )
 
 // Site is a PoP with a client whose closest it is.
@@ -36,17 +38,7 @@ var Sites = []Site{
 const Zone = "example.com."
 
 // Possible returns why no fleet can run here; nil: it can.
-func Possible() error {
-	if _, err := exec.LookPath("ip"); err != nil {
-		return fmt.Errorf("iproute2 is missing: %w", err)
-	}
-	n, err := newNetwork()
-	if err != nil {
-		return err
-	}
-	n.close()
-	return nil
-}
+func Possible() error { return netns.Possible() }
 
 // Build builds edged in dir, and the map that all fleets use. It must be called
 // inside the module.
@@ -89,17 +81,17 @@ type Fleet struct {
 	Guests  []*Host
 
 	config  Config
-	network *network
+	network *netns.Network
 }
 
 // Host is a place in the gossip's network, for the process of a Guest.
 type Host struct {
 	Address netip.Addr
-	inside  *namespace
+	inside  *netns.Host
 }
 
 // Start starts a process there. It is killed with the fleet.
-func (h *Host) Start(cmd *exec.Cmd) error { return h.inside.start(cmd) }
+func (h *Host) Start(cmd *exec.Cmd) error { return h.inside.Start(cmd) }
 
 // New makes a fleet, and starts the web servers, but no node.
 func New(c Config) (f *Fleet, err error) {
@@ -109,7 +101,7 @@ func New(c Config) (f *Fleet, err error) {
 			f.Close()
 		}
 	}()
-	if f.network, err = newNetwork(); err != nil {
+	if f.network, err = netns.NewNetwork(gossipSwitch, islandSwitch, uplinkSwitch); err != nil {
 		return f, err
 	}
 	if err := f.plug(); err != nil {
@@ -136,7 +128,7 @@ func (f *Fleet) plug() error {
 		f.Servers = append(f.Servers, &Server{PoP: s.PoP, Address: a.Addr()})
 	}
 	servers = append(servers, address("198.51.100.0/24", 254))
-	host, err := f.network.plug(0, link{Uplink, servers})
+	host, err := f.network.Plug(uplink(servers...))
 	if err != nil {
 		return err
 	}
@@ -145,25 +137,24 @@ func (f *Fleet) plug() error {
 	}
 	for i := range f.config.Nodes {
 		number := i + 1
-		gossip, uplink := address("192.0.2.0/24", number), address("198.51.100.0/24", number)
-		inside, err := f.network.plug(number, link{Gossip, []netip.Prefix{gossip}}, link{Uplink, []netip.Prefix{uplink}})
+		at := address("192.0.2.0/24", number)
+		inside, err := f.network.Plug(gossip(at), uplink(address("198.51.100.0/24", number)))
 		if err != nil {
 			return err
 		}
-		if err := inside.ip("route add 203.0.113.0/24 dev " + Uplink); err != nil {
+		if err := inside.IP("route add 203.0.113.0/24 dev " + Uplink); err != nil {
 			return err
 		}
 		name := fmt.Sprintf("n%d", number)
 		dir := filepath.Join(f.config.Dir, name)
 		f.Nodes = append(f.Nodes, &Node{
-			Name: name, PoP: Sites[i].PoP, Dir: dir, Address: gossip.Addr(),
-			number: number, inside: inside, program: f.config.Program.Binary, network: f.network,
+			Name: name, PoP: Sites[i].PoP, Dir: dir, Address: at.Addr(),
+			inside: inside, program: f.config.Program.Binary,
 		})
 	}
 	for i := range f.config.Guests {
-		number := 100 + i
-		a := address("192.0.2.0/24", number)
-		inside, err := f.network.plug(number, link{Gossip, []netip.Prefix{a}})
+		a := address("192.0.2.0/24", 100+i)
+		inside, err := f.network.Plug(gossip(a))
 		if err != nil {
 			return err
 		}
@@ -283,6 +274,6 @@ func (f *Fleet) Close() {
 		s.Kill()
 	}
 	if f.network != nil {
-		f.network.close()
+		f.network.Close()
 	}
 }

@@ -16,6 +16,7 @@ import (
 	"edged/admin"
 	"edged/edge"
 	"edged/health"
+	"edged/test/netns"
 )
 
 // Node is one node, running or not.
@@ -25,10 +26,9 @@ type Node struct {
 	Dir     string
 	Address netip.Addr // where it gossips, and answers questions too
 
-	number  int
-	inside  *namespace
+	inside  *netns.Host
 	program string
-	network *network
+	clock   string    // by how many seconds its clock is wrong; empty: it is right
 	cmd     *exec.Cmd // nil: it does not run
 	ended   chan error
 }
@@ -49,7 +49,10 @@ func (n *Node) Start() error {
 	defer log.Close()
 	cmd := exec.Command(n.program, "serve", "--config", n.config())
 	cmd.Stdout, cmd.Stderr = log, log
-	if err := n.inside.start(cmd); err != nil {
+	if n.clock != "" {
+		cmd.Env = append(os.Environ(), clockVariable+"="+n.clock)
+	}
+	if err := n.inside.Start(cmd); err != nil {
 		return err
 	}
 	n.cmd, n.ended = cmd, make(chan error, 1)
@@ -97,13 +100,13 @@ func (n *Node) Stop() error {
 func (n *Node) Forget() error { return os.RemoveAll(filepath.Join(n.Dir, "state")) }
 
 // Cut loses all that the node sends and receives on a link, Gossip or Uplink.
-func (n *Node) Cut(link string) error { return n.network.cut(link, n.number) }
+func (n *Node) Cut(link string) error { return n.inside.Cut(link) }
 
 // Join mends a link that was cut, and brings a node back that was parted.
-func (n *Node) Join(link string) error { return n.network.join(link, n.number) }
+func (n *Node) Join(link string) error { return n.inside.Join(link) }
 
 // Part moves the node's gossip to where only other parted nodes hear it.
-func (n *Node) Part() error { return n.network.part(n.number) }
+func (n *Node) Part() error { return n.inside.Move(Gossip, islandSwitch) }
 
 // Log returns what the node has logged, of all its runs.
 func (n *Node) Log() string {
@@ -141,7 +144,17 @@ type Target struct {
 	Endpoints []string
 	Verdict   edge.Verdict
 	Reason    string
+	Since     time.Time // by the node's clock
 	Decided   string
+	Votes     []Vote
+}
+
+// Vote is what an observer says of a target.
+type Vote struct {
+	Observer string
+	Verdict  edge.Verdict
+	Fresh    bool
+	Reason   string
 }
 
 // Observer is a node as the fleet sees it.

@@ -10,6 +10,8 @@ import (
 	"os/exec"
 	"syscall"
 	"time"
+
+	"edged/test/netns"
 )
 
 // serverArgument has this program be a web server: see Main.
@@ -50,7 +52,7 @@ type Server struct {
 	PoP     string
 	Address netip.Addr
 
-	host *namespace
+	host *netns.Host
 	cmd  *exec.Cmd // nil: it is dead
 	hold io.Closer // its standard input
 }
@@ -66,7 +68,7 @@ func (s *Server) Start() error {
 	if s.hold, err = cmd.StdinPipe(); err != nil {
 		return err
 	}
-	if err := s.host.start(cmd); err != nil {
+	if err := s.host.Start(cmd); err != nil {
 		return err
 	}
 	s.cmd = cmd

@@ -69,7 +69,7 @@ func (n *Node) Watch(every time.Duration, questions ...Question) (*Watch, error)
 	w := &Watch{node: n, stop: make(chan struct{}), spans: map[Question][]Span{}}
 	for i, q := range questions {
 		var conn net.Conn
-		err := n.inside.do(func() (err error) {
+		err := n.inside.Do(func() (err error) {
 			conn, err = net.DialUDP("udp", nil, net.UDPAddrFromAddrPort(netip.AddrPortFrom(n.Address, 53)))
 			return err
 		})
