@@ -1,6 +1,7 @@
 package health
 
 import (
+	"cmp"
 	"fmt"
 	"slices"
 
@@ -59,6 +60,30 @@ func agree(votes []Vote, q Quorum) decision {
 		return keep("%d of %d observers say down, want %d; PoPs: %d, want %d", len(down), n, need, pops(down), max(1, q.MinPoPs))
 	}
 	return keep("none of %d observers knows", n)
+}
+
+// stated goes by what observers tell of themselves, whatever they are worth as
+// observers of others. When none of them is heard, the last verdict is kept.
+func stated(votes []Vote) decision {
+	fresh := make([]*Vote, 0, len(votes))
+	for i := range votes {
+		if v := &votes[i]; v.Fresh && v.Verdict != edge.Unknown {
+			fresh = append(fresh, v)
+		}
+	}
+	if len(fresh) == 0 {
+		return keep("no node there is heard")
+	}
+	best := slices.MinFunc(fresh, func(a, b *Vote) int { return cmp.Compare(a.Verdict, b.Verdict) })
+	d := decision{verdict: best.Verdict, reason: best.Reason}
+	same := 0
+	for _, v := range fresh {
+		if v.Verdict == best.Verdict {
+			same++
+		}
+	}
+	d.decided = fmt.Sprintf("%d of %d nodes there", same, len(fresh))
+	return d
 }
 
 // win returns the verdict of the side that won: the worse of its two needs a

@@ -243,3 +243,24 @@ func TestSuspects(t *testing.T) {
 		}
 	}
 }
+
+func TestStated(t *testing.T) {
+	for _, tc := range []struct{ what, votes, want, how string }{
+		{"nobody", "", "", "kept: no node there is heard"},
+		{"none is heard", "~a:dead,x", "", "kept: no node there is heard"},
+		{"one is down", "a:dead,x", "dead x", "1 of 1 nodes there"},
+		{"one is up", "a:dead,x a:ok,announced a:dead,x", "ok announced", "1 of 3 nodes there"},
+		{"whoever is not believed of others is believed of itself", "?a:ok,announced a:dead", "ok announced", "1 of 2 nodes there"},
+		{"degraded is better than dead", "a:dead a:degraded,gshut", "degraded gshut", "1 of 2 nodes there"},
+		{"all are down", "a:dead,x a:dead,x", "dead x", "2 of 2 nodes there"},
+	} {
+		d := stated(ballots(t, tc.votes))
+		got := strings.TrimSpace(fmt.Sprint(d.verdict, " ", d.reason))
+		if d.kept {
+			got = ""
+		}
+		if got != tc.want || d.decided != tc.how {
+			t.Errorf("%s: got %q, %q, want %q, %q", tc.what, got, d.decided, tc.want, tc.how)
+		}
+	}
+}

@@ -23,6 +23,7 @@ const (
 	ICMP     Kind = "icmp"     // echo
 	Exec     Kind = "exec"     // a command's exit code
 	External Kind = "external" // a file or URL that somebody else writes
+	VIP      Kind = "vip"      // whether a PoP announces a VIP: nobody probes it, the nodes there say so (see NewVIP)
 )
 
 // Check is one way to check an endpoint. Only the fields of its kind are set.
@@ -60,6 +61,9 @@ type Check struct {
 	Command []string `json:"command,omitempty"` // exec: absolute path and arguments; the address comes in EDGED_ADDRESS
 	Source  string   `json:"source,omitempty"`  // external: absolute path, or http(s) URL
 
+	VIP string `json:"vip,omitempty"` // vip: its name
+	PoP string `json:"pop,omitempty"` // vip: where it is announced
+
 	// Target, when valid, is checked in place of the endpoint's address.
 	Target netip.Addr `json:"target,omitzero"`
 }
@@ -88,7 +92,12 @@ func (id *TargetID) UnmarshalText(b []byte) error {
 type Target struct {
 	ID      TargetID
 	Check   Check
-	Address netip.Addr // valid but for exec and external
+	Address netip.Addr // valid but for exec, external and vip
+}
+
+// NewVIP returns the target that stands for a VIP as one PoP announces it.
+func NewVIP(vip, pop string) Target {
+	return NewTarget(Check{Kind: VIP, VIP: vip, PoP: pop}, netip.Addr{})
 }
 
 // NewTarget returns the target that an endpoint's address stands for.
@@ -130,6 +139,8 @@ func (t Target) String() string {
 		return fmt.Sprintf("exec %s for %s", c.Command[0], t.Address)
 	case External:
 		return fmt.Sprintf("external %s for %s", c.Source, t.Address)
+	case VIP:
+		return fmt.Sprintf("vip %s at %s", c.VIP, c.PoP)
 	}
 	return fmt.Sprintf("%s://%s", c.Kind, at)
 }

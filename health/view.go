@@ -148,6 +148,8 @@ func judge(in Input, q Quorum, votes []Vote, frozen string) decision {
 	switch {
 	case in.Alone:
 		return own(votes, in.Fleet.Self, "own check")
+	case frozen == "" && q.Stated:
+		return stated(votes)
 	case frozen == "":
 		return agree(votes, q)
 	case q.Partition == Local:

@@ -59,4 +59,9 @@ type Quorum struct {
 	MinObservers int // fresh and believed, at least; 0: a majority of those that are fresh
 	MinPoPs      int // from so many PoPs, at least; 0 and 1 alike: any
 	Partition    Partition
+
+	// Stated says that observers tell of themselves, as nodes do of a VIP that
+	// they announce together: it is up while one of them says so, and down when
+	// all that are heard say so. The numbers above mean nothing then.
+	Stated bool
 }

@@ -83,8 +83,9 @@ type Fleet struct {
 	mu          sync.Mutex
 	plan        Plan
 	targets     map[health.TargetID]Target
-	mine        map[health.TargetID]*health.Damper // targets that this node checks
-	changed     map[health.TargetID]bool           // of mine, not yet told
+	mine        map[health.TargetID]*health.Damper     // targets that this node checks
+	stated      map[health.TargetID]health.Observation // what this node says of itself: see State
+	changed     map[health.TargetID]bool               // of mine and stated, not yet told
 	gone        []health.TargetID
 	seen        map[string]health.Member // members ever seen, when none are configured
 	impostors   map[string]time.Time     // when a member was last heard with another key than its own
@@ -115,7 +116,7 @@ func Start(cfg Config) (*Fleet, error) {
 	f := &Fleet{
 		cfg: cfg, store: store{dir: cfg.Dir}, plan: cfg.Plan,
 		updates: make(chan struct{}, 1), wake: make(chan struct{}, 1), told: make(chan struct{}),
-		mine: map[health.TargetID]*health.Damper{}, changed: map[health.TargetID]bool{},
+		mine: map[health.TargetID]*health.Damper{}, stated: map[health.TargetID]health.Observation{}, changed: map[health.TargetID]bool{},
 		seen: map[string]health.Member{}, impostors: map[string]time.Time{}, stats: Stats{Transitions: map[edge.Verdict]uint64{}},
 	}
 	if cfg.Open == nil {

@@ -33,15 +33,16 @@ func (f *Fleet) judge(now time.Time) {
 	f.history = f.history[max(0, len(f.history)-historyLength):]
 	f.dirty = f.dirty || len(transitions) > 0
 	f.news = f.news || prev.Hash != next.Hash || prev.Frozen != next.Frozen || len(prev.Targets) != len(next.Targets) || nextChanged(prev, next)
-	if f.Starting() && (!unknown(next) || now.Sub(f.started) > startFor) {
+	if f.Starting() && (!f.unknown(next) || now.Sub(f.started) > startFor) {
 		f.starting.Store(false)
 		f.news = true
 	}
 }
 
-func unknown(v *health.View) bool {
-	for _, t := range v.Targets {
-		if t.Verdict == edge.Unknown {
+// unknown says whether a target that is probed has no verdict yet.
+func (f *Fleet) unknown(v *health.View) bool {
+	for id, t := range v.Targets {
+		if t.Verdict == edge.Unknown && !f.targets[id].Quorum.Stated {
 			return true
 		}
 	}

@@ -19,6 +19,9 @@ func (f *Fleet) begin(incarnation uint64) error {
 	for id := range f.mine {
 		f.changed[id] = true
 	}
+	for id := range f.stated {
+		f.changed[id] = true
+	}
 	f.poke()
 	return nil
 }
@@ -51,6 +54,8 @@ func (f *Fleet) tell(now time.Time) {
 		if d := f.mine[id]; d != nil {
 			v, reason, next := d.Observation()
 			changed = append(changed, health.Observation{Target: id, Verdict: v, Reason: reason, Next: next})
+		} else if o, ok := f.stated[id]; ok {
+			changed = append(changed, o)
 		}
 	}
 	batches, err := f.journal.Set(changed, f.gone)
@@ -97,6 +102,9 @@ func (f *Fleet) assign() {
 	want := map[health.TargetID]bool{}
 	var list []health.Target
 	for id, t := range f.targets {
+		if t.Quorum.Stated {
+			continue
+		}
 		if f.alone() || slices.Contains(health.Assign(id, members, f.plan.Observers, t.Quorum.MinPoPs), f.cfg.Self.Name) {
 			want[id] = true
 			list = append(list, t.Target)
