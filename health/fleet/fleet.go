@@ -5,6 +5,7 @@ import (
 	"crypto/ed25519"
 	"log/slog"
 	"maps"
+	"net/netip"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -87,9 +88,10 @@ type Fleet struct {
 	stated      map[health.TargetID]health.Observation // what this node says of itself: see State
 	changed     map[health.TargetID]bool               // of mine and stated, not yet told
 	gone        []health.TargetID
-	seen        map[string]health.Member // members ever seen, when none are configured
-	impostors   map[string]time.Time     // when a member was last heard with another key than its own
-	journal     *health.Journal          // nil until this node knows its incarnation
+	seen        map[string]health.Member  // members ever seen, when none are configured
+	links       map[string]netip.AddrPort // where members take calls
+	impostors   map[string]time.Time      // when a member was last heard with another key than its own
+	journal     *health.Journal           // nil until this node knows its incarnation
 	incarnation uint64
 	matrix      *health.Matrix
 	kept        map[health.TargetID]verdict // from the store, for targets that return
@@ -117,7 +119,7 @@ func Start(cfg Config) (*Fleet, error) {
 		cfg: cfg, store: store{dir: cfg.Dir}, plan: cfg.Plan,
 		updates: make(chan struct{}, 1), wake: make(chan struct{}, 1), told: make(chan struct{}),
 		mine: map[health.TargetID]*health.Damper{}, stated: map[health.TargetID]health.Observation{}, changed: map[health.TargetID]bool{},
-		seen: map[string]health.Member{}, impostors: map[string]time.Time{}, stats: Stats{Transitions: map[edge.Verdict]uint64{}},
+		seen: map[string]health.Member{}, impostors: map[string]time.Time{}, links: map[string]netip.AddrPort{}, stats: Stats{Transitions: map[edge.Verdict]uint64{}},
 	}
 	if cfg.Open == nil {
 		f.cfg.Open = func(t health.Target) (probe.Prober, error) { return probe.New(t, probe.Options{}) }

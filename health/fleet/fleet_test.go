@@ -87,7 +87,7 @@ func (w *world) start(i int, key ed25519.PrivateKey) *Fleet {
 	if len(w.nodes) > 1 {
 		cfg.Name = "test"
 		cfg.Gossip = gossip.Config{
-			Name: self.Name, PoP: self.PoP, Fleet: "test", Bind: place(i), Join: []netip.AddrPort{place(0), place(1)},
+			Name: self.Name, PoP: self.PoP, Fleet: "test", Bind: place(i), Link: 7947, Join: []netip.AddrPort{place(0), place(1)},
 			Transport: w.net.Transport(place(i)),
 		}
 	}

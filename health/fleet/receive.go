@@ -3,6 +3,7 @@ package fleet
 import (
 	"crypto/ed25519"
 	"errors"
+	"net/netip"
 	"time"
 
 	"edged/health"
@@ -89,8 +90,30 @@ func (r receiver) Changed() {
 	f := r.f
 	f.mu.Lock()
 	defer f.mu.Unlock()
+	if mesh := f.mesh.Load(); mesh != nil {
+		for _, p := range mesh.Alive() {
+			if p.Link != 0 {
+				f.links[p.Name] = netip.AddrPortFrom(p.Addr.Addr(), p.Link)
+			}
+		}
+	}
 	f.assign()
 	f.poke()
+}
+
+// Link returns where a member takes calls; invalid: it never said. It is known
+// on when the gossip does not reach the member any more.
+func (f *Fleet) Link(member string) netip.AddrPort {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.links[member]
+}
+
+// Key returns the key of a member, if it is known.
+func (f *Fleet) Key(member string) (ed25519.PublicKey, bool) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.keyOf(member)
 }
 
 // warn logs why a message about overrides was not taken.

@@ -1,6 +1,7 @@
 package fleet
 
 import (
+	"net/netip"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -33,6 +34,9 @@ func TestState(t *testing.T) {
 		w.await("the last word", 3*time.Second, func() bool { return w.say(edge.Dead, vip) })
 		if got := w.nodes[1].View().Targets[vip.ID].Reason; got != "gone" {
 			t.Errorf("got the reason %q, want %q", got, "gone")
+		}
+		if got := w.nodes[1].Link("n0"); got != netip.AddrPortFrom(place(0).Addr(), 7947) {
+			t.Errorf("n0 takes calls at %v", got)
 		}
 		w.stop(0)
 		time.Sleep(time.Minute)

@@ -27,7 +27,7 @@ var (
 func (d delegate) NodeMeta(int) []byte {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	m := meta{pop: d.config.PoP}
+	m := meta{pop: d.config.PoP, link: d.config.Link}
 	for _, k := range d.ring {
 		m.keys = append(m.keys, k.id())
 	}
@@ -130,7 +130,7 @@ func (d delegate) enter(n *memberlist.Node) {
 	}
 	d.mu.Lock()
 	_, known := d.peers[n.Name]
-	d.peers[n.Name] = Peer{Name: n.Name, PoP: m.pop, Addr: address(n), Keys: m.keys}
+	d.peers[n.Name] = Peer{Name: n.Name, PoP: m.pop, Addr: address(n), Keys: m.keys, Link: m.link}
 	delete(d.lost, n.Name)
 	d.mu.Unlock()
 	if !known {

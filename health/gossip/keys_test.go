@@ -185,6 +185,7 @@ func FuzzParseKeys(f *testing.F) {
 func FuzzParseMeta(f *testing.F) {
 	f.Add(meta{pop: "fra", keys: idsOf("ab")}.appendTo(nil))
 	f.Add(meta{keys: idsOf("a")}.appendTo(nil))
+	f.Add(meta{pop: "fra", keys: idsOf("a"), link: 7947}.appendTo(nil))
 	f.Add([]byte{1})
 	f.Add([]byte{1, 255, 0})
 	f.Add([]byte{1, 0, 255})

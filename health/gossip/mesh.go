@@ -25,6 +25,7 @@ type Config struct {
 	Join     []netip.AddrPort       // members to join, now and whenever they are missing
 	Keys     [][]byte               // 32 octets each, 1 to 8; the first encrypts
 	Networks []netip.Prefix         // where nodes may be; empty: anywhere
+	Link     uint16                 // port at which this node takes members' calls; 0: none
 	Allowed  func(name string) bool // whether a node is of the fleet; must not wait; nil: all are
 	Receiver Receiver
 	Log      *slog.Logger // nil: none
@@ -54,6 +55,7 @@ type Peer struct {
 	PoP  string
 	Addr netip.AddrPort
 	Keys []KeyID // the gossip keys it accepts; it encrypts with the first
+	Link uint16  // port at which it takes members' calls; 0: none
 }
 
 // lost is where a node was that is not alive any more.

@@ -2,6 +2,7 @@ package gossip
 
 import (
 	"crypto/sha256"
+	"encoding/binary"
 	"encoding/hex"
 	"errors"
 )
@@ -14,11 +15,12 @@ func (id KeyID) String() string { return hex.EncodeToString(id[:]) }
 
 // meta is what a node tells of itself with its membership. As octets: version
 // (1), length of the PoP's name, the name, count of keys, their ids, the first
-// of which it encrypts with. A later version may add to the end; what a node
-// does not know it skips.
+// of which it encrypts with, and the port of its link, little-endian, if it has
+// one. A later version may add to the end; what a node does not know it skips.
 type meta struct {
 	pop  string
 	keys []KeyID
+	link uint16
 }
 
 const (
@@ -28,7 +30,7 @@ const (
 
 var errMeta = errors.New("node data of an unknown form")
 
-// appendTo appends the octets: at most 1+1+63+1+8*maxRing, below memberlist's
+// appendTo appends the octets: at most 1+1+63+1+8*maxRing+2, below memberlist's
 // 512.
 func (m meta) appendTo(b []byte) []byte {
 	b = append(b, metaVersion, byte(len(m.pop)))
@@ -36,6 +38,9 @@ func (m meta) appendTo(b []byte) []byte {
 	b = append(b, byte(len(m.keys)))
 	for _, id := range m.keys {
 		b = append(b, id[:]...)
+	}
+	if m.link != 0 {
+		b = binary.LittleEndian.AppendUint16(b, m.link)
 	}
 	return b
 }
@@ -60,6 +65,9 @@ func parseMeta(b []byte) (meta, error) {
 	m.keys = make([]KeyID, count)
 	for i := range m.keys {
 		copy(m.keys[i][:], b[i*len(KeyID{}):])
+	}
+	if b = b[count*len(KeyID{}):]; len(b) >= 2 {
+		m.link = binary.LittleEndian.Uint16(b)
 	}
 	return m, nil
 }
