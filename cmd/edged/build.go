@@ -2,9 +2,11 @@ package main
 
 import (
 	"cmp"
+	"crypto/sha256"
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"slices"
 	"strings"
@@ -17,6 +19,7 @@ import (
 	"edged/edge"
 	"edged/geo"
 	"edged/geo/place"
+	"edged/health"
 	"edged/health/fleet"
 	"edged/maps"
 	"edged/zone"
@@ -25,25 +28,54 @@ import (
 // loaded is a configuration with all that it names: read, checked and compiled.
 type loaded struct {
 	config   *config.Config
+	text     [sha256.Size]byte // digest of the file that config was read from, or zeros
 	zones    []*zone.Zone // in the configuration's order
 	maps     map[string]*maps.Map
 	tokens   *admin.Tokens
 	cookies  []dnsserver.CookieSecret
 	plan     fleet.Plan
 	watched  watched
+	vips     map[vipAt]health.TargetID // that pools require
 	view     *dnsserver.View // all endpoints ok; see judged
 	warnings config.Problems
 }
 
 // load reads the configuration file at path and builds what it says. The Config
 // is returned with an error too, when it is not at fault itself.
-func load(path string) (*loaded, *config.Config, error) {
+func load(path string) (*loaded, *config.Config, error) { return loadAfter(nil, path) }
+
+// loadAfter is load for a node that has loaded the file before: while the file's
+// text is the same, last's Config goes on, which spares parsing it.
+func loadAfter(last *loaded, path string) (*loaded, *config.Config, error) {
+	text, ok := digest(path)
+	if ok && last != nil && last.text == text {
+		l, err := build(last.config)
+		if l != nil {
+			l.text = text
+		}
+		return l, last.config, err
+	}
 	c, err := config.Load(path)
 	if err != nil {
 		return nil, nil, withFiles(c, err)
 	}
 	l, err := build(c)
+	if again, _ := digest(path); ok && l != nil && again == text { // it did not change between two reads
+		l.text = text
+	}
 	return l, c, err
+}
+
+// digest returns the hash of a file, if that can be read.
+func digest(path string) (sum [sha256.Size]byte, ok bool) {
+	f, err := edge.OpenRegular(path)
+	if err != nil {
+		return sum, false
+	}
+	defer f.Close()
+	h := sha256.New()
+	_, err = io.Copy(h, f)
+	return [sha256.Size]byte(h.Sum(nil)), err == nil
 }
 
 // withFiles adds to the faults of a configuration those of the files that it

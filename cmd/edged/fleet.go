@@ -109,6 +109,7 @@ func nodeKeyFile(c *config.Config) string {
 // watch makes the targets of all endpoints that are checked.
 func (b *builder) watch() {
 	b.watched = watched{}
+	b.watchVIPs()
 	for _, name := range sortedKeys(b.config.Pools) {
 		p := b.config.Pools[name]
 		partition, _ := health.ParsePartition(p.Quorum.Partition) // the configuration has checked the word
@@ -281,6 +282,9 @@ func (l *loaded) states(f *fleet.Fleet) geo.Verdicts {
 		s := checks(pool, m)
 		if m.Pool != "" && m.PoP == "" {
 			return s // its endpoints are asked about one by one
+		}
+		if vip := l.config.Pools[pool].RequiresVIP; vip != "" {
+			s = withVIP(s, f.View().Targets[l.vips[vipAt{vip, m.PoP}]], vip)
 		}
 		e := overrides.Effective(override.Endpoint{Pool: pool, PoP: m.PoP, Address: m.Address})
 		if m.Pool != "" && e.Verdict == edge.OK {
