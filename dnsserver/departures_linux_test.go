@@ -109,19 +109,19 @@ func TestBurstFromOneSocket(t *testing.T) {
 // TestRefusedTrainGoesSingly hands the kernel a train that it must refuse, and
 // looks for the parts.
 func TestRefusedTrainGoesSingly(t *testing.T) {
-	listener, err := net.ListenUDP("udp4", &net.UDPAddr{IP: net.IPv4(127, 0, 0, 1)})
+	peer, err := net.ListenUDP("udp4", &net.UDPAddr{IP: net.IPv4(127, 0, 0, 1)})
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer listener.Close()
+	defer peer.Close()
 	s := &Server{cfg: Config{MaxUDP: 1232, Threads: 1}, sum: newSum()}
 	s.cookies.Store(newCookieJar(nil))
-	w, err := s.newUDPWorker(netip.MustParseAddrPort("127.0.0.1:0"))
+	w, err := s.newUDPWorker(&listener{addr: netip.MustParseAddrPort("127.0.0.1:0")})
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer unix.Close(w.fd)
-	to := listener.LocalAddr().(*net.UDPAddr).AddrPort()
+	to := peer.LocalAddr().(*net.UDPAddr).AddrPort()
 	name := unix.RawSockaddrInet4{Family: unix.AF_INET, Port: to.Port()<<8 | to.Port()>>8, Addr: to.Addr().As4()}
 	parts := []string{strings.Repeat("1", 100), strings.Repeat("2", 100), strings.Repeat("3", 100)}
 	for _, part := range parts {
@@ -130,10 +130,10 @@ func TestRefusedTrainGoesSingly(t *testing.T) {
 	w.out.trains[0].size = 1 // 300 segments are more than a train can have: EINVAL
 	w.trains = true
 	w.send()
-	listener.SetReadDeadline(time.Now().Add(5 * time.Second))
+	peer.SetReadDeadline(time.Now().Add(5 * time.Second))
 	for _, part := range parts {
 		buf := make([]byte, 1000)
-		n, err := listener.Read(buf)
+		n, err := peer.Read(buf)
 		if err != nil || string(buf[:n]) != part {
 			t.Fatalf("received %q (%v), want %q", buf[:n], err, part)
 		}

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"log/slog"
 	"math/rand/v2"
-	"net"
 	"net/netip"
 	"runtime"
 	"sync"
@@ -36,19 +35,14 @@ type Server struct {
 	sum     *sum
 	cookies atomic.Pointer[cookieJar]
 	log     *slog.Logger
-	addrs   []netip.AddrPort
-	parts   []part
 	tcp     *tcpServer
-	stop    atomic.Bool
-	done    sync.WaitGroup
-}
 
-// part is something that answers: a UDP worker or the TCP side.
-type part interface {
-	serve()
-	close()
-	// collect adds the part's counters to the sum, waiting briefly.
-	collect()
+	mu        sync.Mutex
+	listeners []*listener // guarded by mu
+	started   bool        // guarded by mu
+	ended     bool        // guarded by mu
+
+	collecting sync.Mutex // one at a time asks the workers for their counters
 }
 
 // New makes a server. It opens the sockets, so that a port that is taken shows
@@ -67,47 +61,26 @@ func New(cfg Config, v *View) (*Server, error) {
 	s.cookies.Store(newCookieJar(cfg.Cookies))
 	s.view.Store(v)
 	s.tcp = newTCPServer(s)
-	s.parts = append(s.parts, s.tcp)
 	for _, addr := range cfg.Listen {
-		if err := s.open(addr); err != nil {
-			for _, p := range s.parts {
-				p.close()
+		l, err := s.open(context.Background(), addr)
+		if err != nil {
+			for _, l := range s.listeners {
+				l.abandon()
 			}
 			return nil, err
 		}
+		l.fixed = true
+		s.listeners = append(s.listeners, l)
 	}
 	return s, nil
 }
 
-// open opens the sockets of one address.
-func (s *Server) open(addr netip.AddrPort) error {
-	ln, err := s.tcp.listen(addr)
-	if err != nil {
-		return fmt.Errorf("listen on %s: %w; is another DNS server running there?", addr, err)
-	}
-	addr = netip.AddrPortFrom(addr.Addr(), ln.Addr().(*net.TCPAddr).AddrPort().Port())
-	s.addrs = append(s.addrs, addr)
-	workers, err := s.openUDP(addr)
-	if err != nil {
-		return fmt.Errorf("listen on %s (udp): %w; is another DNS server running there?", addr, err)
-	}
-	s.parts = append(s.parts, workers...)
-	return nil
-}
-
-// Addrs returns the addresses in the order of Config.Listen, ports filled in.
-func (s *Server) Addrs() []netip.AddrPort { return s.addrs }
-
 // Start begins to answer. It returns at once.
 func (s *Server) Start() {
-	// A worker keeps its processor while it waits for packets, so the rest of
-	// the program needs processors of its own.
-	if procs := len(s.parts) + 1; runtime.GOMAXPROCS(0) < procs {
-		runtime.GOMAXPROCS(procs)
-	}
-	for _, p := range s.parts {
-		s.done.Go(p.serve)
-	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.started = true
+	s.serve(s.listeners)
 }
 
 // Swap makes v the current view. Every reply after is from v; replies being
@@ -127,26 +100,37 @@ func (s *Server) View() *View { return s.view.Load() }
 // Stats returns the counters. It waits a moment for the workers to hand theirs
 // in; a worker that is too busy is counted the next time.
 func (s *Server) Stats() Totals {
-	var wait sync.WaitGroup
-	for _, p := range s.parts {
-		wait.Go(p.collect)
-	}
-	wait.Wait()
+	s.collect(s.current())
+	s.tcp.collect()
 	return s.sum.read()
 }
 
 // Shutdown stops answering, closes the sockets and waits for all goroutines to
-// end, or for ctx.
+// end, or for ctx. As for Unlisten, what clients have sent before is answered.
 func (s *Server) Shutdown(ctx context.Context) error {
-	if s.stop.Swap(true) {
+	s.mu.Lock()
+	if s.ended {
+		s.mu.Unlock()
 		return nil
 	}
-	for _, p := range s.parts {
-		p.close()
+	s.ended = true
+	started, listeners := s.started, s.listeners
+	s.mu.Unlock()
+	if !started {
+		for _, l := range listeners {
+			l.abandon()
+		}
+		return nil
+	}
+	for _, l := range listeners {
+		s.end(l)
 	}
 	ended := make(chan struct{})
 	go func() {
-		s.done.Wait()
+		for _, l := range listeners {
+			l.running.Wait()
+		}
+		s.tcp.collect()
 		close(ended)
 	}()
 	select {

@@ -91,6 +91,7 @@ func rcodeClass(rcode uint16) int {
 // touches. A scrape asks the owner, who adds them to the sum and clears them.
 type stats struct {
 	sum       *sum
+	queries   *uint64 // those received on the worker's listener; nil: counted elsewhere
 	transport string
 	view      *View // that zone and pool indexes refer to
 	pops      int
@@ -177,6 +178,9 @@ func (s *stats) flush() {
 		t.Latency[i] += n
 	}
 	t.LatencyNs += s.latencyNs
+	if s.queries != nil {
+		*s.queries += s.events[eventReceived]
+	}
 	clear(s.replies)
 	clear(s.decisions)
 	s.scopes, s.events, s.latency, s.latencyNs = [129]uint64{}, [events]uint64{}, [LatencyBuckets]uint64{}, 0

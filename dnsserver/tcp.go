@@ -22,16 +22,13 @@ const (
 // which drains all queries that have arrived and writes their replies in one
 // go. Nothing blocks an answer, so replies are in order.
 type tcpServer struct {
-	server    *Server
-	listeners []net.Listener
-	shards    []*tcpShard
-	buffers   sync.Pool // of *[tcpWriteBuffer]byte, held only while answering
+	server  *Server
+	shards  []*tcpShard
+	buffers sync.Pool // of *[tcpWriteBuffer]byte, held only while answering
 
 	mu      sync.Mutex
 	conns   map[*tcpConn]struct{} // guarded by mu
 	clients map[netip.Addr]int    // connections by client block; guarded by mu
-	closed  bool                  // guarded by mu
-	running sync.WaitGroup
 }
 
 // tcpShard is a responder that connections take turns on.
@@ -43,9 +40,10 @@ type tcpShard struct {
 
 type tcpConn struct {
 	net.Conn
-	client netip.AddrPort
-	local  []netip.AddrPort // the one address asked
-	active atomic.Int64     // Unix nanoseconds of the last query
+	listener *listener
+	client   netip.AddrPort
+	local    []netip.AddrPort // the one address asked
+	active   atomic.Int64     // Unix nanoseconds of the last query
 }
 
 func newTCPServer(s *Server) *tcpServer {
@@ -57,35 +55,23 @@ func newTCPServer(s *Server) *tcpServer {
 	return t
 }
 
-func (t *tcpServer) listen(addr netip.AddrPort) (net.Listener, error) {
+func listenTCP(ctx context.Context, addr netip.AddrPort) (net.Listener, error) {
 	network := "tcp4"
 	if addr.Addr().Is6() {
 		network = "tcp6"
 	}
-	ln, err := new(net.ListenConfig).Listen(context.Background(), network, addr.String())
-	if err == nil {
-		t.listeners = append(t.listeners, ln)
-	}
-	return ln, err
+	return new(net.ListenConfig).Listen(ctx, network, addr.String())
 }
 
-func (t *tcpServer) serve() {
-	for _, ln := range t.listeners {
-		t.running.Go(func() { t.accept(ln) })
-	}
-	t.running.Wait()
-	t.collect()
-}
-
-func (t *tcpServer) close() {
-	for _, ln := range t.listeners {
-		ln.Close()
-	}
+// end gives the connections of a listener that has stopped unlistenWait more,
+// or less when they come to the end of what they were answering.
+func (t *tcpServer) end(l *listener) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	t.closed = true
 	for c := range t.conns {
-		c.Close()
+		if c.listener == l {
+			c.SetDeadline(time.Now().Add(unlistenWait))
+		}
 	}
 }
 
@@ -113,19 +99,20 @@ func (t *tcpServer) event(e event) {
 	s.mu.Unlock()
 }
 
-func (t *tcpServer) accept(ln net.Listener) {
+// accept takes a listener's connections until it is closed.
+func (t *tcpServer) accept(l *listener) {
 	for n := 0; ; n++ {
-		conn, err := ln.Accept()
+		conn, err := l.tcp.Accept()
 		if errors.Is(err, net.ErrClosed) {
 			return
 		}
 		if err != nil { // out of file descriptors, most likely
-			t.server.log.Error("tcp accept failed", "address", ln.Addr().String(), "error", err)
+			t.server.log.Error("tcp accept failed", "address", l.addr, "error", err)
 			t.evict()
 			time.Sleep(receiveWait)
 			continue
 		}
-		c := &tcpConn{Conn: conn, client: conn.RemoteAddr().(*net.TCPAddr).AddrPort()}
+		c := &tcpConn{Conn: conn, listener: l, client: conn.RemoteAddr().(*net.TCPAddr).AddrPort()}
 		c.local = []netip.AddrPort{conn.LocalAddr().(*net.TCPAddr).AddrPort()}
 		if !t.admit(c) {
 			t.event(eventTCPRefused)
@@ -134,7 +121,7 @@ func (t *tcpServer) accept(ln net.Listener) {
 		}
 		t.event(eventTCPAccepted)
 		shard := t.shards[n%len(t.shards)]
-		t.running.Go(func() {
+		l.running.Go(func() {
 			defer t.release(c)
 			t.converse(c, shard)
 		})
@@ -148,7 +135,7 @@ func (t *tcpServer) admit(c *tcpConn) bool {
 	t.mu.Lock()
 	full := len(t.conns) >= t.server.cfg.TCPMax
 	block := clientBlock(c.client.Addr())
-	refused := t.closed || t.clients[block] >= t.server.cfg.TCPMaxPerClient
+	refused := c.listener.stop.Load() || t.clients[block] >= t.server.cfg.TCPMaxPerClient
 	if !refused {
 		t.clients[block]++
 		t.conns[c] = struct{}{}
@@ -204,16 +191,19 @@ func clientBlock(a netip.Addr) netip.Addr {
 func (t *tcpServer) converse(c *tcpConn, shard *tcpShard) {
 	in := make([]byte, tcpReadBuffer)
 	have := 0
-	armed := int64(0)
+	armed, ending := int64(0), false
 	idle := int64(t.server.cfg.TCPIdle)
 	for {
-		if active := c.active.Load(); active-armed > idle/8 {
+		if active := c.active.Load(); active-armed > idle/8 && !ending {
 			armed = active
 			c.SetDeadline(time.Unix(0, active+idle))
+			if ending = c.listener.stop.Load(); ending { // else the deadline of end would be lost
+				c.SetDeadline(time.Now().Add(unlistenWait))
+			}
 		}
 		n, err := c.Read(in[have:])
 		if err != nil {
-			if errors.Is(err, os.ErrDeadlineExceeded) {
+			if errors.Is(err, os.ErrDeadlineExceeded) && !c.listener.stop.Load() {
 				t.event(eventTCPClosedIdle)
 			}
 			return
@@ -263,7 +253,11 @@ func (t *tcpServer) answer(c *tcpConn, shard *tcpShard, data, out []byte) (used,
 	r, q := shard.responder, &shard.query
 	v := t.server.view.Load()
 	r.begin(t.server, v, time.Now())
-	defer func() { q.node = nil }() // a shard at rest holds no old view
+	before := r.stats.events[eventReceived]
+	defer func() {
+		q.node = nil // a shard at rest holds no old view
+		c.listener.queriesTCP.Add(r.stats.events[eventReceived] - before)
+	}()
 	for size <= maxMessage {
 		if len(data)-used < 2 {
 			break

@@ -37,9 +37,10 @@ type mmsghdr struct {
 // that safe for the garbage collector: the receive time-out bounds the wait and
 // makes the runtime's preemption signal interrupt it, and turn, the body of the
 // loop, is never inlined, so that its prologue lets the thread be stopped. A
-// worker occupies a processor of GOMAXPROCS, which Start allows for.
+// worker occupies a processor of GOMAXPROCS, which Server.serve allows for.
 type udpWorker struct {
 	server    *Server
+	listener  *listener
 	responder *responder
 	fd        int
 	local     []netip.AddrPort // the one address it is bound to
@@ -66,32 +67,32 @@ type udpWorker struct {
 // controlLen has room for one IPV6_PKTINFO or IP_PKTINFO message.
 const controlLen = 40
 
-func (s *Server) openUDP(addr netip.AddrPort) ([]part, error) {
-	var parts []part
+func (s *Server) openUDP(l *listener) ([]worker, error) {
+	var workers []worker
 	for range s.cfg.Threads {
-		w, err := s.newUDPWorker(addr)
+		w, err := s.newUDPWorker(l)
 		if err != nil {
-			for _, p := range parts {
-				p.close()
-				unix.Close(p.(*udpWorker).fd)
+			for _, w := range workers {
+				w.close()
 			}
 			return nil, err
 		}
-		parts = append(parts, w)
+		workers = append(workers, w)
 	}
-	return parts, nil
+	return workers, nil
 }
 
-func (s *Server) newUDPWorker(addr netip.AddrPort) (*udpWorker, error) {
-	fd, err := udpSocket(addr, s.cfg)
+func (s *Server) newUDPWorker(l *listener) (*udpWorker, error) {
+	fd, err := udpSocket(l.addr, s.cfg)
 	if err != nil {
 		return nil, err
 	}
 	w := &udpWorker{
-		server: s, responder: s.newResponder("udp"), fd: fd, local: []netip.AddrPort{addr}, pktinfo: addr.Addr().IsUnspecified(),
+		server: s, listener: l, responder: s.newResponder("udp"), fd: fd, local: []netip.AddrPort{l.addr}, pktinfo: l.addr.Addr().IsUnspecified(),
 		slots: make([]byte, batch*slotStride), handed: make(chan struct{}, 1),
 		trains: unix.SetsockoptInt(fd, unix.IPPROTO_UDP, unix.UDP_SEGMENT, 0) == nil,
 	}
+	w.responder.stats.queries = &l.queriesUDP
 	for i := range batch {
 		w.inIO[i] = unix.Iovec{Base: &w.slots[i*slotStride]}
 		w.inIO[i].SetLen(maxUDPQuery)
@@ -170,20 +171,41 @@ func sockaddr(addr netip.AddrPort) unix.Sockaddr {
 	return &unix.SockaddrInet4{Port: int(addr.Port()), Addr: addr.Addr().As4()}
 }
 
-func (w *udpWorker) close() {}
+// stop has nothing to do: a receive that waits ends soon by itself.
+func (w *udpWorker) stop() {}
+
+func (w *udpWorker) close() { unix.Close(w.fd) }
 
 func (w *udpWorker) serve() {
 	runtime.LockOSThread()
 	defer runtime.UnlockOSThread()
 	tuneThread()
-	for !w.server.stop.Load() {
+	for !w.listener.stop.Load() {
 		w.turn()
 	}
+	w.drain()
 	w.responder.stats.flush()
 	unix.Close(w.fd)
 }
 
+// drain answers what is queued, for unlistenWait at most.
+func (w *udpWorker) drain() {
+	wait := unix.NsecToTimeval(int64(time.Millisecond))
+	if unix.SetsockoptTimeval(w.fd, unix.SOL_SOCKET, unix.SO_RCVTIMEO, &wait) != nil {
+		return
+	}
+	for end := time.Now().Add(unlistenWait); time.Now().Before(end); {
+		if w.turn() == unix.EAGAIN {
+			return
+		}
+	}
+}
+
 func (w *udpWorker) collect() {
+	select {
+	case <-w.handed: // too late for the one who asked before
+	default:
+	}
 	w.asked.Store(true)
 	select {
 	case <-w.handed:
@@ -191,11 +213,12 @@ func (w *udpWorker) collect() {
 	}
 }
 
-// turn receives one batch, answers it and sends the replies. It must stay a
-// call with a prologue: see udpWorker.
+// turn receives one batch, answers it and sends the replies. The error is that
+// of the receive, EAGAIN when nothing came. It must stay a call with a prologue:
+// see udpWorker.
 //
 //go:noinline
-func (w *udpWorker) turn() {
+func (w *udpWorker) turn() unix.Errno {
 	n, errno := receive(w.fd, &w.in)
 	if w.asked.Load() {
 		w.responder.stats.flush()
@@ -207,11 +230,11 @@ func (w *udpWorker) turn() {
 	}
 	if errno != 0 {
 		if errno != unix.EAGAIN && errno != unix.EINTR {
-			w.server.log.Error("udp receive failed", "address", w.server.addrs, "error", errno)
+			w.server.log.Error("udp receive failed", "address", w.local[0], "error", errno)
 			time.Sleep(receiveWait) // not in a loop at full speed
 		}
 		w.begin(time.Now())
-		return
+		return errno
 	}
 	now := time.Now()
 	v := w.begin(now)
@@ -224,6 +247,7 @@ func (w *udpWorker) turn() {
 	if w.coalescing.took(now, n) {
 		pause()
 	}
+	return 0
 }
 
 // begin takes the current view, and lets go of the one before, idle or not.
