@@ -19,6 +19,7 @@ var modules = map[string]string{
 	"github.com/maxmind/mmdbwriter":           "tests only: makes the databases that geo/place is tested on",
 	"github.com/miekg/dns":                    "zone files, record types and messages off the query path (decision 0001)",
 	"github.com/oschwald/maxminddb-golang/v2": "reads MaxMind DB files with netip types (decision 0002)",
+	"github.com/osrg/gobgp/v4":                "BGP and BFD sessions with routers (decision 0023)",
 	"github.com/prometheus/client_golang":     "metrics (decision 0006)",
 	"github.com/rogpeppe/go-internal":         "tests only: txtar, so that a test reads as text",
 	"github.com/spf13/cobra":                  "the command line (decision 0003)",

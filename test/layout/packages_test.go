@@ -45,6 +45,8 @@ var packages = []row{
 	{"health/gossip/lossy", nil}, // a network for tests
 	{"health/override", []string{"edge", "health"}},
 	{"health/fleet", []string{"edge", "health", "health/probe", "health/gossip", "health/override"}},
+	{"bgp", nil},
+	{"bgp/speaker", []string{"bgp"}},
 	{"admin", []string{
 		"edge", "zone", "maps", "geo", "geo/place", "mapper", "dnsserver", "dnsserver/conformance",
 		"health", "health/override", "health/fleet",

@@ -1,0 +1,87 @@
+package speaker
+
+import (
+	"fmt"
+	"net/netip"
+	"slices"
+
+	"github.com/osrg/gobgp/v4/api"
+	"github.com/osrg/gobgp/v4/pkg/apiutil"
+	gobgp "github.com/osrg/gobgp/v4/pkg/packet/bgp"
+
+	"edged/bgp"
+)
+
+type prefixes map[netip.Prefix]bool
+
+func sortPrefixes(p []netip.Prefix) {
+	slices.SortFunc(p, netip.Prefix.Compare)
+}
+
+// PeerRoutes is what one peer was sent.
+type PeerRoutes struct {
+	Peer   string      `json:"peer"`
+	Routes []SentRoute `json:"routes,omitempty"` // in the order of prefixes
+}
+
+// SentRoute is a route as a peer has it from us.
+type SentRoute struct {
+	Prefix     netip.Prefix   `json:"prefix"`
+	Attributes bgp.Attributes `json:"attributes"`
+	NextHop    netip.Addr     `json:"next_hop"`
+}
+
+// Sent returns, for each peer with a session, its adjacent-out table: the routes
+// that passed the export policy and were given to the session to send, in the
+// order in which peers are configured.
+func (s *Speaker) Sent() []PeerRoutes {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.closed {
+		return nil
+	}
+	up := s.established()
+	var all []PeerRoutes
+	for _, p := range s.peers {
+		if up[p.Address] {
+			all = append(all, PeerRoutes{Peer: p.Name, Routes: s.sentTo(p)})
+		}
+	}
+	return all
+}
+
+func (s *Speaker) sentTo(p Peer) []SentRoute {
+	var routes []SentRoute
+	for _, family := range p.families() {
+		request := apiutil.ListPathRequest{TableType: api.TableType_TABLE_TYPE_ADJ_OUT, Name: p.Address.String(), Family: family}
+		// It errs when the peer is gone meanwhile: then nothing is with it.
+		_ = s.server.ListPath(request, func(nlri gobgp.NLRI, paths []*apiutil.Path) {
+			prefix, ok := prefixOf(nlri)
+			if !ok || len(paths) == 0 {
+				return
+			}
+			a, hop := decode(paths[0])
+			a.Prepend-- // the session's own
+			routes = append(routes, SentRoute{Prefix: prefix, Attributes: a, NextHop: hop})
+		})
+	}
+	slices.SortFunc(routes, func(a, b SentRoute) int { return a.Prefix.Compare(b.Prefix) })
+	return routes
+}
+
+// table returns what is announced: GoBGP's table, which holds nothing of others.
+func (s *Speaker) table() (map[netip.Prefix]bgp.Attributes, error) {
+	have := map[netip.Prefix]bgp.Attributes{}
+	for _, family := range families {
+		request := apiutil.ListPathRequest{TableType: api.TableType_TABLE_TYPE_GLOBAL, Family: family}
+		err := s.server.ListPath(request, func(nlri gobgp.NLRI, paths []*apiutil.Path) {
+			if prefix, ok := prefixOf(nlri); ok && len(paths) > 0 {
+				have[prefix], _ = decode(paths[0])
+			}
+		})
+		if err != nil {
+			return nil, fmt.Errorf("cannot read the BGP table: %w", err)
+		}
+	}
+	return have, nil
+}
