@@ -1,0 +1,271 @@
+package bgp
+
+import (
+	"cmp"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+)
+
+// Fleet is what the node that judges a plan knows of all nodes.
+type Fleet struct {
+	Nodes    []FleetNode
+	InFlight []InFlight // plans that are being rolled out
+}
+
+// FleetNode is a node as it stands.
+type FleetNode struct {
+	Member
+	Stored NodePlan         // its plan; generation 0 when it did not answer
+	States map[string]State // of its VIPs; none when it did not answer
+}
+
+// InFlight is a plan that some node rolls out.
+type InFlight struct {
+	Plan        string   `json:"plan"`        // its ID
+	Coordinator string   `json:"coordinator"` // the node that rolls it out
+	Nodes       []string `json:"nodes"`
+	VIPs        []string `json:"vips"`
+}
+
+// Limits say how much one plan may change.
+type Limits struct {
+	MaxVIPs   int     // that a plan changes; 0: DefaultMaxVIPs
+	MaxShare  float64 // of a VIP's announcers that leave, 0 to 1; 0: DefaultMaxShare
+	AllowWide bool    // the operator said that both may be exceeded
+}
+
+// The defaults of Limits. One node may always leave: less than that is no plan.
+const (
+	DefaultMaxVIPs  = 5
+	DefaultMaxShare = 0.25
+)
+
+// Rule names what a plan may not break.
+type Rule string
+
+// The rules.
+const (
+	RuleEmpty     Rule = "empty"     // it selects nobody or changes nothing
+	RuleMalformed Rule = "malformed" // a node's plan that cannot be
+	RuleStale     Rule = "stale"     // a node has another plan than the one it was made over
+	RuleOverlap   Rule = "overlap"   // a plan in flight changes the same node or VIP
+	RuleWide      Rule = "wide"      // too many VIPs, or too many announcers of one
+	RuleMinimum   Rule = "minimum"   // too few announcers, or PoPs with one, would be left
+	RuleLast      Rule = "last"      // no announcer would be left
+)
+
+// Broken is a rule that a plan breaks.
+type Broken struct {
+	Rule   Rule   `json:"rule"`
+	Object string `json:"object"` // what it is broken for: a VIP, a node, or the plan
+	Why    string `json:"why"`    // with the numbers, and a hint
+}
+
+// String returns the rule, the object and the reason in a line.
+func (b Broken) String() string { return fmt.Sprintf("%s: %s: %s", b.Rule, b.Object, b.Why) }
+
+// Count is how many nodes announce a VIP, in the fleet or in one PoP. Only nodes
+// where it is Announced count: one that is degraded, or there for want of
+// others, is none to rely on.
+type Count struct {
+	VIP     string `json:"vip"`
+	PoP     string `json:"pop,omitempty"` // empty: the fleet
+	Before  int    `json:"before"`
+	After   int    `json:"after"`
+	Min     int    `json:"min,omitempty"`      // of the fleet: the strictest that any node's plan says, before or after
+	MinPoPs int    `json:"min_pops,omitempty"` // likewise
+}
+
+func (c Count) where() string {
+	if c.PoP == "" {
+		return "fleet"
+	}
+	return "pop/" + c.PoP
+}
+
+// Verdict is what comes of judging a plan.
+type Verdict struct {
+	Counts []Count  `json:"counts"` // of the VIPs that the plan changes, by VIP, the fleet before its PoPs
+	Broken []Broken `json:"broken"` // none: it may be applied
+	Radius int      `json:"radius"` // how many triples of node, VIP and peer change
+}
+
+// OK says whether the plan may be applied.
+func (v Verdict) OK() bool { return len(v.Broken) == 0 }
+
+// Err returns nil, or an error that names each rule that is broken.
+func (v Verdict) Err() error {
+	if v.OK() {
+		return nil
+	}
+	var words []string
+	for _, b := range v.Broken {
+		words = append(words, b.String())
+	}
+	return fmt.Errorf("plan refused: %s", strings.Join(words, "; "))
+}
+
+// Judge holds a plan against the rules, for the fleet as it stands. It is asked
+// when the plan is made, and again before it is applied.
+func Judge(p FleetPlan, f Fleet, l Limits) Verdict {
+	j := judging{plan: p, fleet: f, limits: l}
+	j.limits.MaxVIPs = cmp.Or(l.MaxVIPs, DefaultMaxVIPs)
+	j.limits.MaxShare = cmp.Or(l.MaxShare, DefaultMaxShare)
+	j.base()
+	j.overlap()
+	j.width()
+	for _, vip := range p.VIPs() {
+		j.count(vip)
+	}
+	return Verdict{Counts: j.counts, Broken: j.broken, Radius: radius(p.Changes)}
+}
+
+type judging struct {
+	plan   FleetPlan
+	fleet  Fleet
+	limits Limits
+	counts []Count
+	broken []Broken
+}
+
+func (j *judging) breaks(r Rule, object, format string, args ...any) {
+	j.broken = append(j.broken, Broken{r, object, fmt.Sprintf(format, args...)})
+}
+
+// base holds the plan against those that the nodes have stored.
+func (j *judging) base() {
+	switch {
+	case strings.TrimSpace(j.plan.Selector) == "":
+		j.breaks(RuleEmpty, "plan", "it selects no node: name node/NAME, pop/NAME, or all")
+	case len(j.plan.Steps) == 0:
+		j.breaks(RuleEmpty, "plan", "it changes nothing on %q", j.plan.Selector)
+	}
+	for _, s := range j.plan.Steps {
+		node := s.Plan.Node
+		if err := s.Plan.Check(); err != nil {
+			j.breaks(RuleMalformed, node, "%v", err)
+		}
+		i := slices.IndexFunc(j.fleet.Nodes, func(n FleetNode) bool { return n.Name == node })
+		switch {
+		case i < 0:
+			j.breaks(RuleStale, node, "it is not in the fleet: plan again")
+		case j.fleet.Nodes[i].Stored.Generation == 0:
+			j.breaks(RuleStale, node, "it does not answer, so nobody knows its plan: bring it back, or select others")
+		default:
+			now := j.fleet.Nodes[i].Stored
+			if now.Generation != s.Prior.Generation || now.ID() != s.Prior.ID() {
+				j.breaks(RuleStale, node, "it has generation %d (%s), the plan was made over generation %d (%s): plan again",
+					now.Generation, now.ID(), s.Prior.Generation, s.Prior.ID())
+			}
+		}
+	}
+}
+
+func (j *judging) overlap() {
+	for _, other := range j.fleet.InFlight {
+		shared := func(what string, ours, theirs []string) {
+			for _, name := range ours {
+				if slices.Contains(theirs, name) {
+					j.breaks(RuleOverlap, name, "plan %s, which %s rolls out, changes this %s too: wait for it, or abort it",
+						other.Plan, other.Coordinator, what)
+				}
+			}
+		}
+		shared("node", j.plan.Nodes(), other.Nodes)
+		shared("VIP", j.plan.VIPs(), other.VIPs)
+	}
+}
+
+func (j *judging) width() {
+	if n := len(j.plan.VIPs()); n > j.limits.MaxVIPs && !j.limits.AllowWide {
+		j.breaks(RuleWide, "plan", "%d VIPs would change, want at most %d: name fewer, or say --allow-wide", n, j.limits.MaxVIPs)
+	}
+}
+
+// count counts who announces a VIP before and after, and judges the result if
+// anybody leaves.
+func (j *judging) count(vip string) {
+	total := Count{VIP: vip, Min: 1, MinPoPs: 1}
+	pops := map[string]*Count{}
+	strictest := func(p NodePlan) {
+		if v, ok := p.VIP(vip); ok {
+			total.Min, total.MinPoPs = max(total.Min, v.MinAnnouncers), max(total.MinPoPs, v.MinPoPs)
+		}
+	}
+	var leaving []string
+	for _, n := range j.fleet.Nodes {
+		strictest(n.Stored)
+		step, _ := j.plan.Step(n.Name)
+		strictest(step.Plan)
+		before := n.States[vip] == Announced
+		leaves := slices.Contains(step.Leaves, vip)
+		after := before && !leaves || slices.Contains(step.Joins, vip)
+		if before && leaves {
+			leaving = append(leaving, n.Name)
+		}
+		if !before && !after {
+			continue
+		}
+		if pops[n.PoP] == nil {
+			pops[n.PoP] = &Count{VIP: vip, PoP: n.PoP}
+		}
+		for _, c := range []*Count{&total, pops[n.PoP]} {
+			c.Before += one(before)
+			c.After += one(after)
+		}
+	}
+	j.counts = append(j.counts, total)
+	left := 0
+	for _, pop := range slices.Sorted(maps.Keys(pops)) {
+		j.counts = append(j.counts, *pops[pop])
+		left += one(pops[pop].After > 0)
+	}
+	if len(leaving) > 0 {
+		j.leaving(total, left, leaving)
+	}
+}
+
+// leaving judges what is left of a VIP when some of its announcers leave.
+func (j *judging) leaving(c Count, pops int, names []string) {
+	who := strings.Join(names, ", ")
+	switch {
+	case c.After == 0:
+		j.breaks(RuleLast, c.VIP, "%s would leave, and nobody announce it, want at least %d: "+
+			"to give it up, drain it there first with --force", who, c.Min)
+	case c.After < c.Min:
+		j.breaks(RuleMinimum, c.VIP, "%s would leave, and %d of %d announce it, want at least %d",
+			who, c.After, c.Before, c.Min)
+	case pops < c.MinPoPs:
+		j.breaks(RuleMinimum, c.VIP, "%s would leave, and %s announce it, want at least %d",
+			who, counted(pops, "PoP"), c.MinPoPs)
+	}
+	share := float64(len(names)) / float64(c.Before)
+	if len(names) > 1 && share > j.limits.MaxShare && !j.limits.AllowWide {
+		j.breaks(RuleWide, c.VIP, "%d of %d announcers would leave (%.0f %%), want at most %.0f %%: select fewer nodes, or say --allow-wide",
+			len(names), c.Before, 100*share, 100*j.limits.MaxShare)
+	}
+}
+
+// radius counts the triples of node, VIP and peer that change. A change that no
+// peer sees counts once.
+func radius(changes []Change) int {
+	triples := map[[3]string]bool{}
+	for _, c := range changes {
+		for _, peer := range c.Peers {
+			triples[[3]string{c.Node, c.VIP, peer}] = true
+		}
+		if len(c.Peers) == 0 {
+			triples[[3]string{c.Node, c.VIP}] = true
+		}
+	}
+	return len(triples)
+}
+
+func one(yes bool) int {
+	if yes {
+		return 1
+	}
+	return 0
+}

@@ -1,0 +1,232 @@
+package bgp
+
+import (
+	"fmt"
+	"strings"
+	"testing"
+)
+
+// fleetOf makes a fleet from lines "NODE VIP=STATE …", of nodes in the PoPs that
+// their names begin with, all with generation 1 of the VIPs named.
+func fleetOf(t *testing.T, text string) Fleet {
+	t.Helper()
+	var f Fleet
+	for line := range strings.Lines(text) {
+		words := strings.Fields(line)
+		if len(words) == 0 {
+			continue
+		}
+		n := FleetNode{Stored: planOf(words[0], 1), States: map[string]State{}}
+		n.Member = Member{n.Stored.Node, n.Stored.PoP}
+		for _, w := range words[1:] {
+			name, state, _ := strings.Cut(w, "=")
+			s, err := ParseState(state)
+			if err != nil {
+				t.Fatal(err)
+			}
+			n.States[name] = s
+			n.Stored.VIPs = append(n.Stored.VIPs, vipNamed(name))
+		}
+		f.Nodes = append(f.Nodes, n)
+	}
+	return f
+}
+
+func vipNamed(name string) VIP {
+	var n int
+	if _, err := fmt.Sscanf(name, "ns%d", &n); err != nil {
+		panic(err)
+	}
+	return testVIP(name, fmt.Sprintf("198.51.100.%d/32", 52+n))
+}
+
+// planFor plans that the selected nodes announce the VIPs named, and no others.
+func planFor(t *testing.T, f Fleet, selector, vips string) FleetPlan {
+	t.Helper()
+	var file []VIP
+	for _, name := range strings.Fields(vips) {
+		file = append(file, vipNamed(name))
+	}
+	var members []Member
+	var answers []NodeWish
+	for _, n := range f.Nodes {
+		members = append(members, n.Member)
+		answers = append(answers, NodeWish{Stored: n.Stored, File: file, Peers: []Peer{torA, torB}, FilePeers: []Peer{torA, torB}})
+	}
+	p, err := Plan(selector, nil, members, answers)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return p
+}
+
+const four = `
+	ams1 ns1=announced
+	fra1 ns1=announced
+	fra2 ns1=announced
+	lhr1 ns1=announced
+`
+
+// TestRefusals has each rule broken, by name, object and numbers.
+func TestRefusals(t *testing.T) {
+	for _, tc := range []struct {
+		what           string
+		fleet          string
+		selector, vips string
+		change         func(*FleetPlan, *Fleet, *Limits)
+		want           string // of all rules broken
+	}{
+		{"one of four leaves", four, "node/fra1", "", nil, ""},
+		{"a VIP more", four, "all", "ns1 ns2", nil, ""},
+		{
+			"no selector", four, "node/fra1", "",
+			func(p *FleetPlan, _ *Fleet, _ *Limits) { p.Selector = "" },
+			"empty: plan: it selects no node: name node/NAME, pop/NAME, or all",
+		},
+		{"nothing to do", four, "all", "ns1", nil, `empty: plan: it changes nothing on "all"`},
+		{
+			"the node took another plan meanwhile", four, "node/fra1", "",
+			func(_ *FleetPlan, f *Fleet, _ *Limits) {
+				f.Nodes[1].Stored = planOf("fra1", 2, vipNamed("ns1"), vipNamed("ns4"))
+			},
+			"stale: fra1: it has generation 2 (" + planOf("fra1", 2, vipNamed("ns1"), vipNamed("ns4")).ID() + "), the plan was made over generation 1 (" +
+				planOf("fra1", 1, vipNamed("ns1")).ID() + "): plan again",
+		},
+		{
+			"the node lost its plan", four, "node/fra1", "",
+			func(_ *FleetPlan, f *Fleet, _ *Limits) { f.Nodes[1].Stored = NodePlan{Node: "fra1", PoP: "fra"} },
+			"stale: fra1: it does not answer, so nobody knows its plan: bring it back, or select others",
+		},
+		{
+			"the node left the fleet", four, "node/fra1", "",
+			func(_ *FleetPlan, f *Fleet, _ *Limits) { f.Nodes = append(f.Nodes[:1:1], f.Nodes[2:]...) },
+			"stale: fra1: it is not in the fleet: plan again",
+		},
+		{
+			"another plan for the node", four, "node/fra1", "",
+			func(_ *FleetPlan, f *Fleet, _ *Limits) {
+				f.InFlight = []InFlight{{Plan: "99aa", Coordinator: "ams1", Nodes: []string{"fra1"}, VIPs: []string{"ns7"}}}
+			},
+			"overlap: fra1: plan 99aa, which ams1 rolls out, changes this node too: wait for it, or abort it",
+		},
+		{
+			"another plan for the VIP", four, "node/fra1", "",
+			func(_ *FleetPlan, f *Fleet, _ *Limits) {
+				f.InFlight = []InFlight{{Plan: "99aa", Coordinator: "ams1", Nodes: []string{"lhr1"}, VIPs: []string{"ns1"}}}
+			},
+			"overlap: ns1: plan 99aa, which ams1 rolls out, changes this VIP too: wait for it, or abort it",
+		},
+		{
+			"another plan for other things", four, "node/fra1", "",
+			func(_ *FleetPlan, f *Fleet, _ *Limits) {
+				f.InFlight = []InFlight{{Plan: "99aa", Coordinator: "ams1", Nodes: []string{"lhr1"}, VIPs: []string{"ns7"}}}
+			},
+			"",
+		},
+		{
+			"two of four leave", four, "pop/fra", "", nil,
+			"wide: ns1: 2 of 4 announcers would leave (50 %), want at most 25 %: select fewer nodes, or say --allow-wide",
+		},
+		{"two of four leave, as said", four, "pop/fra", "", func(_ *FleetPlan, _ *Fleet, l *Limits) { l.AllowWide = true }, ""},
+		{
+			"six VIPs", four, "node/fra1", "ns1 ns2 ns3 ns4 ns5 ns6 ns7", nil,
+			"wide: plan: 6 VIPs would change, want at most 5: name fewer, or say --allow-wide",
+		},
+		{
+			"below the minimum, which --allow-wide does not allow", four, "pop/fra,node/ams1", "",
+			func(_ *FleetPlan, _ *Fleet, l *Limits) { l.AllowWide = true },
+			"minimum: ns1: ams1, fra1, fra2 would leave, and 1 of 4 announce it, want at least 2",
+		},
+		{
+			"the last announcers", four, "all", "", func(_ *FleetPlan, _ *Fleet, l *Limits) { l.AllowWide = true },
+			"last: ns1: ams1, fra1, fra2, lhr1 would leave, and nobody announce it, want at least 2: to give it up, drain it there first with --force",
+		},
+		{
+			"the last announcer", "fra1 ns1=announced", "node/fra1", "", nil,
+			"last: ns1: fra1 would leave, and nobody announce it, want at least 2: to give it up, drain it there first with --force",
+		},
+		{"it is drained everywhere already", "fra1 ns1=withdrawn\nams1 ns1=withdrawn", "all", "", nil, ""},
+		{
+			"one PoP would be left", "ams1 ns1=announced\nfra1 ns1=announced\nfra2 ns1=announced", "node/ams1", "", nil,
+			"minimum: ns1: ams1 would leave, and 1 PoP announce it, want at least 2",
+		},
+		{
+			"what is degraded or a last resort does not count", "ams1 ns1=announced\nfra1 ns1=degraded\nlhr1 ns1=last-resort\nfra2 ns1=announced", "node/ams1", "", nil,
+			"minimum: ns1: ams1 would leave, and 1 of 2 announce it, want at least 2",
+		},
+		{
+			"the plan itself lowers the minimum", "ams1 ns1=announced\nfra1 ns1=announced", "node/ams1", "",
+			func(_ *FleetPlan, f *Fleet, _ *Limits) { f.Nodes[1].Stored.VIPs[0].MinAnnouncers = 1 },
+			"minimum: ns1: ams1 would leave, and 1 of 2 announce it, want at least 2",
+		},
+		{
+			"malformed", four, "node/fra1", "ns1 ns2",
+			func(p *FleetPlan, _ *Fleet, _ *Limits) { p.Steps[0].Plan.VIPs[1].Port = 0 },
+			`malformed: fra1: plan of "fra1": VIP "ns2": port 0: want 1 to 65535`,
+		},
+	} {
+		f, limits := fleetOf(t, tc.fleet), Limits{}
+		p := planFor(t, f, tc.selector, tc.vips)
+		if tc.change != nil {
+			tc.change(&p, &f, &limits)
+		}
+		v := Judge(p, f, limits)
+		var broken []string
+		for _, b := range v.Broken {
+			broken = append(broken, b.String())
+		}
+		if got := strings.Join(broken, "\n"); got != tc.want {
+			t.Errorf("%s: broken\n%s\nwant\n%s", tc.what, got, tc.want)
+		}
+		if err := v.Err(); (err == nil) != v.OK() || err != nil && err.Error() != "plan refused: "+strings.Join(broken, "; ") {
+			t.Errorf("%s: error %v", tc.what, err)
+		}
+	}
+}
+
+// TestMoveCounts: as many come as go, so the numbers hold, and all see them.
+func TestMoveCounts(t *testing.T) {
+	f := fleetOf(t, "ams1 ns1=announced\nfra1 ns1=announced\nfra2\nlhr1 ns1=announced")
+	p := planFor(t, f, "node/fra1", "")
+	come := planFor(t, f, "node/fra2", "ns1")
+	p.Steps, p.Changes = append(p.Steps, come.Steps...), append(p.Changes, come.Changes...)
+	p.ID, p.Selector, p.Beside = "1234", "pop/fra", nil
+	const want = `plan 1234 for pop/fra: 2 nodes, 4 changes
+- fra1  ns1  198.51.100.53/32  tor-a tor-b  withdraw: plain
++ fra2  ns1  198.51.100.53/32  tor-a tor-b  announce: plain
+
+VIP  where    announcers now  after  at least
+ns1  fleet    3               3      2 in 2 PoPs
+ns1  pop/ams  1               1
+ns1  pop/fra  1               1
+ns1  pop/lhr  1               1
+
+verdict: may be applied
+`
+	if got := p.Text(Judge(p, f, Limits{})); got != want {
+		t.Errorf("text\n%s\nwant\n%s", got, want)
+	}
+}
+
+func TestTextOfRefused(t *testing.T) {
+	f := fleetOf(t, "ams1 ns1=announced\nfra1 ns1=announced")
+	p := planFor(t, f, "node/fra1", "")
+	p.ID = "1234"
+	const want = `plan 1234 for node/fra1: 1 node, 2 changes
+- fra1  ns1  198.51.100.53/32  tor-a tor-b  withdraw: plain
+
+pending too, but not in this plan:
+- ams1  ns1  198.51.100.53/32  tor-a tor-b  withdraw: plain
+
+VIP  where    announcers now  after  at least
+ns1  fleet    2               1      2 in 2 PoPs
+ns1  pop/ams  1               1
+ns1  pop/fra  1               0
+
+verdict: refused
+  minimum: ns1: fra1 would leave, and 1 of 2 announce it, want at least 2
+`
+	if got := p.Text(Judge(p, f, Limits{})); got != want {
+		t.Errorf("text\n%s\nwant\n%s", got, want)
+	}
+}

@@ -1,0 +1,275 @@
+package bgp
+
+import (
+	"cmp"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"slices"
+)
+
+// NodePlan is what one node shall announce, as that node stores it: whole, so
+// that taking it back takes back everything.
+type NodePlan struct {
+	Node string `json:"node"`
+	PoP  string `json:"pop"`
+
+	// Generation counts the plans that the node stored, from 1; it never goes
+	// down, also when an earlier plan is restored. 0: there is none yet.
+	Generation uint64 `json:"generation"`
+
+	VIPs []VIP `json:"vips"` // by name
+
+	// Without names VIPs that a plan took out: the node's file alone, at a
+	// start, does not bring them back.
+	Without []string `json:"without,omitempty"` // sorted
+}
+
+// ID returns a short hash of what the plan has the node announce: a plan that was
+// restored has the ID of before.
+func (p NodePlan) ID() string {
+	p.Generation, p.Without = 0, nil
+	return shortHash(p)
+}
+
+// shortHash returns 12 hexadecimal digits of the SHA-256 of a value's JSON.
+func shortHash(v any) string {
+	b, err := json.Marshal(v)
+	if err != nil {
+		panic(err) // plain data: it has no cause to fail
+	}
+	sum := sha256.Sum256(b)
+	return hex.EncodeToString(sum[:6])
+}
+
+// VIP returns the plan's VIP of that name.
+func (p NodePlan) VIP(name string) (VIP, bool) {
+	i, ok := slices.BinarySearchFunc(p.VIPs, name, func(v VIP, name string) int { return cmp.Compare(v.Name, name) })
+	if !ok {
+		return VIP{}, false
+	}
+	return p.VIPs[i], true
+}
+
+// First returns the plan that a node starts with: the stored one and, from its
+// file, the VIPs that the stored plan does not name. The generation goes up by
+// one if any were added, whose names are returned.
+func First(stored NodePlan, file []VIP) (plan NodePlan, added []string) {
+	plan = stored
+	plan.VIPs = slices.Clone(stored.VIPs)
+	for _, v := range file {
+		if _, ok := stored.VIP(v.Name); !ok && !slices.Contains(stored.Without, v.Name) {
+			plan.VIPs = append(plan.VIPs, v)
+			added = append(added, v.Name)
+		}
+	}
+	if added != nil {
+		plan.Generation++
+	}
+	sortVIPs(plan.VIPs)
+	slices.Sort(added)
+	return plan, added
+}
+
+// Pending returns the plan in which the node does what its file says, about the
+// VIPs named in only, or about all when only is empty. It is the stored plan
+// itself if the file wants no more than that; else its generation is the next.
+func Pending(stored NodePlan, file []VIP, only []string) NodePlan {
+	about := func(name string) bool { return len(only) == 0 || slices.Contains(only, name) }
+	next := stored
+	next.VIPs, next.Without = nil, nil
+	for _, v := range stored.VIPs {
+		if !about(v.Name) {
+			next.VIPs = append(next.VIPs, v)
+		}
+	}
+	for _, v := range file {
+		if about(v.Name) {
+			next.VIPs = append(next.VIPs, v)
+		}
+	}
+	sortVIPs(next.VIPs)
+	next.Without = next.lacks(stored)
+	if next.ID() == stored.ID() {
+		return stored
+	}
+	next.Generation++
+	return next
+}
+
+// Restored returns the plan that announces what earlier did, to be stored in the
+// place of p, whatever became of p on its node.
+func (p NodePlan) Restored(earlier NodePlan) NodePlan {
+	earlier.Generation = p.Generation + 1
+	earlier.Without = earlier.lacks(p, earlier)
+	return earlier
+}
+
+// lacks returns the VIPs that plans name, or left out, and p does not name.
+func (p NodePlan) lacks(plans ...NodePlan) []string {
+	var names []string
+	for _, o := range plans {
+		names = append(names, o.Without...)
+		for _, v := range o.VIPs {
+			names = append(names, v.Name)
+		}
+	}
+	slices.Sort(names)
+	names = slices.DeleteFunc(slices.Compact(names), func(name string) bool { _, ok := p.VIP(name); return ok })
+	if len(names) == 0 {
+		return nil
+	}
+	return names
+}
+
+// CanReplace says whether a node that stored a plan may store p in its place.
+// To be asked for the same plan twice is no error. A plan that is rolled out
+// follows directly on the one that it was made over; one that is restored only
+// has to be newer, for the node may have missed what it takes back.
+func (p NodePlan) CanReplace(stored NodePlan, restore bool) error {
+	switch {
+	case p.Node != stored.Node:
+		return fmt.Errorf("plan %s is for node %q, this is %q", p.ID(), p.Node, stored.Node)
+	case p.Generation == stored.Generation && p.ID() == stored.ID():
+		return nil
+	case restore && p.Generation > stored.Generation, !restore && p.Generation == stored.Generation+1:
+		return nil
+	}
+	return fmt.Errorf("plan %s is generation %d, but %s has stored generation %d (%s): plan again",
+		p.ID(), p.Generation, p.Node, stored.Generation, stored.ID())
+}
+
+func sortVIPs(vips []VIP) {
+	slices.SortFunc(vips, func(a, b VIP) int { return cmp.Compare(a.Name, b.Name) })
+}
+
+// FleetPlan is what a rollout changes: for each node the plan it shall have, and
+// the one it was made over.
+type FleetPlan struct {
+	ID       string     `json:"id"`       // short hash of the steps
+	Selector string     `json:"selector"` // as the operator typed it
+	Steps    []NodeStep `json:"steps"`    // by node; only nodes that change
+	Changes  []Change   `json:"changes"`  // what the steps change, for people
+	Beside   []Change   `json:"beside"`   // what is pending too but was not selected
+}
+
+// NodeStep is a fleet plan's part for one node.
+type NodeStep struct {
+	Prior NodePlan `json:"prior"` // what the node has stored: the base of the plan
+	Plan  NodePlan `json:"plan"`  // what it shall store; the next generation
+
+	Joins  []string `json:"joins,omitempty"`  // VIPs that the node begins to announce
+	Leaves []string `json:"leaves,omitempty"` // VIPs of which a prefix is announced to nobody any more
+}
+
+// NodeWish is what a node answers that is asked for its part of a plan.
+type NodeWish struct {
+	Stored    NodePlan `json:"stored"`
+	File      []VIP    `json:"file"`       // what its file wants now
+	Peers     []Peer   `json:"peers"`      // that it talks to now
+	FilePeers []Peer   `json:"file_peers"` // that its file wants now
+}
+
+// Plan makes a fleet plan of what the files of the selected nodes want, about
+// the VIPs named in only, or about all when only is empty. What other nodes and
+// VIPs have pending is told beside it. It errs on a selector that is empty or
+// names what is not there, on an unknown VIP, and when a selected node has not
+// answered or answered with something malformed.
+func Plan(selector string, only []string, members []Member, answers []NodeWish) (FleetPlan, error) {
+	selected, err := Select(selector, members)
+	if err != nil {
+		return FleetPlan{}, err
+	}
+	if err := checkOnly(only, answers); err != nil {
+		return FleetPlan{}, err
+	}
+	f := FleetPlan{Selector: selector}
+	for _, m := range members {
+		isSelected := slices.Contains(selected, m.Name)
+		i := slices.IndexFunc(answers, func(w NodeWish) bool { return w.Stored.Node == m.Name })
+		if i < 0 {
+			if isSelected {
+				return FleetPlan{}, fmt.Errorf("node %q did not answer: bring it back, or select others", m.Name)
+			}
+			continue
+		}
+		w := answers[i]
+		all := Pending(w.Stored, w.File, nil)
+		if err := errors.Join(w.Stored.Check(), all.Check()); err != nil {
+			if isSelected {
+				return FleetPlan{}, err
+			}
+			continue
+		}
+		everything := Diff(w.Stored, all, w.Peers, w.FilePeers)
+		if !isSelected {
+			f.Beside = append(f.Beside, everything...)
+			continue
+		}
+		next := Pending(w.Stored, w.File, only)
+		changes := Diff(w.Stored, next, w.Peers, w.FilePeers)
+		f.Changes = append(f.Changes, changes...)
+		for _, c := range everything {
+			if c.VIP != "" && len(only) > 0 && !slices.Contains(only, c.VIP) {
+				f.Beside = append(f.Beside, c)
+			}
+		}
+		if next.Generation == w.Stored.Generation {
+			continue
+		}
+		joins, leaves := comeAndGo(w.Stored, next, w.Peers, w.FilePeers)
+		f.Steps = append(f.Steps, NodeStep{Prior: w.Stored, Plan: next, Joins: joins, Leaves: leaves})
+	}
+	slices.SortFunc(f.Steps, func(a, b NodeStep) int { return cmp.Compare(a.Plan.Node, b.Plan.Node) })
+	sortChanges(f.Changes)
+	sortChanges(f.Beside)
+	f.ID = shortHash(f.Steps)
+	return f, nil
+}
+
+func checkOnly(only []string, answers []NodeWish) error {
+	var known []string
+	for _, w := range answers {
+		for _, v := range slices.Concat(w.Stored.VIPs, w.File) {
+			known = append(known, v.Name)
+		}
+	}
+	for _, name := range only {
+		if !slices.Contains(known, name) {
+			return unknownName("VIP", name, known)
+		}
+	}
+	return nil
+}
+
+// Step returns the plan's part for a node.
+func (f FleetPlan) Step(node string) (NodeStep, bool) {
+	i := slices.IndexFunc(f.Steps, func(s NodeStep) bool { return s.Plan.Node == node })
+	if i < 0 {
+		return NodeStep{}, false
+	}
+	return f.Steps[i], true
+}
+
+// Nodes returns the names of the nodes that the plan changes, sorted.
+func (f FleetPlan) Nodes() []string {
+	var names []string
+	for _, s := range f.Steps {
+		names = append(names, s.Plan.Node)
+	}
+	return names
+}
+
+// VIPs returns the names of the VIPs that the plan changes on any node, sorted.
+func (f FleetPlan) VIPs() []string {
+	var names []string
+	for _, c := range f.Changes {
+		if c.VIP != "" {
+			names = append(names, c.VIP)
+		}
+	}
+	slices.Sort(names)
+	return slices.Compact(names)
+}

@@ -1,0 +1,93 @@
+package bgp
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+)
+
+// Member is a node of the fleet as selectors see it.
+type Member struct {
+	Name string `json:"name"`
+	PoP  string `json:"pop"`
+}
+
+// Select returns the names of the members that a selector names, in their order.
+// A selector is "node/fra1", "pop/fra", "all", or several of these with commas
+// between. An empty selector, or one that names nobody, is an error: it never
+// stands for all.
+func Select(selector string, members []Member) ([]string, error) {
+	if strings.TrimSpace(selector) == "" {
+		return nil, errors.New("no node is selected: name node/NAME, pop/NAME, or all")
+	}
+	var nodes, pops []string
+	for _, m := range members {
+		nodes, pops = append(nodes, m.Name), append(pops, m.PoP)
+	}
+	chosen := map[string]bool{}
+	for term := range strings.SplitSeq(selector, ",") {
+		term = strings.TrimSpace(term)
+		kind, name, _ := strings.Cut(term, "/")
+		switch {
+		case term == "all":
+			for _, n := range nodes {
+				chosen[n] = true
+			}
+		case kind == "node" && name != "":
+			if !slices.Contains(nodes, name) {
+				return nil, fmt.Errorf("selector %q: %w", selector, unknownName("node", name, nodes))
+			}
+			chosen[name] = true
+		case kind == "pop" && name != "":
+			if !slices.Contains(pops, name) {
+				return nil, fmt.Errorf("selector %q: %w", selector, unknownName("PoP", name, pops))
+			}
+			for _, m := range members {
+				chosen[m.Name] = chosen[m.Name] || m.PoP == name
+			}
+		default:
+			return nil, fmt.Errorf("selector %q: %q selects nothing: write node/NAME, pop/NAME, or all", selector, term)
+		}
+	}
+	selected := slices.DeleteFunc(nodes, func(n string) bool { return !chosen[n] })
+	if len(selected) == 0 {
+		return nil, fmt.Errorf("selector %q: the fleet has no members", selector)
+	}
+	return selected, nil
+}
+
+// unknownName tells that a name is none of those known, and which is nearest.
+func unknownName(what, name string, known []string) error {
+	nearest, least := "", 1<<30
+	for _, k := range known {
+		if d := edits(name, k); d < least {
+			nearest, least = k, d
+		}
+	}
+	if nearest == "" {
+		return fmt.Errorf("no %s is called %q: there is none at all", what, name)
+	}
+	return fmt.Errorf("no %s is called %q: the nearest is %q", what, name, nearest)
+}
+
+// edits is the number of octets to insert, delete or replace to make b of a.
+func edits(a, b string) int {
+	row := make([]int, len(b)+1)
+	for j := range row {
+		row[j] = j
+	}
+	for i := range len(a) {
+		diagonal := row[0]
+		row[0] = i + 1
+		for j := range len(b) {
+			replace := diagonal
+			if a[i] != b[j] {
+				replace++
+			}
+			diagonal = row[j+1]
+			row[j+1] = min(replace, row[j]+1, row[j+1]+1)
+		}
+	}
+	return row[len(b)]
+}
