@@ -26,11 +26,11 @@ type BGP struct {
 type Peer struct {
 	Name         string        `yaml:"name"`
 	Address      netip.Addr    `yaml:"address"`
-	ASN          int           `yaml:"asn"`
+	ASN          int           `yaml:"asn"`           // another than this node's
 	LocalAddress netip.Addr    `yaml:"local_address"` // empty: the system's choice
 	PasswordFile Path          `yaml:"password_file"` // TCP MD5 (RFC 2385)
-	GTSM         bool          `yaml:"gtsm"`          // RFC 5082; on unless it is given, for directly connected eBGP
-	Multihop     int           `yaml:"multihop"`      // TTL of an eBGP session over routers, 2 to 255; 0: directly connected
+	GTSM         bool          `yaml:"gtsm"`          // RFC 5082; unless it is given, on for a direct connection
+	Multihop     int           `yaml:"multihop"`      // hops to the peer, 2 to 255; 0: directly connected
 	Passive      bool          `yaml:"passive"`       // wait for the peer to connect
 	Hold         time.Duration `yaml:"hold"`          // 3s to 18h, in whole seconds; keepalives come three times as often
 	BFD          BFD           `yaml:"bfd"`
@@ -171,19 +171,16 @@ func (ck *checker) peer(key string, p *Peer) {
 	if ck.source.has(key + ".asn") {
 		ck.inRange(key+".asn", p.ASN, 1, maxASN)
 	}
-	external := p.ASN != ck.BGP.ASN
 	switch {
+	case p.ASN == ck.BGP.ASN && p.ASN > 0:
+		ck.errorf(key+".asn", "%d is this node's own: a session within one AS could send our own VIPs back", p.ASN)
 	case p.Multihop != 0 && (p.Multihop < 2 || p.Multihop > 255):
 		ck.errorf(key+".multihop", "%d is out of range: want 2 to 255, or 0 for a direct connection", p.Multihop)
-	case p.Multihop != 0 && !external:
-		ck.errorf(key+".multihop", "means nothing for a session within one AS")
 	case p.Multihop != 0 && p.GTSM:
 		ck.errorf(key+".gtsm", "and multihop exclude each other: GTSM is for a direct connection")
 	}
 	if !ck.source.has(key + ".gtsm") {
-		p.GTSM = external && p.Multihop == 0
-	} else if p.GTSM && !external {
-		ck.errorf(key+".gtsm", "is for sessions with another AS")
+		p.GTSM = p.Multihop == 0
 	}
 	if p.Hold < 3*time.Second || p.Hold > 18*time.Hour || p.Hold%time.Second != 0 {
 		ck.errorf(key+".hold", "%s is out of range: want 3s to 18h in whole seconds", p.Hold)
@@ -246,7 +243,7 @@ func (ck *checker) vips(groups map[string]bool, peers map[netip.Addr]bool) {
 				ck.errorf(at, "%s is how other nodes reach this one, which a vip never is", a)
 			case peers[a], a == ck.BGP.RouterID:
 				ck.errorf(at, "%s is the address of a router", a)
-			case slices.Contains(ck.Listen.External, netip.AddrPortFrom(a, uint16(v.Listen))):
+			case slices.ContainsFunc(ck.Listen.External, func(l netip.AddrPort) bool { return covers(l, a, v.Listen) }):
 				ck.errorf(at, "%s is in listen.external too; a vip listens by itself, when it is up", a)
 			}
 			owner[a] = name
@@ -269,6 +266,11 @@ func (ck *checker) vips(groups map[string]bool, peers map[netip.Addr]bool) {
 		ck.upToHour(key+".drain.linger", v.Drain.Linger)
 		ck.ladder(key, v.Ladder)
 	}
+}
+
+// covers says whether packets to an address and port come to a socket on l.
+func covers(l netip.AddrPort, a netip.Addr, port int) bool {
+	return int(l.Port()) == port && (l.Addr() == a || l.Addr().IsUnspecified() && (l.Addr().Is4() == a.Is4()))
 }
 
 func (ck *checker) upToHour(key string, d time.Duration) {
