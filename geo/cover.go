@@ -155,40 +155,19 @@ func (b *coverBuilder) table(t *maps.Table) coverTable {
 
 // table6 lays out the IPv6 ranges with the carriers cut out.
 func (b *coverBuilder) table6(t *maps.Ranges6) *maps.Ranges6 {
+	t = b.pinned6(t) // which adds to the classes
+	rows := make([]maps.Row, len(b.classes))
+	for ranking, class := range b.classes {
+		rows[ranking] = maps.MakeRow(class, false)
+	}
 	var v6 maps.Builder6
-	add := func(at maps.Addr6, class uint32) { v6.Add(at.Hi, at.Lo, maps.MakeRow(class, false)) }
-	less := func(a, b maps.Addr6) bool { return a.Hi < b.Hi || a.Hi == b.Hi && a.Lo < b.Lo }
-	next, inside := 0, false
-	class := uint32(0) // of the map, from the last start on
-	edge := func() maps.Addr6 {
-		if inside {
-			return carriers[next].after
-		}
-		return carriers[next].first
+	from := maps.Addr6{}
+	for _, c := range carriers {
+		v6.Copy(t, from, c.first, rows)
+		v6.Add(c.first.Hi, c.first.Lo, maps.MakeRow(b.cover.carrier, false))
+		from = c.after
 	}
-	// cross adds the edges of carriers before the given start.
-	cross := func(more func(maps.Addr6) bool) {
-		for next < len(carriers) && more(edge()) {
-			if !inside {
-				add(edge(), b.cover.carrier)
-			} else {
-				add(edge(), class)
-				next++
-			}
-			inside = !inside
-		}
-	}
-	for start, row := range b.pinned6(t) {
-		cross(func(e maps.Addr6) bool { return less(e, start) })
-		class = b.classes[row.Ranking()]
-		if next < len(carriers) && edge() == start {
-			continue // crossing it comes next, and says what begins here
-		}
-		if !inside {
-			add(start, class)
-		}
-	}
-	cross(func(maps.Addr6) bool { return true })
+	v6.Copy(t, from, maps.Addr6{}, rows)
 	return v6.Finish()
 }
 

@@ -204,12 +204,16 @@ func (b *coverBuilder) pinned4(t *maps.Ranges4) *maps.Ranges4 {
 }
 
 // pinned6 lays the pins over the map's IPv6 ranges.
-func (b *coverBuilder) pinned6(t *maps.Ranges6) iter.Seq2[maps.Addr6, maps.Row] {
+func (b *coverBuilder) pinned6(t *maps.Ranges6) *maps.Ranges6 {
 	edges := pinEdges(b.cover.pins, 64)
 	if len(edges) == 0 {
-		return t.All()
+		return t
 	}
-	return b.overlay(t.All(), edges)
+	var over maps.Builder6
+	for at, row := range b.overlay(t.All(), edges) {
+		over.Add(at.Hi, at.Lo, row)
+	}
+	return over.Finish()
 }
 
 // overlay splits rows at the edges of pins, and puts those under a pin in their

@@ -1,6 +1,10 @@
 package maps
 
-import "fmt"
+import (
+	"fmt"
+	"runtime"
+	"slices"
+)
 
 // Builder6 makes a Ranges6 from range starts in ascending order. The zero value
 // is ready to use.
@@ -58,6 +62,49 @@ func (b *Builder6) Add(hi, lo uint64, row Row) {
 		b.inside = true
 	}
 	b.row = row
+}
+
+// Copy adds what r says of the addresses from from on and below after, or of all
+// from there on when after is ::. The ranking of each row gives way to the row
+// that rows holds for it.
+func (b *Builder6) Copy(r *Ranges6, from, after Addr6, rows []Row) {
+	defer runtime.KeepAlive(r)
+	below := func(a Addr6) bool { return after == Addr6{} || a.Less(after) }
+	first, _ := r.FindLong(from)
+	b.Add(from.Hi, from.Lo, rows[first.Ranking()])
+	entry := r.Find(from.Hi)
+	for _, e := range r.exceptions(entry) {
+		if at := (Addr6{e.Hi, e.Lo}); from.Less(at) && below(at) {
+			b.Add(e.Hi, e.Lo, rows[e.Row.Ranking()])
+		}
+	}
+	end := len(r.Starts)
+	if after != (Addr6{}) {
+		end = r.Find(after.Hi)
+		if below(Addr6{Hi: r.Starts[end]}) {
+			end++
+		}
+	}
+	b.ranges.Starts = slices.Grow(b.ranges.Starts, max(0, end-entry))
+	b.ranges.Rows = slices.Grow(b.ranges.Rows, max(0, end-entry))
+	for i := entry + 1; i < end; i++ {
+		switch row := r.Rows[i]; {
+		case row&rowExceptions != 0:
+			for _, e := range r.exceptions(i) {
+				if below(Addr6{e.Hi, e.Lo}) {
+					b.Add(e.Hi, e.Lo, rows[e.Row.Ranking()])
+				}
+			}
+		case b.inside:
+			b.Add(r.Starts[i], 0, rows[row.Ranking()])
+		default: // as Add does, for nearly all
+			if row = rows[row.Ranking()]; row != b.row {
+				b.append(r.Starts[i], row)
+				b.row = row
+			}
+			b.last = Addr6{Hi: r.Starts[i]}
+		}
+	}
 }
 
 // Finish returns the ranges. It panics when nothing was added. The builder must
