@@ -63,6 +63,31 @@ func (n *Namespace) Do(f func() error) error {
 	return <-done
 }
 
+// Enter runs f on a further thread in the namespace, which ends with f. Unlike in
+// Do, f may take its time; processes are started with Do or Start only, for they
+// would end with the thread.
+func (n *Namespace) Enter(f func() error) error {
+	done := make(chan error)
+	go func() {
+		runtime.LockOSThread() // and never unlock
+		done <- n.enter(f)
+	}()
+	return <-done
+}
+
+func (n *Namespace) enter(f func() error) error {
+	file, err := os.Open(n.path)
+	if err != nil {
+		return err
+	}
+	err = unix.Setns(int(file.Fd()), unix.CLONE_NEWNET)
+	file.Close()
+	if err != nil {
+		return fmt.Errorf("cannot enter %s: %w", n.path, err)
+	}
+	return f()
+}
+
 // Close ends the thread, and with it what Start has started. Nothing may be
 // called after it.
 func (n *Namespace) Close() { close(n.calls) }
