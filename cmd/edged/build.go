@@ -29,14 +29,14 @@ import (
 type loaded struct {
 	config   *config.Config
 	text     [sha256.Size]byte // digest of the file that config was read from, or zeros
-	zones    []*zone.Zone // in the configuration's order
+	zones    []*zone.Zone      // in the configuration's order
 	maps     map[string]*maps.Map
 	tokens   *admin.Tokens
 	cookies  []dnsserver.CookieSecret
 	plan     fleet.Plan
 	watched  watched
 	vips     map[vipAt]health.TargetID // that pools require
-	view     *dnsserver.View // all endpoints ok; see judged
+	view     *dnsserver.View           // all endpoints ok; see judged
 	warnings config.Problems
 }
 

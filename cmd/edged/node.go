@@ -206,7 +206,7 @@ func (n *node) Reload(ctx context.Context) (r admin.Reload) {
 
 // reload builds what the files say now, aside, and swaps it in if all is well.
 func (n *node) reload(ctx context.Context) admin.Reload {
-	l, _, err := load(n.source)
+	l, _, err := loadAfter(n.serving(), n.source)
 	if err == nil {
 		err = ctx.Err() // nobody waits for it any more: perhaps the node has stopped
 	}

@@ -121,7 +121,7 @@ func (d nodeDir) change(name, old, new string) {
 }
 
 // command runs a command line to its end.
-func command(t *testing.T, args ...string) (code int, stdout, stderr string) {
+func command(t testing.TB, args ...string) (code int, stdout, stderr string) {
 	t.Helper()
 	var out, errs bytes.Buffer
 	code = run(t.Context(), args, strings.NewReader(""), &out, &errs)
