@@ -38,6 +38,9 @@ func ParseState(word string) (State, error) {
 	return 0, fmt.Errorf("unknown VIP state %q: want one of %v", word, stateNames)
 }
 
+// Announces says whether there is a route in the state.
+func (s State) Announces() bool { return s >= Canary && s <= Draining }
+
 // MarshalText gives the word, for JSON.
 func (s State) MarshalText() ([]byte, error) { return []byte(s.String()), nil }
 
