@@ -19,7 +19,11 @@ const (
 )
 
 // VIPs are the ranges that the router takes host routes from.
-var VIPs = []netip.Prefix{netip.MustParsePrefix("198.51.100.0/24"), netip.MustParsePrefix("2001:db8::/64")}
+var VIPs = []netip.Prefix{
+	netip.MustParsePrefix("198.51.100.0/24"),
+	netip.MustParsePrefix("198.18.0.0/15"),
+	netip.MustParsePrefix("2001:db8::/64"),
+}
 
 // The addresses of the router on the fabric, and towards the client.
 var (

@@ -19,7 +19,7 @@ protocol kernel kernel4 { scan time 3600; merge paths yes; ipv4 { import none; e
 protocol kernel kernel6 { scan time 3600; merge paths yes; ipv6 { import none; export where source = RTS_BGP; }; }
 protocol bfd { interface "fabric" { interval %[2]d ms; multiplier 3; }; }
 filter edges4 {
-	if net !~ [ 198.51.100.0/24{32,32} ] then reject;
+	if net !~ [ 198.51.100.0/24{32,32}, 198.18.0.0/15{32,32} ] then reject;
 	if (65535, 0) ~ bgp_community then bgp_local_pref = 0;
 	accept;
 }

@@ -7,7 +7,7 @@
 //	management  10.0.0.N                            edge N: gossip, links to other members
 //	clients     203.0.113.1    2001:db8:0:2::1      the router
 //	            203.0.113.2    2001:db8:0:2::2      the client
-//	VIPs        198.51.100.0/24, 2001:db8::/64      nothing else is taken by the router
+//	VIPs        198.51.100.0/24, 198.18.0.0/15, 2001:db8::/64; nothing else is taken by the router
 //
 // Either wire of an edge can be cut, and the management split in two, by what
 // [edged/test/netns.Host] does. The router is BIRD, FRR or ExaBGP ([Router]):

@@ -31,8 +31,9 @@ type exabgp struct {
 	err error
 }
 
-// exabgpScript is the program that ExaBGP talks to.
-const exabgpScript = "#!/bin/sh\nexec cat >%s\n"
+// exabgpScript is the program that ExaBGP talks to. The shell stays, and with it
+// its output, which ExaBGP listens to.
+const exabgpScript = "#!/bin/sh\ncat >%s\n"
 
 func (r *Router) exabgpConfig() string {
 	c := r.config

@@ -31,9 +31,10 @@ func (c Change) String() string {
 type FIB struct {
 	done chan struct{}
 
-	mu      sync.Mutex    // guards the rest
-	changes []Change      // all that there ever were, in order
-	changed chan struct{} // closed at the next change
+	mu      sync.Mutex                // guards the rest
+	changes []Change                  // all that there ever were, in order
+	edges   map[netip.Prefix][]string // now
+	changed chan struct{}             // closed at the next change
 	broken  error
 }
 
@@ -42,7 +43,7 @@ type FIB struct {
 const fibBuffer = 8 << 20
 
 func watchFIB(h *netns.Host) (*FIB, error) {
-	f := &FIB{done: make(chan struct{}), changed: make(chan struct{})}
+	f := &FIB{done: make(chan struct{}), edges: map[netip.Prefix][]string{}, changed: make(chan struct{})}
 	updates := make(chan netlink.RouteUpdate, 4096)
 	err := h.Do(func() error {
 		return netlink.RouteSubscribeWithOptions(updates, f.done, netlink.RouteSubscribeOptions{
@@ -94,11 +95,12 @@ func (f *FIB) note(now time.Time, u netlink.RouteUpdate) {
 	}
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	before := f.now(prefix)
+	before := f.edges[prefix]
 	after := apply(before, hops(u.Route), u.Type == unix.RTM_NEWROUTE, u.NlFlags&unix.NLM_F_APPEND != 0)
 	if slices.Equal(before, after) {
 		return
 	}
+	f.edges[prefix] = after
 	f.changes = append(f.changes, Change{now, prefix, after})
 	f.wake()
 }
@@ -131,21 +133,11 @@ func hops(r netlink.Route) (edges []string) {
 	return edges
 }
 
-// now is called with mu held.
-func (f *FIB) now(prefix netip.Prefix) []string {
-	for _, c := range slices.Backward(f.changes) {
-		if c.Prefix == prefix {
-			return c.Edges
-		}
-	}
-	return nil
-}
-
 // Now returns the edges that a prefix's packets go to, sorted.
 func (f *FIB) Now(prefix netip.Prefix) []string {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	return f.now(prefix)
+	return f.edges[prefix]
 }
 
 // Since returns the changes of a prefix since a time; of the zero Prefix, those
@@ -165,39 +157,51 @@ func (f *FIB) Since(t time.Time, prefix netip.Prefix) (all []Change) {
 // they began to. It errs after a limit.
 func (f *FIB) Wait(limit time.Duration, prefix netip.Prefix, edges ...string) (time.Time, error) {
 	slices.Sort(edges)
-	var since time.Time
-	err := f.WaitFor(limit, func(now func(netip.Prefix) []string) error {
-		if got := now(prefix); !slices.Equal(got, edges) {
-			return fmt.Errorf("packets for %s go to %q, want %q", prefix, got, edges)
-		}
-		return nil
-	})
-	if err == nil {
-		for _, c := range f.Since(time.Time{}, prefix) {
-			since = c.At
-		}
-	}
-	return since, err
-}
-
-// WaitFor waits until done returns nil, which is asked after each change with
-// the function that says where a prefix's packets go. It errs after a limit, with
-// what done said last.
-func (f *FIB) WaitFor(limit time.Duration, done func(now func(netip.Prefix) []string) error) error {
 	end := time.NewTimer(limit)
 	defer end.Stop()
 	for {
 		f.mu.Lock()
-		err, changed := done(f.now), f.changed
-		broken := f.broken
+		changed, broken := f.changed, f.broken
 		f.mu.Unlock()
-		if err == nil || broken != nil {
-			return broken
+		now, since := f.Now(prefix), time.Time{}
+		if broken != nil || slices.Equal(now, edges) {
+			for _, c := range f.Since(since, prefix) {
+				since = c.At
+			}
+			return since, broken
 		}
 		select {
 		case <-changed:
 		case <-end.C:
-			return fmt.Errorf("not within %s: %w", limit, err)
+			return since, fmt.Errorf("packets for %s go to %q, not within %s to %q", prefix, now, limit, edges)
 		}
 	}
+}
+
+// WaitAll does the same for many prefixes, and returns when the last of them
+// began to.
+func (f *FIB) WaitAll(limit time.Duration, prefixes []netip.Prefix, edges ...string) (last time.Time, err error) {
+	slices.Sort(edges)
+	err = until(limit, func() error {
+		missing := 0
+		f.mu.Lock()
+		for _, p := range prefixes {
+			if !slices.Equal(f.edges[p], edges) {
+				missing++
+			}
+		}
+		broken := f.broken
+		f.mu.Unlock()
+		if broken == nil && missing > 0 {
+			return fmt.Errorf("packets for %d of %d prefixes go elsewhere than to %q", missing, len(prefixes), edges)
+		}
+		return broken
+	})
+	all := f.Since(last, netip.Prefix{})
+	for _, c := range all {
+		if slices.Contains(prefixes, c.Prefix) {
+			last = c.At
+		}
+	}
+	return last, err
 }

@@ -2,6 +2,7 @@ package lab
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"net/netip"
 	"os"
@@ -10,12 +11,14 @@ import (
 	"time"
 )
 
-// frrText is the same router in FRR's words.
-const frrText = `frr defaults datacenter
-hostname router
-log file %[1]s/log
-no zebra nexthop kernel enable
+// zebraText has FRR's half that talks to the kernel put next hops into routes, not
+// beside them, so that each change is told of as a change of the route.
+const zebraText = "log file %s/zebra.log\nno zebra nexthop kernel enable\n"
+
+// bgpdText is the same router in FRR's words.
+const bgpdText = `log file %[1]s/log
 ip prefix-list vips seq 5 permit 198.51.100.0/24 ge 32
+ip prefix-list vips seq 10 permit 198.18.0.0/15 ge 32
 ipv6 prefix-list vips seq 5 permit 2001:db8::/64 ge 128
 bgp community-list standard gshut permit graceful-shutdown
 route-map edges4 permit 10
@@ -36,9 +39,9 @@ router bgp 64500
  no bgp default ipv4-unicast
 `
 
-func (r *Router) frrConfig() string {
+func (r *Router) bgpdConfig() string {
 	var b strings.Builder
-	fmt.Fprintf(&b, frrText, r.Dir)
+	fmt.Fprintf(&b, bgpdText, r.Dir)
 	neighbours := map[string][]netip.Addr{}
 	for n := range r.config.Edges {
 		neighbours["4"] = append(neighbours["4"], fabric4(n+1).Addr())
@@ -64,14 +67,17 @@ func (r *Router) frrConfig() string {
 }
 
 func (r *Router) startFRR() error {
-	if err := os.WriteFile(r.file("frr.conf"), []byte(r.frrConfig()), 0o600); err != nil {
+	err := errors.Join(
+		os.WriteFile(r.file("zebra.conf"), fmt.Appendf(nil, zebraText, r.Dir), 0o600),
+		os.WriteFile(r.file("bgpd.conf"), []byte(r.bgpdConfig()), 0o600))
+	if err != nil {
 		return err
 	}
 	r.frr = make([]process, 2)
 	for i, name := range []string{"zebra", "bgpd"} {
 		args := []string{
-			"-u", "root", "-g", "root", "--vty_socket", r.Dir, "-z", r.file("zserv.api"),
-			"-i", r.file(name + ".pid"), "-f", r.file("frr.conf"), "-P", "0",
+			"-u", "root", "-g", "frrvty", "--vty_socket", r.Dir, "-z", r.file("zserv.api"),
+			"-i", r.file(name + ".pid"), "-f", r.file(name + ".conf"), "-P", "0",
 		}
 		if err := r.frr[i].start(r.Host, r.file("out"), "/usr/lib/frr/"+name, args...); err != nil {
 			return err
@@ -117,7 +123,7 @@ func parseFRR(out []byte) ([]Path, error) {
 		Paths []struct {
 			ASPath    struct{ Length int }
 			Metric    uint32
-			LocPrf    uint32
+			LocPrf    *uint32 // absent when it is the default
 			Community struct{ String string }
 			Peer      struct{ PeerID netip.Addr }
 		}
@@ -129,7 +135,11 @@ func parseFRR(out []byte) ([]Path, error) {
 	for _, p := range route.Paths {
 		words := strings.ReplaceAll(p.Community.String, "graceful-shutdown", GracefulShutdown)
 		list := slices.Sorted(slices.Values(strings.Fields(words)))
-		all = append(all, Path{Edge: edgeAt(p.Peer.PeerID), Communities: list, ASPath: p.ASPath.Length, MED: p.Metric, LocalPref: p.LocPrf})
+		preference := uint32(100)
+		if p.LocPrf != nil {
+			preference = *p.LocPrf
+		}
+		all = append(all, Path{Edge: edgeAt(p.Peer.PeerID), Communities: list, ASPath: p.ASPath.Length, MED: p.Metric, LocalPref: preference})
 	}
 	return all, nil
 }
