@@ -79,7 +79,7 @@ func (b *coverBuilder) build() bool {
 	c.heads, c.known, c.pinned = nil, nil, nil
 	// The carriers' class is that of unknown place, under another number.
 	c.carrier = b.newClass(b.key(maps.Ranking{Order: maps.NoOrder}, 0))
-	b.ids, b.pinnedRows = map[classKey]uint32{}, map[pinnedRow]maps.Row{}
+	b.ids, b.pinnedRows = make(map[classKey]uint32, c.src.Map.Rankings()), map[pinnedRow]maps.Row{}
 	b.classes = make([]uint32, c.src.Map.Rankings())
 	for i := range b.classes {
 		b.classes[i] = b.class(c.src.Map.Ranking(uint32(i)), 0)
@@ -160,7 +160,7 @@ func (b *coverBuilder) table6(t *maps.Ranges6) *maps.Ranges6 {
 	for ranking, class := range b.classes {
 		rows[ranking] = maps.MakeRow(class, false)
 	}
-	var v6 maps.Builder6
+	v6 := maps.NewBuilder6(t.Len() + 4*len(carriers))
 	from := maps.Addr6{}
 	for _, c := range carriers {
 		v6.Copy(t, from, c.first, rows)

@@ -3,7 +3,8 @@ package maps
 import (
 	"fmt"
 	"runtime"
-	"slices"
+
+	"edged/edge/pages"
 )
 
 // Builder6 makes a Ranges6 from range starts in ascending order. The zero value
@@ -13,6 +14,17 @@ type Builder6 struct {
 	last   Addr6 // the start added last
 	row    Row   // the row that holds from there on
 	inside bool  // the last entry is flagged: its exceptions are being added
+}
+
+// NewBuilder6 returns a builder for n entries or so, whose ranges lie outside the
+// Go heap: large tables are made sooner there.
+func NewBuilder6(n int) *Builder6 {
+	n = max(n, 1)
+	b := new(Builder6)
+	b.ranges.memory = pages.New(12 * n)
+	b.ranges.Starts = pages.Slice[uint64](b.ranges.memory, 0, n)[:0]
+	b.ranges.Rows = pages.Slice[Row](b.ranges.memory, 8*n, n)[:0]
+	return b
 }
 
 // Add says that the addresses from start on, up to the next start, have this
@@ -85,8 +97,6 @@ func (b *Builder6) Copy(r *Ranges6, from, after Addr6, rows []Row) {
 			end++
 		}
 	}
-	b.ranges.Starts = slices.Grow(b.ranges.Starts, max(0, end-entry))
-	b.ranges.Rows = slices.Grow(b.ranges.Rows, max(0, end-entry))
 	for i := entry + 1; i < end; i++ {
 		switch row := r.Rows[i]; {
 		case row&rowExceptions != 0:

@@ -276,6 +276,7 @@ func (r *Ranges6) makeIndex() {
 	size := min(max(bits.Len(uint(len(r.Starts)))-1, minIndexBits), maxIndexBits)
 	r.shift = uint8(61 - size)
 	r.derived = pages.New(5<<size + 4)
+	r.derived.Populate()
 	r.index = pages.Slice[uint32](r.derived, 0, 1<<size+1)
 	r.common = r.derived.Bytes()[4<<size+4:]
 	// A start counts from the first part on that begins at or behind it.

@@ -3,3 +3,5 @@
 package pages
 
 func adviseHuge([]byte) {}
+
+func populate([]byte) {}

@@ -10,3 +10,6 @@ func New(size int) *Memory { return &Memory{heap(size)} }
 
 // Protect does nothing here.
 func (m *Memory) Protect() error { return nil }
+
+// Populate does nothing here.
+func (m *Memory) Populate() {}

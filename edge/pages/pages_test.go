@@ -7,6 +7,9 @@ import (
 func TestMemory(t *testing.T) {
 	for _, size := range []int{1, 4096, 5000, 1 << 20, 2 << 20, 2<<20 + 8, 5 << 20} {
 		m := New(size)
+		if size%2 == 0 {
+			m.Populate()
+		}
 		b := m.Bytes()
 		if len(b) != size || cap(b) != size {
 			t.Fatalf("%d bytes of capacity %d, want %d of each", len(b), cap(b), size)

@@ -43,6 +43,13 @@ func New(size int) *Memory {
 	return m
 }
 
+// Populate takes up the memory at once, for a caller who will write to all of it.
+func (m *Memory) Populate() {
+	if m.all != nil {
+		populate(m.bytes)
+	}
+}
+
 // Protect makes the memory read-only, for good, unless it is of the Go heap.
 func (m *Memory) Protect() error {
 	if m.all == nil {
