@@ -111,6 +111,7 @@ type TTL struct {
 type Endpoint struct {
 	PoP     string     `yaml:"pop"` // one of pops; needed under closest, but for pools
 	Address netip.Addr `yaml:"address"`
+	Node    string     `yaml:"node"`   // the node that serves at the address, for overrides; empty: none of the fleet's
 	CNAME   string     `yaml:"cname"`  // absolute, lower case
 	Pool    string     `yaml:"pool"`   // another pool
 	Weight  int        `yaml:"weight"` // share among its equals, 0 to 65535; 0: only when no other is left
@@ -203,12 +204,13 @@ func (c *Config) YAML() ([]byte, error) {
 func (e Endpoint) MarshalYAML() (any, error) {
 	out := struct {
 		PoP     string      `yaml:"pop,omitempty"`
+		Node    string      `yaml:"node,omitempty"`
 		Address *netip.Addr `yaml:"address,omitempty"`
 		CNAME   string      `yaml:"cname,omitempty"`
 		Pool    string      `yaml:"pool,omitempty"`
 		Weight  int         `yaml:"weight"`
 		Check   *Check      `yaml:"check,omitempty"`
-	}{PoP: e.PoP, CNAME: e.CNAME, Pool: e.Pool, Weight: e.Weight}
+	}{PoP: e.PoP, Node: e.Node, CNAME: e.CNAME, Pool: e.Pool, Weight: e.Weight}
 	if e.Check.Kind != "" {
 		out.Check = &e.Check
 	}

@@ -324,6 +324,34 @@ func (ck *checker) fleet() {
 		ck.rule(index("rules", i), ck.Rules[i])
 	}
 	ck.quorums()
+	ck.endpointNodes()
+}
+
+// endpointNodes holds the nodes that endpoints stand on to the members.
+func (ck *checker) endpointNodes() {
+	pops := map[string]string{} // by node
+	for _, m := range ck.Fleet.Members {
+		pops[m.Name] = m.PoP
+	}
+	for _, name := range sortedKeys(ck.Pools) {
+		for i, e := range ck.Pools[name].Endpoints {
+			key := index("pools."+name+".endpoints", i) + ".node"
+			pop, known := pops[e.Node]
+			switch {
+			case e.Node == "":
+			case e.Pool != "":
+				ck.errorf(key, "a pool stands on no node; give it at the endpoints of pool %q", e.Pool)
+			case len(pops) == 0:
+				if err := checkLabel(e.Node); err != nil {
+					ck.errorf(key, "%v", err)
+				}
+			case !known:
+				ck.errorf(key, "unknown node %q; %s", e.Node, suggest(e.Node, sortedKeys(pops)))
+			case e.PoP != "" && e.PoP != pop:
+				ck.errorf(key, "node %q stands in %q, says fleet.members, and the endpoint in %q", e.Node, pop, e.PoP)
+			}
+		}
+	}
 }
 
 func (ck *checker) members(f *Fleet) {

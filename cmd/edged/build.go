@@ -35,6 +35,7 @@ type loaded struct {
 	cookies  []dnsserver.CookieSecret
 	plan     fleet.Plan
 	watched  watched
+	standing map[endpoint]string       // on which node an endpoint stands, if on one
 	vips     map[vipAt]health.TargetID // that pools require
 	view     *dnsserver.View           // all endpoints ok; see judged
 	warnings config.Problems

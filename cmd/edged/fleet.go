@@ -128,14 +128,22 @@ func (b *builder) watch() {
 // world makes what overrides are about, and the rules that they keep to.
 func (b *builder) world() {
 	w := &b.plan.World
+	b.standing, b.plan.Watched = map[endpoint]string{}, map[override.Endpoint]health.TargetID{}
 	w.PoPs = b.config.PoPs
 	for _, m := range b.config.Fleet.Members {
 		w.Nodes = append(w.Nodes, override.Node{Name: m.Name, PoP: m.PoP})
 	}
 	for _, name := range sortedKeys(b.config.Pools) {
 		for _, e := range b.config.Pools[name].Endpoints {
+			if e.Node != "" {
+				b.standing[endpoint{name, e.Address.Unmap(), e.CNAME}] = e.Node
+			}
 			if e.Address.IsValid() {
-				w.Endpoints = append(w.Endpoints, override.Endpoint{Pool: name, PoP: e.PoP, Address: e.Address})
+				o := override.Endpoint{Pool: name, PoP: e.PoP, Node: e.Node, Address: e.Address}
+				w.Endpoints = append(w.Endpoints, o)
+				if id, checked := b.watched[endpoint{name, e.Address.Unmap(), e.CNAME}]; checked {
+					b.plan.Watched[o] = id
+				}
 			}
 		}
 	}
@@ -286,7 +294,8 @@ func (l *loaded) states(f *fleet.Fleet) geo.Verdicts {
 		if vip := l.config.Pools[pool].RequiresVIP; vip != "" {
 			s = withVIP(s, f.View().Targets[l.vips[vipAt{vip, m.PoP}]], vip)
 		}
-		e := overrides.Effective(override.Endpoint{Pool: pool, PoP: m.PoP, Address: m.Address})
+		node := l.standing[endpoint{pool, m.Address, m.CNAME}]
+		e := overrides.Effective(override.Endpoint{Pool: pool, PoP: m.PoP, Node: node, Address: m.Address})
 		if m.Pool != "" && e.Verdict == edge.OK {
 			return s // forced up or weighed are its endpoints, not the pool as such
 		}

@@ -112,7 +112,11 @@ func whoami() string {
 // writeOverriding tells a person what became of a request.
 func writeOverriding(stdout, stderr io.Writer, q override.Request, r admin.Overriding) {
 	for _, f := range r.Result.Effect.Rules {
-		fmt.Fprintf(stdout, "rule %q in %s: %d of %d in service now, %d after\n", f.Rule, f.Where, f.Before, f.All, f.After)
+		down := ""
+		if f.Down > 0 {
+			down = fmt.Sprintf(", not counting %d that checks find down", f.Down)
+		}
+		fmt.Fprintf(stdout, "rule %q in %s: %d of %d in service now, %d after%s\n", f.Rule, f.Where, f.Before, f.All, f.After, down)
 	}
 	if !r.Applied {
 		fmt.Fprintln(stderr, "edged:", r.Error)

@@ -46,23 +46,26 @@ func (n *node) survey() {
 	}
 }
 
-// compare asks one random question of every node.
+// compare asks every node for a random client and, if prefixes are pinned, for
+// a pinned one: pins are where nodes are told apart by hand.
 func (n *node) compare(ctx context.Context) {
-	ctx, cancel := context.WithTimeout(ctx, surveyWait)
-	defer cancel()
-	question := n.serving().randomQuestion()
-	if question == "" {
-		return
-	}
-	own := n.answerSurvey(question)
-	var differ []string
-	for name, answer := range n.fleet.Survey(ctx, question) {
-		if answer != own {
-			differ = append(differ, fmt.Sprintf("%s: %s answers %q, this node %q", question, name, answer, own))
+	l := n.serving()
+	var clients []netip.Prefix
+	if len(l.config.Names) > 0 {
+		clients = append(clients, randomClient())
+		if pins := n.fleet.Overrides().Pins(); len(pins) > 0 {
+			clients = append(clients, pins[rand.IntN(len(pins))].Prefix)
 		}
 	}
-	if own != n.answerSurvey(question) {
-		return // it changed meanwhile
+	nodes := map[string]string{} // what each that differs answers otherwise
+	for _, client := range clients {
+		if !n.differ(ctx, l.randomName()+" "+client.String(), nodes) {
+			return
+		}
+	}
+	var differ []string
+	for _, name := range sortedKeys(nodes) {
+		differ = append(differ, nodes[name])
 	}
 	n.mu.Lock()
 	n.differences = differ
@@ -72,16 +75,30 @@ func (n *node) compare(ctx context.Context) {
 	}
 }
 
-// randomQuestion is a name that a pool answers and a client, "" when there is
-// no such name.
-func (l *loaded) randomQuestion() string {
-	names := sortedKeys(l.config.Names)
-	if len(names) == 0 {
-		return ""
+// differ asks all nodes one question, and notes those that answer otherwise than
+// this one. It is not ok when this node's own answer changed meanwhile.
+func (n *node) differ(ctx context.Context, question string, nodes map[string]string) (ok bool) {
+	ctx, cancel := context.WithTimeout(ctx, surveyWait)
+	defer cancel()
+	own := n.answerSurvey(question)
+	for name, answer := range n.fleet.Survey(ctx, question) {
+		if answer != own {
+			nodes[name] = fmt.Sprintf("%s: %s answers %q, this node %q", question, name, answer, own)
+		}
 	}
-	name := strings.Replace(names[rand.IntN(len(names))], "*", "survey", 1)
-	client := netip.AddrFrom4([4]byte{byte(1 + rand.IntN(223)), byte(rand.IntN(256)), byte(rand.IntN(256)), 0})
-	return name + " " + netip.PrefixFrom(client, 24).String()
+	return own == n.answerSurvey(question)
+}
+
+// randomName is one that a pool answers. There must be one.
+func (l *loaded) randomName() string {
+	names := sortedKeys(l.config.Names)
+	return strings.Replace(names[rand.IntN(len(names))], "*", "survey", 1)
+}
+
+// randomClient is a /24 of those that clients may be in.
+func randomClient() netip.Prefix {
+	a := netip.AddrFrom4([4]byte{byte(1 + rand.IntN(223)), byte(rand.IntN(256)), byte(rand.IntN(256)), 0})
+	return netip.PrefixFrom(a, 24)
 }
 
 // answerSurvey is what this node answers, in a form to be compared: the PoP, the

@@ -41,6 +41,8 @@ type Plan struct {
 	GossipKeys [][]byte        // the first encrypts
 	Rules      []override.Rule // that overrides keep to
 	World      override.Fleet  // that overrides are about
+
+	Watched map[override.Endpoint]health.TargetID // of World's endpoints, those that are checked
 }
 
 // Config is what a Fleet starts with.

@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"time"
 
+	"edged/edge"
 	"edged/health"
 	"edged/health/override"
 )
@@ -28,7 +29,7 @@ func (f *Fleet) startOverrides(incarnation uint64) error {
 	}
 	engine, err := override.New(override.Config{
 		Fleet: f.cfg.Name, Self: f.cfg.Self.Name, Key: f.cfg.Key, Incarnation: incarnation,
-		Members: f.Members, World: f.world, Mesh: meshOf{f}, Path: path, Changed: f.judgeOverrides,
+		Members: f.Members, World: f.world, Down: f.down, Mesh: meshOf{f}, Path: path, Changed: f.judgeOverrides,
 	}, set)
 	if err != nil {
 		return fmt.Errorf("overrides: %w", err)
@@ -95,6 +96,18 @@ func (f *Fleet) world() ([]override.Rule, override.Fleet) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	return f.plan.Rules, f.plan.World
+}
+
+// down says whether the fleet's checks find an endpoint down.
+func (f *Fleet) down(e override.Endpoint) bool {
+	f.mu.Lock()
+	id, checked := f.plan.Watched[e]
+	f.mu.Unlock()
+	if !checked {
+		return false
+	}
+	v := f.View().Targets[id].Verdict
+	return v == edge.Failing || v == edge.Dead
 }
 
 // judgeOverrides brings the set as it is now into force.

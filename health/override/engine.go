@@ -32,6 +32,7 @@ type Config struct {
 
 	Members func() []health.Member // all of the fleet, with this node; none or only it: alone
 	World   func() ([]Rule, Fleet) // what the configuration says now; read-only
+	Down    func(Endpoint) bool    // whether checks find it down now; nil: they never do
 	Mesh    Mesh                   // not needed when alone
 	Path    string                 // the store file; empty: kept in memory only
 	Now     func() time.Time       // nil: time.Now
@@ -153,10 +154,11 @@ func (e *Engine) Submit(ctx context.Context, q Request) (Result, error) {
 
 func (e *Engine) submitPut(ctx context.Context, q Request) (Result, error) {
 	rules, fleet := e.cfg.World()
+	down := e.down(fleet)
 	e.mu.Lock()
 	now := e.cfg.Now()
 	o := q.override()
-	effect, err := e.set.Plan(o, rules, fleet, now)
+	effect, err := e.set.PlanWith(o, rules, fleet, down, now)
 	if err != nil || q.DryRun {
 		e.mu.Unlock()
 		return Result{Effect: effect}, err
@@ -180,6 +182,18 @@ func (e *Engine) submitPut(ctx context.Context, q Request) (Result, error) {
 		return Result{Effect: effect}, err
 	}
 	return Result{Overrides: []Override{o}, Effect: effect, Members: members}, nil
+}
+
+// down is what checks find down, by endpoint.
+func (e *Engine) down(f Fleet) []bool {
+	if e.cfg.Down == nil {
+		return nil
+	}
+	down := make([]bool, len(f.Endpoints))
+	for i, p := range f.Endpoints {
+		down[i] = e.cfg.Down(p)
+	}
+	return down
 }
 
 func (e *Engine) submitClear(ctx context.Context, q Request) (Result, error) {

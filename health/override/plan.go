@@ -21,8 +21,14 @@ type Effect struct {
 // version and times may still be missing. It errs when the override is
 // malformed, matches nothing in the fleet, finds the set full, or breaks a rule
 // (a *RuleError, with the effect). The fleet's overrides are judged without
-// this node's own.
+// this node's own. It counts overrides alone, and so is the same on every node.
 func (s *Set) Plan(o Override, rules []Rule, f Fleet, now time.Time) (Effect, error) {
+	return s.PlanWith(o, rules, f, nil, now)
+}
+
+// PlanWith is Plan that counts besides what checks find: down says so by
+// endpoint of the fleet; nil: nothing.
+func (s *Set) PlanWith(o Override, rules []Rule, f Fleet, down []bool, now time.Time) (Effect, error) {
 	if err := o.checkWish(); err != nil {
 		return Effect{}, err
 	}
@@ -37,7 +43,7 @@ func (s *Set) Plan(o Override, rules []Rule, f Fleet, now time.Time) (Effect, er
 	if !o.Local {
 		base = slices.DeleteFunc(base, func(o Override) bool { return o.Local })
 	}
-	before := viewOf(base, rules, f).service
+	before := viewOf(base, rules, f).service.found(down)
 	findings, broken := judge(rules, before, before.with(o))
 	e.Rules = findings
 	if len(broken) > 0 {

@@ -6,9 +6,10 @@ import (
 	"strings"
 )
 
-// Rule is what overrides may not break. Rules count what operators take out
-// of service, not what checks find: what is dead may always be drained, and a
-// check that changes its mind never suspends an override.
+// Rule is what overrides may not break. A new override is held to what operators
+// have taken out of service and to what checks find down, as the accepting node
+// sees it; what is down already may always be drained. Overrides that stand are
+// held to each other alone, so a check that changes its mind never suspends one.
 type Rule struct {
 	// AtLeast is how many of Of must stay in service; 0: the rule is about the
 	// share that may be out.
@@ -64,25 +65,34 @@ func (r Rule) String() string {
 // Finding is what a plan does to one rule, for one continent or the fleet.
 type Finding struct {
 	Rule   string `json:"rule"`
-	Where  string `json:"where"`  // the continent, or "the fleet"
-	All    int64  `json:"all"`    // what there is: pops, endpoints or units of capacity
-	Before int64  `json:"before"` // of which in service, without the override
-	After  int64  `json:"after"`  // and with it
-	Out    string `json:"out"`    // the PoPs, or number of endpoints, out of service with it
-	Broken bool   `json:"broken"` // the rule does not hold after, and held or was nearer to it before
+	Where  string `json:"where"`          // the continent, or "the fleet"
+	All    int64  `json:"all"`            // what there is: pops, endpoints or units of capacity
+	Before int64  `json:"before"`         // of which in service, without the override
+	After  int64  `json:"after"`          // and with it
+	Down   int64  `json:"down,omitempty"` // what overrides alone would leave in service besides, but checks find down
+	Out    string `json:"out"`            // the PoPs, or number of endpoints, out of service with it
+	Broken bool   `json:"broken"`         // the rule does not hold after, and held or was nearer to it before
 
 	rule Rule
 }
 
 // String returns the numbers in words.
 func (f Finding) String() string {
+	checks := ""
 	if f.rule.AtLeast > 0 {
-		return fmt.Sprintf("rule %q: %d of %d %s in %s would stay in service, want %d (out: %s)",
-			f.Rule, f.After, f.All, f.rule.Of, f.Where, f.rule.AtLeast, f.Out)
+		if f.Down > 0 {
+			checks = fmt.Sprintf("; overrides would leave %d, of which checks find %d down", f.After+f.Down, f.Down)
+		}
+		return fmt.Sprintf("rule %q: %d of %d %s in %s would stay in service, want %d (out: %s%s)",
+			f.Rule, f.After, f.All, f.rule.Of, f.Where, f.rule.AtLeast, f.Out, checks)
 	}
-	permille := perMille(f.All-f.After, f.All)
-	return fmt.Sprintf("rule %q: %d.%d%% would be out of service (%d of %d), want at most %d%% (out: %s)",
-		f.Rule, permille/10, permille%10, f.All-f.After, f.All, f.rule.Share, f.Out)
+	out := f.All - f.After
+	if f.Down > 0 {
+		checks = fmt.Sprintf("; overrides would take out %d, and checks find %d more down", out-f.Down, f.Down)
+	}
+	permille := perMille(out, f.All)
+	return fmt.Sprintf("rule %q: %d.%d%% would be out of service (%d of %d), want at most %d%% (out: %s%s)",
+		f.Rule, permille/10, permille%10, out, f.All, f.rule.Share, f.Out, checks)
 }
 
 // RuleError says which rules an override would break, with the numbers.

@@ -19,6 +19,8 @@ type service struct {
 	nodes     []bool
 	endpoints []bool // matched by a drain or force-down
 	idle      []bool // endpoints whose newest weight is 0
+	forced    []bool // endpoints forced up
+	down      []bool // endpoints that checks find down; nil: checks do not count
 }
 
 func newService(f *Fleet) *service {
@@ -36,6 +38,7 @@ func newService(f *Fleet) *service {
 		fleet: f, popOf: make([]int, len(f.Endpoints)), nodePoP: make([]int, len(f.Nodes)),
 		pops: make([]bool, len(f.PoPs)), nodes: make([]bool, len(f.Nodes)),
 		endpoints: make([]bool, len(f.Endpoints)), idle: make([]bool, len(f.Endpoints)),
+		forced: make([]bool, len(f.Endpoints)),
 	}
 	for i, e := range f.Endpoints {
 		s.popOf[i] = at(e.PoP)
@@ -69,9 +72,21 @@ func (s *service) with(o Override) *service {
 				next.idle[i] = o.Weight == 0
 			}
 		}
+	case ForceUp:
+		next.forced = slices.Clone(s.forced)
+		for i, e := range s.fleet.Endpoints {
+			next.forced[i] = s.forced[i] || o.Target.Matches(e)
+		}
 	default:
 		return s
 	}
+	return &next
+}
+
+// found returns the service less what checks find down, by endpoint.
+func (s *service) found(down []bool) *service {
+	next := *s
+	next.down = down
 	return &next
 }
 
@@ -110,9 +125,11 @@ func (s *service) shares() []share {
 	return endpoints
 }
 
-// out says whether an endpoint is out of service: by itself or with its PoP.
+// out says whether an endpoint is out of service: by itself, with its PoP, or
+// because it is down and not forced up.
 func (s *service) out(i int) bool {
-	return s.endpoints[i] || s.idle[i] || s.popOf[i] >= 0 && s.pops[s.popOf[i]]
+	return s.endpoints[i] || s.idle[i] || s.popOf[i] >= 0 && s.pops[s.popOf[i]] ||
+		s.down != nil && s.down[i] && !s.forced[i]
 }
 
 // tally is what one rule counts in one place.
@@ -209,10 +226,10 @@ func perMille(out, all int64) uint64 {
 // not held against an override that makes it no worse.
 func judge(rules []Rule, before, after *service) (findings []Finding, broken []Finding) {
 	for _, r := range rules {
-		was := before.tallies(r)
+		was, unchecked := before.tallies(r), after.found(nil).tallies(r)
 		for i, t := range after.tallies(r) {
 			f := Finding{
-				Rule: r.String(), Where: t.where, All: t.all, Before: was[i].in, After: t.in,
+				Rule: r.String(), Where: t.where, All: t.all, Before: was[i].in, After: t.in, Down: unchecked[i].in - t.in,
 				Out: outText(r, t), Broken: !r.holds(t) && t.in < was[i].in, rule: r,
 			}
 			findings = append(findings, f)

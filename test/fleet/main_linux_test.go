@@ -22,6 +22,9 @@ var (
 	impossible error
 )
 
+// long has the split of a fleet last as long as the promise is about.
+var long = flag.Bool("long", false, "keep a fleet split for two minutes")
+
 func TestMain(m *testing.M) {
 	rig.Main()
 	forgerMain()

@@ -111,7 +111,11 @@ func TestFleetSplits(t *testing.T) {
 	victim.Kill()
 	next := map[string]string{"nrt": "syd"}
 	f.wait(15*time.Second, "the larger side gives up a dead server", func() error { return f.Answered(watches[:3], "www", next) })
-	f.hold(failover, "while the fleet is split", func() error { return f.Answered(watches[:3], "www", next) })
+	apart := failover
+	if *long {
+		apart = 2 * time.Minute
+	}
+	f.hold(apart, "while the fleet is split", func() error { return f.Answered(watches[:3], "www", next) })
 	unchanged(t, watches[3:], "www")
 	for _, n := range most {
 		if h, err := n.Health(); err != nil || h.Frozen != "" {

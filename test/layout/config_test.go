@@ -20,7 +20,7 @@ listen: {external: ["127.0.0.1:0"]}
 maps: {m: {file: m.edmap}}
 zones: [{name: example.com, file: zone}]
 pools:
-  p: {policy: closest, map: m, endpoints: [{pop: a, address: 192.0.2.1}, {pop: a, pool: q}]}
+  p: {policy: closest, map: m, endpoints: [{pop: a, address: 192.0.2.1, node: a1}, {pop: a, pool: q}]}
   q: {policy: failover, endpoints: [{address: 192.0.2.2}]}
   c: {policy: failover, endpoints: [{cname: www.example.net}]}
   h: {policy: failover, check: {kind: https}, endpoints: [{address: 192.0.2.3}]}
@@ -56,7 +56,7 @@ var given = map[string]string{
 	"maps.NAME.file": "required", "zones[].name": "required", "zones[].file": "required",
 	"names.NAME.pool": "required", "pools.NAME.policy": "required", "pools.NAME.map": `""`,
 	"pools.NAME.endpoints[].pop": "none", "pools.NAME.endpoints[].address": "none",
-	"pools.NAME.endpoints[].cname": "none", "pools.NAME.endpoints[].pool": "none",
+	"pools.NAME.endpoints[].node": "none", "pools.NAME.endpoints[].cname": "none", "pools.NAME.endpoints[].pool": "none",
 	"pools.NAME.check.kind": "none", "pools.NAME.check.port": "by kind", "pools.NAME.check.name": `""`,
 	"pools.NAME.check.command": "[]", "pools.NAME.check.source": `""`,
 	"fleet.name": `""`, "fleet.advertise": `""`, "fleet.bind": `""`, "fleet.key_file": `""`,

@@ -6,7 +6,7 @@
 // sockets for this process ([Namespace.Do]) and routes. A cut link loses packets
 // without a word, as networks do, for its port is taken out of the switch while
 // both its ends stay up; a moved link is on another switch, so that a network
-// can be split in two.
+// can be split in two. A [Lossy] switch loses a share of the UDP packets.
 //
 // A namespace lives as long as one thread of this process does, and a child dies
 // with that thread, so nothing is left behind however the process ends. The

@@ -9,6 +9,7 @@ import (
 type Network struct {
 	switches *Namespace
 	hosts    []*Host
+	lossy    []*Lossy
 }
 
 // NewNetwork makes switches of these names, each of at most 15 bytes.
@@ -31,6 +32,9 @@ func NewNetwork(switches ...string) (*Network, error) {
 
 // Close closes all hosts, and the switches.
 func (n *Network) Close() {
+	for _, l := range n.lossy {
+		l.close()
+	}
 	for _, h := range n.hosts {
 		h.Close()
 	}

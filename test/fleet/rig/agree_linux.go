@@ -8,9 +8,26 @@ import (
 	"edged/edge"
 )
 
-// Agreed errs unless nodes have the same view, hear each other and believe each
-// other, and say that all servers are up but the dead ones.
+// Agreed errs unless nodes are alike, and hear each other and believe each
+// other.
 func (f *Fleet) Agreed(nodes []*Node, dead ...*Server) error {
+	for _, n := range nodes {
+		h, err := n.Health()
+		if err != nil {
+			return err
+		}
+		for _, m := range nodes {
+			if o := h.Observer(m.Name); !o.Fresh || o.Suspect != "" || o.Targets != len(f.Servers) {
+				return fmt.Errorf("%s sees %+v, want it fresh with %d targets", n.Name, o, len(f.Servers))
+			}
+		}
+	}
+	return f.Alike(nodes, dead...)
+}
+
+// Alike errs unless nodes have the same view, are not frozen, and say that all
+// servers are up but the dead ones.
+func (f *Fleet) Alike(nodes []*Node, dead ...*Server) error {
 	down := map[string]bool{}
 	for _, s := range dead {
 		down[s.PoP] = true
@@ -31,11 +48,6 @@ func (f *Fleet) Agreed(nodes []*Node, dead ...*Server) error {
 			}
 			if isDown := v == edge.Failing || v == edge.Dead; isDown != down[s.PoP] || v == edge.Unknown {
 				return fmt.Errorf("%s says that the server of %s is %s", n.Name, s.PoP, v)
-			}
-		}
-		for _, m := range nodes {
-			if o := h.Observer(m.Name); !o.Fresh || o.Suspect != "" || o.Targets != len(f.Servers) {
-				return fmt.Errorf("%s sees %+v, want it fresh with %d targets", n.Name, o, len(f.Servers))
 			}
 		}
 		if hash == "" {

@@ -66,9 +66,11 @@ type Program struct{ Binary, Map string }
 type Config struct {
 	Program Program
 	Dir     string            // for the nodes' files; its path must be short, for it holds sockets
-	Nodes   int               // 1 to 5, one at each of the first Sites
+	Nodes   int               // 1 to 99, at the Sites in turn
 	Pools   map[string]string // further keys of each pool; all have one endpoint at each of Sites
 	Guests  []Guest           // members that are no nodes
+
+	Observers int // fleet.observers; 0: its default, of 5
 }
 
 // Guest is a member that the rig does not run, but makes room for in the gossip.
@@ -82,6 +84,7 @@ type Fleet struct {
 
 	config  Config
 	network *netns.Network
+	lossy   *netns.Lossy
 }
 
 // Host is a place in the gossip's network, for the process of a Guest.
@@ -148,7 +151,7 @@ func (f *Fleet) plug() error {
 		name := fmt.Sprintf("n%d", number)
 		dir := filepath.Join(f.config.Dir, name)
 		f.Nodes = append(f.Nodes, &Node{
-			Name: name, PoP: Sites[i].PoP, Dir: dir, Address: at.Addr(),
+			Name: name, PoP: Sites[i%len(Sites)].PoP, Dir: dir, Address: at.Addr(),
 			inside: inside, program: f.config.Program.Binary,
 		})
 	}
@@ -237,6 +240,9 @@ func (f *Fleet) write(n *Node, members []string) error {
 		join = append(join, fmt.Sprintf("%q", other.Address.String()+":7946"))
 	}
 	fmt.Fprintf(&b, "fleet:\n  name: test\n  advertise: \"%s:7946\"\n  join: [%s]\n  key_file: gossip.key\n  node_key_file: node.ed25519\n", n.Address, strings.Join(join, ", "))
+	if f.config.Observers > 0 {
+		fmt.Fprintf(&b, "  observers: %d\n", f.config.Observers)
+	}
 	if len(members) > 0 {
 		fmt.Fprintf(&b, "  members: [%s]\n", strings.Join(members, ", "))
 	}
@@ -264,6 +270,20 @@ func (f *Fleet) SetGossipKeys(nodes []*Node, keys ...string) error {
 	}
 	return nil
 }
+
+// Lose loses a share of the UDP packets of the nodes' gossip from now on, until the
+// fleet is closed. It is called once at most.
+func (f *Fleet) Lose(share float64) (err error) {
+	var hosts []*netns.Host
+	for _, n := range f.Nodes {
+		hosts = append(hosts, n.inside)
+	}
+	f.lossy, err = f.network.Lose(Gossip, share, hosts...)
+	return err
+}
+
+// Lost returns how many packets of the gossip passed and were lost since Lose.
+func (f *Fleet) Lost() (passed, lost uint64) { return f.lossy.Stats() }
 
 // Close ends all processes and removes the networks. The files remain.
 func (f *Fleet) Close() {

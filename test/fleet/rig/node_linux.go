@@ -2,7 +2,6 @@ package rig
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"net/netip"
@@ -127,12 +126,30 @@ func (n *Node) Edged(args ...string) (stdout, stderr string, err error) {
 	return out.String(), errOut.String(), err
 }
 
+// BuildMap builds a map of the node's configuration with some text in it
+// replaced: pairs of what it is and what it shall be.
+func (n *Node) BuildMap(path string, replace ...string) error {
+	text, err := os.ReadFile(n.config())
+	if err != nil {
+		return err
+	}
+	config := path + ".yaml"
+	if err := os.WriteFile(config, []byte(strings.NewReplacer(replace...).Replace(string(text))), 0o600); err != nil {
+		return err
+	}
+	if out, err := exec.Command(n.program, "map", "build", "--config", config, "-o", path).CombinedOutput(); err != nil {
+		return fmt.Errorf("map build: %w: %s", err, out)
+	}
+	return nil
+}
+
 // Health is what edged health --json prints, as far as it is looked at.
 type Health struct {
 	Node        string
 	Incarnation uint64
 	Frozen      string
 	Hash        string
+	Differences []string
 	Targets     []Target
 	Observers   []Observer
 }
@@ -167,24 +184,46 @@ type Observer struct {
 
 // Health asks the node for what it knows.
 func (n *Node) Health() (h Health, err error) {
-	out, errOut, err := n.Edged("health", "--json")
-	if err != nil {
-		return h, fmt.Errorf("%s: %w: %s", n.Name, err, errOut)
-	}
-	err = json.Unmarshal([]byte(out), &h)
+	err = n.get("/v1/health", &h)
 	return h, err
+}
+
+// get asks the node's API, without the cost of a process.
+func (n *Node) get(path string, v any) error {
+	c, err := admin.NewClient(n.socket(), "")
+	if err != nil {
+		return err
+	}
+	defer c.Close()
+	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+	defer cancel()
+	if err := c.Get(ctx, path, nil, v); err != nil {
+		return fmt.Errorf("%s: %w", n.Name, err)
+	}
+	return nil
 }
 
 // Verdict returns the verdict on a server.
 func (h *Health) Verdict(s *Server) (edge.Verdict, error) {
+	t, err := h.target(s)
+	return t.Verdict, err
+}
+
+// Votes returns what each observer says of a server.
+func (h *Health) Votes(s *Server) ([]Vote, error) {
+	t, err := h.target(s)
+	return t.Votes, err
+}
+
+func (h *Health) target(s *Server) (Target, error) {
 	for _, t := range h.Targets {
 		for _, e := range t.Endpoints {
 			if strings.HasSuffix(e, "/"+s.Address.String()) {
-				return t.Verdict, nil
+				return t, nil
 			}
 		}
 	}
-	return 0, fmt.Errorf("%s has no target for %s", h.Node, s.Address)
+	return Target{}, fmt.Errorf("%s has no target for %s", h.Node, s.Address)
 }
 
 // Observer returns what is said of a node.
@@ -200,15 +239,8 @@ func (h *Health) Observer(name string) Observer {
 // Metric returns the value of a metric of the node, named as it is printed, with
 // its labels. It errs when there is none.
 func (n *Node) Metric(name string) (value float64, err error) {
-	c, err := admin.NewClient(n.socket(), "")
-	if err != nil {
-		return 0, err
-	}
-	defer c.Close()
-	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
-	defer cancel()
 	var text []byte
-	if err := c.Get(ctx, "/metrics", nil, &text); err != nil {
+	if err := n.get("/metrics", &text); err != nil {
 		return 0, err
 	}
 	for line := range strings.Lines(string(text)) {
