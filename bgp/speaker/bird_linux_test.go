@@ -2,10 +2,13 @@ package speaker
 
 import (
 	"fmt"
+	"math/rand/v2"
 	"net/netip"
 	"reflect"
+	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"edged/bgp"
 )
@@ -19,7 +22,7 @@ const (
 func TestRouteLife(t *testing.T) {
 	l := newLab(t, "bird", "birdc")
 	r := l.router(1)
-	b := r.bird(r.session4(""), r.session6(""))
+	b := r.bird(r.session4(""))
 	s := speak(t, Config{Peers: []Peer{r.peer()}})
 	allow(t, s, vip4, vip6)
 	up(t, s)
@@ -54,6 +57,407 @@ func TestRouteLife(t *testing.T) {
 	if got, want := s.Sent(), []PeerRoutes{{Peer: "r1"}}; !reflect.DeepEqual(got, want) {
 		t.Errorf("sent %+v, want %+v", got, want)
 	}
-	_ = fmt.Sprint
-	_ = strings.Join
+}
+
+// IPv6 routes go over IPv6 sessions, IPv4 ones over both, with the session's own
+// address as the next hop (RFC 8950).
+func TestFamilies(t *testing.T) {
+	l := newLab(t, "bird", "birdc")
+	r4, r6 := l.router(1), l.router(2)
+	b4, b6 := r4.bird(r4.session4("")), r6.bird(r6.session6(""))
+	s := speak(t, Config{Peers: []Peer{r4.peer(), r6.peer6()}})
+	allow(t, s, vip4, vip6)
+	apply(t, s, plain(vip4), plain(vip6)) // before the sessions are up
+	up(t, s)
+	b4.has(vip4 + " as_path 64512 next_hop " + our4)
+	b6.has(vip4+" as_path 64512 next_hop "+our6, vip6+" as_path 64512 next_hop "+our6)
+	for _, p := range s.Peers() {
+		if want := map[string]int{"r1": 1, "r2v6": 2}[p.Name]; p.Sent != want {
+			t.Errorf("%s was sent %d routes, want %d", p.Name, p.Sent, want)
+		}
+	}
+}
+
+// Peers hear what their groups share with the route's, and nobody's session ends
+// when that changes.
+func TestGroups(t *testing.T) {
+	l := newLab(t, "bird", "birdc")
+	r1, r2 := l.router(1), l.router(2)
+	b1, b2 := r1.bird(r1.session4("")), r2.bird(r2.session4(""))
+	fabric, transit := r1.peer(), r2.peer()
+	fabric.Groups, transit.Groups = []string{"fabric"}, []string{"transit", "backup"}
+	s := speak(t, Config{Peers: []Peer{fabric, transit}})
+	allow(t, s, "198.51.100.1/32", "198.51.100.2/32", "198.51.100.3/32")
+	one, two, three := plain("198.51.100.1/32"), plain("198.51.100.2/32"), plain("198.51.100.3/32")
+	two.Groups, three.Groups = []string{"fabric"}, []string{"backup", "transit"}
+	up(t, s)
+	line := func(r bgp.Route) string { return r.Prefix.String() + " as_path 64512 next_hop 192.0.2.11" }
+
+	apply(t, s, one, two, three)
+	b1.has(line(one), line(two))
+	b2.has(line(one), line(three))
+
+	two.Groups = []string{"backup"}
+	if d, want := apply(t, s, one, two, three), (Diff{Changed: []netip.Prefix{two.Prefix}}); !reflect.DeepEqual(d, want) {
+		t.Errorf("diff %+v, want %+v", d, want)
+	}
+	b1.has(line(one))
+	b2.has(line(one), line(two), line(three))
+
+	fabric.Groups = []string{"fabric", "transit"}
+	reset, err := s.SetPeers([]Peer{fabric, transit})
+	if err != nil || len(reset) != 0 {
+		t.Errorf("reset %q, %v, want none", reset, err)
+	}
+	b1.has(line(one), line(three))
+	for _, p := range s.Peers() {
+		if p.State != Established || p.Flaps != 0 {
+			t.Errorf("%s is %s with %d flaps, want an unbroken session", p.Name, p.State, p.Flaps)
+		}
+	}
+}
+
+// What keeps a session down is said in words within 10 s, and no route gets out.
+// (B9)
+func TestReasons(t *testing.T) {
+	l := newLab(t, "bird", "birdc")
+	type row struct {
+		session string // options of BIRD's protocol
+		change  func(*Peer)
+		state   Session
+		why     string // the end of the reason
+	}
+	rows := map[int]row{
+		1: {`password "right";`, func(p *Peer) { p.Password = "wrong" }, Active,
+			"no answer from 192.0.2.1: is it reachable, and the password the same at both ends?"},
+		2: {``, func(p *Peer) { p.GTSM = true }, Active,
+			"the peer is connected, but has sent no OPEN yet: is GTSM on at the peer too?"},
+		// Its packets get through. What of ours does depends on when it minds their TTL.
+		3: {`ttl security on;`, func(p *Peer) { p.Hold = 5 * time.Second }, "",
+			"is GTSM on at the peer only?"},
+		4: {``, func(p *Peer) { p.ASN = 64501 }, Active,
+			"wrong AS: the peer's is not 64501"},
+		5: {`neighbor as 64513;`, func(*Peer) {}, "",
+			"the peer refused our OPEN, and its log says why: does it expect another AS of us?"},
+		6: {`not us`, func(*Peer) {}, Active,
+			"192.0.2.6 closed the connection before its OPEN: does it have us as a peer, and from this address?"},
+		7: {`password "right";`, func(*Peer) {}, Active,
+			"no answer from 192.0.2.7: is it reachable?"},
+		8: {`passive on; ttl security on; password "right";`, func(p *Peer) { p.GTSM, p.Password = true, "right" }, Established, ""},
+		9: {`disabled;`, func(*Peer) {}, Active,
+			"cannot connect to 192.0.2.9: connection refused"},
+	}
+	var peers []Peer
+	routers := map[int]*bird{}
+	for n, row := range rows {
+		r := l.router(n)
+		session := r.session4(row.session)
+		if row.session == "not us" {
+			session = strings.ReplaceAll(r.session4(""), our4, "192.0.2.99")
+		}
+		routers[n] = r.bird(session)
+		p := r.peer()
+		row.change(&p)
+		peers = append(peers, p)
+	}
+	slices.SortFunc(peers, func(a, b Peer) int { return a.Address.Compare(b.Address) })
+	s := speak(t, Config{Peers: peers})
+	allow(t, s, vip4)
+	apply(t, s, plain(vip4))
+	until(t, 10*time.Second, func() string {
+		var wrong []string
+		for _, p := range s.Peers() {
+			row := rows[int(p.Address.As4()[3])]
+			if row.state != "" && p.State != row.state || !strings.HasSuffix(p.LastError, row.why) || (row.why == "") != (p.LastError == "") {
+				wrong = append(wrong, fmt.Sprintf("%s is %s: %q,\n  want %s: %q", p.Name, p.State, p.LastError, row.state, row.why))
+			}
+		}
+		return strings.Join(wrong, "\n")
+	})
+	for n, b := range routers {
+		if got, want := len(b.routes()) == 1, rows[n].state == Established; got != want {
+			t.Errorf("r%d has routes: %v, want %v", n, got, want)
+		}
+	}
+}
+
+// A peer may connect to us; a password that is taken away is taken off the
+// listening socket too.
+func TestPassive(t *testing.T) {
+	l := newLab(t, "bird", "birdc")
+	r1, r2 := l.router(1), l.router(2)
+	b1 := r1.bird(r1.session4("connect delay time 1;"))
+	r2.bird(r2.session4(`password "right"; connect delay time 1; error wait time 1, 5;`))
+	p1, p2 := r1.peer(), r2.peer()
+	p1.Passive, p2.Passive = true, true
+	p1.Password, p2.Password = "secret", "right"
+	s := speak(t, Config{Listen: 179, Peers: []Peer{p1, p2}})
+	allow(t, s, vip4)
+	apply(t, s, plain(vip4))
+	until(t, 15*time.Second, func() string {
+		all := s.Peers()
+		if all[1].State != Established {
+			return "r2 is " + string(all[1].State)
+		}
+		return ""
+	})
+	if p := s.Peers()[0]; p.State != Active || p.LastError != "the peer has not connected yet" {
+		t.Errorf("r1 is %s: %q, want it to wait for a password", p.State, p.LastError)
+	}
+	p1.Password = ""
+	reset, err := s.SetPeers([]Peer{p1, p2})
+	if want := []string{"r1"}; err != nil || !slices.Equal(reset, want) {
+		t.Errorf("reset %q, %v, want %q", reset, err, want)
+	}
+	up(t, s)
+	b1.has(vip4 + " as_path 64512 next_hop 192.0.2.11")
+}
+
+// What the router announces stays out: ten thousand routes, the default route
+// and our own VIP. The withdrawal goes out all the same. (B10)
+func TestNothingImported(t *testing.T) {
+	l := newLab(t, "bird", "birdc")
+	r := l.router(1)
+	var static strings.Builder
+	static.WriteString("protocol static { ipv4; route 0.0.0.0/0 blackhole; route " + vip4 + " blackhole;\n")
+	const many = 10_000
+	for i := range many {
+		fmt.Fprintf(&static, "route 10.%d.%d.0/24 blackhole;\n", i/256, i%256)
+	}
+	static.WriteString("}\n")
+	b := r.bird(r.session4(""), static.String())
+	before := resident(t)
+	s := speak(t, Config{Peers: []Peer{r.peer()}})
+	allow(t, s, vip4)
+	up(t, s)
+	apply(t, s, plain(vip4))
+	until(t, 20*time.Second, func() string {
+		if got := taken(t, s); got != many+2 {
+			return fmt.Sprintf("%d routes were received, want %d", got, many+2)
+		}
+		return ""
+	})
+	t.Logf("resident memory grew by %d KiB with %d routes received", resident(t)-before, many+2)
+	b.has(vip4 + " as_path 64512 next_hop 192.0.2.11")
+	have, err := s.table()
+	if want := map[netip.Prefix]bgp.Attributes{netip.MustParsePrefix(vip4): {}}; err != nil || !reflect.DeepEqual(have, want) {
+		t.Errorf("the table holds %d paths, %v, want our own only", len(have), err)
+	}
+	apply(t, s)
+	b.has()
+	if have, err := s.table(); err != nil || len(have) != 0 {
+		t.Errorf("the table holds %d paths after the withdrawal, %v", len(have), err)
+	}
+}
+
+// Only what is allowed gets out: Apply refuses all else by name, and what comes
+// into the table past it is stopped by the export policy. (B11)
+func TestOnlyAllowed(t *testing.T) {
+	l := newLab(t, "bird", "birdc")
+	r := l.router(1)
+	b := r.bird(r.session4(""))
+	s := speak(t, Config{Peers: []Peer{r.peer()}})
+	allow(t, s, vip4)
+	up(t, s)
+	apply(t, s, plain(vip4))
+	ours := vip4 + " as_path 64512 next_hop 192.0.2.11"
+	b.has(ours)
+
+	others := []string{"198.51.100.54/32", "0.0.0.0/0", "198.51.100.0/24", "198.51.100.52/31", "2001:db8::54/128"}
+	for _, other := range others {
+		_, err := s.Apply(t.Context(), []bgp.Route{plain(vip4), plain(other)})
+		if want := "route " + other + " is not one of the 1 VIP prefixes that may be announced"; err == nil || err.Error() != want {
+			t.Errorf("%s: error %v, want %q", other, err, want)
+		}
+		smuggle(t, s, plain(other))
+	}
+	apply2 := "198.51.100.99/32" // what would come after them, had they gone out
+	allow(t, s, vip4, apply2)
+	smuggle(t, s, plain(apply2))
+	b.has(ours, apply2+" as_path 64512 next_hop 192.0.2.11")
+
+	// What is no longer allowed is withdrawn by policy at once.
+	allow(t, s, apply2)
+	b.has(apply2 + " as_path 64512 next_hop 192.0.2.11")
+	if p := s.Peers()[0]; p.Sent != 1 || p.Flaps != 0 {
+		t.Errorf("sent %d routes with %d flaps, want 1 and 0", p.Sent, p.Flaps)
+	}
+}
+
+// Sessions outlive every change of VIPs, and only the session of a peer that
+// changed is reset. (B14)
+func TestSessionsStay(t *testing.T) {
+	l := newLab(t, "bird", "birdc")
+	r1, r2, r3 := l.router(1), l.router(2), l.router(3)
+	b1 := r1.bird(r1.session4(""))
+	r2.bird(r2.session4("error wait time 1, 5;"))
+	r3.bird(r3.session4(""))
+	s := speak(t, Config{Peers: []Peer{r1.peer(), r2.peer()}})
+	up(t, s)
+	since := s.Peers()[0].Since
+	established := b1.birdc("show", "protocols", "edge4")
+
+	for i := range 50 {
+		p := fmt.Sprintf("198.51.100.%d/32", i)
+		allow(t, s, vip4, p)
+		route := plain(p)
+		route.Attributes.MED = uint32(i)
+		apply(t, s, plain(vip4), route)
+	}
+	changed, added := r2.peer(), r3.peer()
+	changed.Hold = 30 * time.Second
+	reset, err := s.SetPeers([]Peer{r1.peer(), changed, added})
+	if want := []string{"r2"}; err != nil || !slices.Equal(reset, want) {
+		t.Errorf("reset %q, %v, want %q", reset, err, want)
+	}
+	up(t, s)
+	if reset, err := s.SetPeers([]Peer{r1.peer()}); err != nil || len(reset) != 0 {
+		t.Errorf("reset %q, %v, want none", reset, err)
+	}
+	all := s.Peers()
+	if len(all) != 1 || all[0].Since != since || all[0].Flaps != 0 || all[0].LastError != "" {
+		t.Errorf("peers %+v, want r1 alone and unbroken since %s", all, since)
+	}
+	if now := b1.birdc("show", "protocols", "edge4"); now != established {
+		t.Errorf("BIRD says\n%s\nwant as before\n%s", now, established)
+	}
+	b1.has(vip4+" as_path 64512 next_hop 192.0.2.11", "198.51.100.49/32 as_path 64512 next_hop 192.0.2.11 med 49")
+}
+
+// BFD comes up, sees a path that loses all packets long before the hold time,
+// and the session comes back with the path.
+func TestBFD(t *testing.T) {
+	l := newLab(t, "bird", "birdc")
+	r := l.router(1)
+	b := r.bird(r.session4("bfd on; error wait time 1, 5;"),
+		`protocol bfd { interface "*" { min rx interval 300 ms; min tx interval 300 ms; multiplier 3; }; }`)
+	p := r.peer()
+	p.Hold, p.BFD = 90*time.Second, BFD{Interval: 300 * time.Millisecond}
+	s := speak(t, Config{Peers: []Peer{p}})
+	allow(t, s, vip4)
+	apply(t, s, plain(vip4))
+	both := func(state Session, bfd BFDState) {
+		t.Helper()
+		until(t, 30*time.Second, func() string {
+			if p := s.Peers()[0]; p.State == Established != (state == Established) || p.BFD != bfd {
+				return fmt.Sprintf("the session is %s with BFD %q, want %s and %q", p.State, p.BFD, state, bfd)
+			}
+			return ""
+		})
+	}
+	both(Established, BFDUp)
+	b.has(vip4 + " as_path 64512 next_hop 192.0.2.11")
+	l.cut(r)
+	from := time.Now()
+	both(Idle, BFDDown)
+	b.has()
+	t.Logf("both ends noticed the cut within %s", time.Since(from).Round(10*time.Millisecond))
+	if p := s.Peers()[0]; p.Flaps != 1 || !strings.HasPrefix(p.LastError, "BFD is down") {
+		t.Errorf("%d flaps, last error %q, want one flap because of BFD", p.Flaps, p.LastError)
+	}
+	l.join(r)
+	both(Established, BFDUp)
+	b.has(vip4 + " as_path 64512 next_hop 192.0.2.11")
+}
+
+// A thousand VIPs come and go.
+func TestThousand(t *testing.T) {
+	l := newLab(t, "bird", "birdc")
+	r := l.router(1)
+	b := r.bird(r.session4(""))
+	s := speak(t, Config{Peers: []Peer{r.peer()}})
+	var list []string
+	var routes []bgp.Route
+	for i := range 1000 {
+		p := fmt.Sprintf("198.18.%d.%d/32", i/250, i%250)
+		list, routes = append(list, p), append(routes, plain(p))
+	}
+	allow(t, s, list...)
+	up(t, s)
+	for _, set := range [][]bgp.Route{routes, nil, routes[:500]} {
+		apply(t, s, set...)
+		until(t, 10*time.Second, func() string {
+			if got := len(b.routes()); got != len(set) {
+				return fmt.Sprintf("BIRD has %d routes, want %d", got, len(set))
+			}
+			return ""
+		})
+		if got := s.Peers()[0].Sent; got != len(set) {
+			t.Errorf("sent %d routes, want %d", got, len(set))
+		}
+	}
+}
+
+// Whatever sets are wanted one after the other, what was sent is the last one, as
+// Sent says and as BIRD has it.
+func TestRandomSets(t *testing.T) {
+	l := newLab(t, "bird", "birdc")
+	r1, r2 := l.router(1), l.router(2)
+	b1, b2 := r1.bird(r1.session4("")), r2.bird(r2.session6(""))
+	one, two := r1.peer(), r2.peer6()
+	one.Groups, two.Groups = []string{"a"}, []string{"b"}
+	s := speak(t, Config{Peers: []Peer{one, two}})
+	var pool []string
+	for i := range 8 {
+		pool = append(pool, fmt.Sprintf("198.51.100.%d/32", i), fmt.Sprintf("2001:db8::%d/128", i))
+	}
+	allow(t, s, pool...)
+	up(t, s)
+	rnd := rand.New(rand.NewPCG(1, 2))
+	for round := range 60 {
+		var set []bgp.Route
+		want := map[string][]SentRoute{}
+		for _, p := range pool {
+			if rnd.IntN(2) == 0 {
+				continue
+			}
+			route := plain(p)
+			route.Attributes = bgp.Attributes{Prepend: rnd.IntN(3), MED: uint32(rnd.IntN(3))}
+			if rnd.IntN(2) == 0 {
+				route.Attributes.Communities = []bgp.Community{1<<16 | 2, bgp.GracefulShutdown}
+			}
+			route.Groups = [][]string{nil, {"a"}, {"b"}, {"a", "b"}, {"c"}}[rnd.IntN(5)]
+			set = append(set, route)
+			for _, peer := range []Peer{one, two} {
+				if slices.Contains(peer.families(), familyOf(route.Prefix.Addr())) && newGroups(route.Groups).include(peer.Groups) {
+					hop := map[bool]string{true: our4, false: our6}[peer.Address.Is4()]
+					want[peer.Name] = append(want[peer.Name], SentRoute{route.Prefix, route.Attributes, netip.MustParseAddr(hop)})
+				}
+			}
+		}
+		rnd.Shuffle(len(set), func(i, j int) { set[i], set[j] = set[j], set[i] })
+		apply(t, s, set...)
+		if d := apply(t, s, set...); !d.Empty() {
+			t.Fatalf("round %d: the same once more changed %+v", round, d)
+		}
+		for _, got := range s.Sent() {
+			slices.SortFunc(want[got.Peer], func(a, b SentRoute) int { return a.Prefix.Compare(b.Prefix) })
+			if !reflect.DeepEqual(got.Routes, want[got.Peer]) {
+				t.Fatalf("round %d: %s was sent\n %+v\nwant\n %+v", round, got.Peer, got.Routes, want[got.Peer])
+			}
+		}
+		if round%20 == 19 {
+			b1.has(lines(want[one.Name])...)
+			b2.has(lines(want[two.Name])...)
+		}
+	}
+}
+
+// lines says routes as bird.routes does.
+func lines(routes []SentRoute) []string {
+	var all []string
+	for _, r := range routes {
+		line := r.Prefix.String() + " as_path 64512" + strings.Repeat(" 64512", r.Attributes.Prepend) + " next_hop " + r.NextHop.String()
+		if r.Attributes.MED > 0 {
+			line += fmt.Sprintf(" med %d", r.Attributes.MED)
+		}
+		for i, c := range r.Attributes.Communities {
+			if i == 0 {
+				line += " community"
+			}
+			line += fmt.Sprintf(" (%d,%d)", c>>16, c&0xffff)
+		}
+		all = append(all, line)
+	}
+	return all
 }

@@ -8,17 +8,15 @@ import (
 	gobgp "github.com/osrg/gobgp/v4/pkg/packet/bgp"
 )
 
-// waiting says what a session in that state waits for, when nothing went wrong
-// yet.
-func waiting(p Peer, s Session) string {
-	switch s {
-	case Active:
-		if p.Passive {
-			return "the peer has not connected yet"
-		}
-	case OpenSent:
-		return "the peer has connected, but has not sent its OPEN yet"
-	case OpenConfirm:
+// waiting says what an attempt at a session waits for, when nothing went wrong
+// yet. connected says that the peer took our connection.
+func waiting(p Peer, s Session, connected bool) string {
+	switch {
+	case s == Active && connected, s == OpenSent:
+		return "the peer is connected, but has sent no OPEN yet: " + oneSided(p)
+	case s == Active && p.Passive:
+		return "the peer has not connected yet"
+	case s == OpenConfirm:
 		return "the peer has sent its OPEN, but no KEEPALIVE yet: " + oneSided(p)
 	}
 	return ""
@@ -56,8 +54,8 @@ func unconnected(p Peer, text string) string {
 	return fmt.Sprintf("cannot connect to %s: %s", p.Address, text)
 }
 
-// closed says that the peer accepts connections but hangs up before its OPEN.
-func closed(p Peer) string {
+// hungUp says that the peer accepts connections but hangs up before its OPEN.
+func hungUp(p Peer) string {
 	return fmt.Sprintf("%s closed the connection before its OPEN: does it have us as a peer, and from this address?", p.Address)
 }
 
@@ -76,7 +74,7 @@ func disconnected(p Peer, reason api.PeerState_DisconnectReason, message string)
 	case api.PeerState_DISCONNECT_REASON_WRITE_FAILED:
 		return "the connection broke while sending"
 	case api.PeerState_DISCONNECT_REASON_INVALID_MSG:
-		return "the peer's OPEN is not valid"
+		return refusal
 	case api.PeerState_DISCONNECT_REASON_BAD_PEER_AS:
 		return sent(p, words(gobgp.BGP_ERROR_OPEN_MESSAGE_ERROR, gobgp.BGP_ERROR_SUB_BAD_PEER_AS))
 	}
@@ -91,8 +89,13 @@ var (
 	reset        = words(gobgp.BGP_ERROR_CEASE, gobgp.BGP_ERROR_SUB_ADMINISTRATIVE_RESET)
 	unexpected   = words(gobgp.BGP_ERROR_FSM_ERROR, 1) // another message than an OPEN
 	bfdDown      = words(gobgp.BGP_ERROR_CEASE, 10)    // RFC 9384; GoBGP has no word for it
+	holdExpired  = words(gobgp.BGP_ERROR_HOLD_TIMER_EXPIRED, 0)
 	deconfigured = words(gobgp.BGP_ERROR_CEASE, gobgp.BGP_ERROR_SUB_PEER_DECONFIGURED)
 )
+
+// refusal is all there is to say of a NOTIFICATION in answer to our OPEN: GoBGP
+// does not look into it.
+const refusal = "the peer refused our OPEN, and its log says why: does it expect another AS of us?"
 
 // sent says why we ended a session by a NOTIFICATION.
 func sent(p Peer, what string) string {
@@ -102,7 +105,7 @@ func sent(p Peer, what string) string {
 	case reset: // nothing else here resets sessions
 		return fmt.Sprintf("BFD is down: %d packets in a row were missing, or the peer said so", p.BFD.Multiplier)
 	case unexpected:
-		return "the peer refuses our OPEN (its log says why): does it expect another AS of us, or hold time?"
+		return refusal
 	case deconfigured:
 		return "" // SetPeers or Close
 	}
@@ -112,8 +115,8 @@ func sent(p Peer, what string) string {
 // received says why the peer ended a session by a NOTIFICATION.
 func received(p Peer, what string) string {
 	switch what {
-	case badPeerAS:
-		return "wrong AS: the peer expects another one of us"
+	case holdExpired:
+		return "the peer ended the session: its hold time expired, so nothing of ours reached it; is GTSM on at the peer only?"
 	case bfdDown:
 		return "the peer ended the session: BFD is down"
 	}

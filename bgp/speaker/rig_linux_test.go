@@ -9,10 +9,14 @@ import (
 	"os/exec"
 	"path/filepath"
 	"regexp"
+	"runtime/debug"
 	"slices"
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/osrg/gobgp/v4/api"
+	"github.com/osrg/gobgp/v4/pkg/apiutil"
 
 	"edged/bgp"
 	"edged/test/netns"
@@ -29,9 +33,8 @@ const (
 
 // lab is a switch with us on it, and routers.
 type lab struct {
-	t    testing.TB
-	hub  *netns.Namespace
-	hubs int
+	t   testing.TB
+	hub *netns.Namespace
 }
 
 func newLab(t testing.TB, programs ...string) *lab {
@@ -160,7 +163,7 @@ func (b *bird) birdc(command ...string) string {
 }
 
 var (
-	birdRoute = regexp.MustCompile(`(?m)^(\S+)\s+unicast \[`)
+	birdRoute = regexp.MustCompile(`(?m)^(\S*)\s+(?:unicast|blackhole) \[`) // no prefix: the one before
 	birdValue = regexp.MustCompile(`(?m)^\tBGP\.(as_path|next_hop|med|community): (.*)$`)
 )
 
@@ -172,15 +175,19 @@ func (b *bird) routes() []string {
 	for _, table := range []string{"master4", "master6"} {
 		text := b.birdc("show", "route", "all", "table", table)
 		starts := birdRoute.FindAllStringSubmatchIndex(text, -1)
+		prefix := ""
 		for i, at := range starts {
 			end := len(text)
 			if i+1 < len(starts) {
 				end = starts[i+1][0]
 			}
+			if at[2] < at[3] {
+				prefix = text[at[2]:at[3]]
+			}
 			if !strings.Contains(text[at[0]:end], "Type: BGP") {
 				continue // its own
 			}
-			line := text[at[2]:at[3]]
+			line := prefix
 			for _, v := range birdValue.FindAllStringSubmatch(text[at[0]:end], -1) {
 				line += " " + v[1] + " " + strings.TrimSpace(v[2])
 			}
@@ -280,3 +287,35 @@ func apply(t testing.TB, s *Speaker, routes ...bgp.Route) Diff {
 }
 
 func plain(prefix string) bgp.Route { return bgp.Route{Prefix: netip.MustParsePrefix(prefix)} }
+
+// smuggle puts a route into GoBGP's table past all of ours.
+func smuggle(t testing.TB, s *Speaker, r bgp.Route) {
+	t.Helper()
+	_, err := s.server.AddPath(apiutil.AddPathRequest{Paths: []*apiutil.Path{encode(s.asn, r)}})
+	must(t, err)
+}
+
+// taken counts the routes that peers announced to us.
+func taken(t testing.TB, s *Speaker) (n int) {
+	t.Helper()
+	must(t, s.server.ListPeer(t.Context(), &api.ListPeerRequest{}, func(p *api.Peer) {
+		for _, family := range p.AfiSafis {
+			n += int(family.GetState().GetReceived())
+		}
+	}))
+	return n
+}
+
+// resident is the memory of this process, in KiB, after what is free was given
+// back.
+func resident(t testing.TB) int {
+	t.Helper()
+	debug.FreeOSMemory()
+	status, err := os.ReadFile("/proc/self/status")
+	must(t, err)
+	var kib int
+	_, after, _ := strings.Cut(string(status), "VmRSS:")
+	_, err = fmt.Sscan(after, &kib)
+	must(t, err)
+	return kib
+}

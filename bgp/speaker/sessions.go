@@ -71,8 +71,8 @@ func (s *Speaker) Peers() []PeerStatus {
 		}
 		if l.state == Established {
 			status.Sent = len(s.sentTo(p))
-		} else if r.lastError == "" {
-			status.LastError = waiting(p, l.state)
+		} else if guess := waiting(p, l.state, r.connected); guess != "" && (r.lastError == "" || r.connected) {
+			status.LastError, status.LastErrorAt = guess, time.Time{}
 		}
 		all = append(all, status)
 	}
@@ -149,6 +149,7 @@ type sessions struct {
 type record struct {
 	peer        Peer
 	up          bool
+	connected   bool // by us, and the peer's OPEN is still missing
 	since       time.Time
 	lastError   string
 	lastErrorAt time.Time
@@ -200,10 +201,36 @@ func (s *sessions) note(a netip.Addr, why func(Peer) string) {
 	if r == nil {
 		return
 	}
+	r.connected = false
 	if words := why(r.peer); words != "" {
 		r.lastError, r.lastErrorAt = words, time.Now()
 		s.signal()
 	}
+}
+
+// connected keeps that a peer took a connection of ours.
+func (s *sessions) connected(a netip.Addr) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if r := s.records[a]; r != nil {
+		r.connected = true
+	}
+}
+
+// sulk is how long a router may hang up on a peer after an error, such as five
+// minutes in BIRD by default. Meanwhile that error is the one to know.
+const sulk = 5 * time.Minute
+
+// refused keeps that a peer hung up on us before its OPEN.
+func (s *sessions) refused(a netip.Addr) {
+	s.note(a, func(p Peer) string {
+		r := s.records[a]
+		words := hungUp(p)
+		if r.lastError != "" && r.lastError != words && time.Since(r.lastErrorAt) < sulk {
+			return ""
+		}
+		return words
+	})
 }
 
 // update takes GoBGP's news of a session.
@@ -219,9 +246,14 @@ func (s *sessions) update(event *apiutil.WatchEventMessage_PeerEvent, at time.Ti
 	if r == nil {
 		return
 	}
+	r.connected = false
 	lost := false
 	if why := disconnected(r.peer, peer.State.DisconnectReason, peer.State.DisconnectMessage); why != "" {
-		r.lastError, r.lastErrorAt, lost = why, at, true
+		lost = true
+		// When an OPEN was not valid, the NOTIFICATION that we sent says more.
+		if why != refusal || at.Sub(r.lastErrorAt) > time.Second {
+			r.lastError, r.lastErrorAt = why, at
+		}
 	}
 	name, address := slog.String("peer", r.peer.Name), slog.String("address", r.peer.Address.String())
 	switch up := peer.State.SessionState == gobgp.BGP_FSM_ESTABLISHED; {

@@ -27,8 +27,10 @@ func (t *tap) Handle(ctx context.Context, r slog.Record) error {
 	case "failed to connect":
 		text := value(r, "Error").String()
 		t.sessions.note(t.peer, func(p Peer) string { return unconnected(p, text) })
+	case "outgoing connection established":
+		t.sessions.connected(t.peer)
 	case "outgoing connection IO error":
-		t.sessions.note(t.peer, func(p Peer) string { return closed(p) })
+		t.sessions.refused(t.peer)
 	case "sent notification":
 		code, subcode := value(r, "Code"), value(r, "Subcode")
 		if code.Kind() == slog.KindInt64 && subcode.Kind() == slog.KindInt64 {
