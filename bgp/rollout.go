@@ -1,0 +1,276 @@
+package bgp
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+)
+
+// Phase says how far a rollout is.
+type Phase string
+
+// The phases. The middle three repeat for each wave, after a preflight.
+const (
+	PhasePlanned    Phase = "planned"
+	PhasePreflight  Phase = "preflight"  // the wave's nodes are asked whether they can
+	PhaseActing     Phase = "acting"     // they are given their plans
+	PhaseConfirming Phase = "confirming" // they have stored them, and bring them about
+	PhaseBaking     Phase = "baking"     // they do as planned, and are watched
+	PhasePaused     Phase = "paused"     // nothing happens until an operator says so
+	PhaseAborting   Phase = "aborting"   // nodes are given back what they had
+	PhaseAborted    Phase = "aborted"
+	PhaseDone       Phase = "done"
+)
+
+// The timings of a rollout.
+const (
+	DefaultBake = 120 * time.Second
+	MaxBake     = 24 * time.Hour
+
+	reachWithin = 30 * time.Second // for what was planned, beside what draining takes
+	unreachable = 15 * time.Second // until a node that does not answer aborts its wave
+
+	maxServfail = 0.01 // of the answers since the node acted; more than before, too
+	minQueries  = 100  // so many that a share of them says something
+)
+
+// Rollout brings a fleet plan to the nodes, wave by wave. It is a pure machine:
+// Step takes what is known of the nodes and returns the calls to make. It may be
+// kept as JSON before the calls of a step are made; then a coordinator that dies
+// loses nothing of what it may have changed. Times are since the coordinator's
+// start.
+//
+// It aborts by itself when a node of the current wave answers too often with
+// SERVFAIL, does not do as planned in time, loses a session, restarts, takes
+// another plan or cannot be reached. Then the nodes of that wave get back the
+// plans that they had, whole: address, socket and route.
+//
+// The zero value is of no use: see [NewRollout]. It is for one goroutine.
+type Rollout struct {
+	Plan   FleetPlan  `json:"plan"`
+	Waves  [][]string `json:"waves"`
+	Wave   int        `json:"wave"` // the current one, from 0
+	Phase  Phase      `json:"phase"`
+	Before Phase      `json:"before,omitempty"` // of PhasePaused: what goes on when it is resumed
+	Cause  string     `json:"cause,omitempty"`  // why it is paused, aborting or aborted, in words
+	All    bool       `json:"all,omitempty"`    // aborting: all waves, not only the current one
+
+	Bake   time.Duration `json:"bake"` // how long each wave is watched
+	Actor  string        `json:"actor"`
+	Reason string        `json:"reason"`
+
+	Nodes map[string]*Progress `json:"nodes"`
+
+	since time.Duration // of the phase
+}
+
+// Progress is how far a node is.
+type Progress struct {
+	Touched  bool   `json:"touched,omitempty"`  // it may have stored the plan
+	Restored bool   `json:"restored,omitempty"` // it has what it had before
+	Left     string `json:"left,omitempty"`     // why it was not restored, or not for sure
+	Owed     bool   `json:"owed,omitempty"`     // it could not be reached: it is restored as soon as it can
+	Start    Tally  `json:"start"`              // when it was touched
+
+	ready   bool          // it passed the preflight
+	reached time.Duration // when it last answered, or its phase began
+	planned time.Duration // when it last did as planned, or its phase began
+}
+
+// Tally is what a node counts from its start.
+type Tally struct {
+	Queries   uint64 `json:"queries"`
+	Servfails uint64 `json:"servfails"` // answers with SERVFAIL among them
+	Flaps     uint64 `json:"flaps"`     // BGP sessions that were lost
+}
+
+// NodeStatus is what a node says of itself to whoever rolls a plan out.
+type NodeStatus struct {
+	Generation uint64 `json:"generation"` // of the stored plan
+	Plan       string `json:"plan"`       // its ID
+
+	// Confirmed says that each VIP is as the plan or an operator wants it, and
+	// that at least one established peer was sent exactly these routes.
+	Confirmed bool   `json:"confirmed"`
+	Waits     string `json:"waits,omitempty"` // what it waits for if not, in words
+
+	AnswerTTL time.Duration `json:"answer_ttl"` // for which answers may still name its PoP
+	Tally
+}
+
+// NodeFacts is what is known of a node.
+type NodeFacts struct {
+	Reached bool // it answered just now; else its status is an old one
+	NodeStatus
+}
+
+// Call is what a node is asked to do.
+type Call string
+
+// The calls. Each may be made again when nobody knows what became of it.
+const (
+	CallPreflight Call = "preflight" // say whether the plan could be stored now
+	CallApply     Call = "apply"     // store it, and do so
+	CallRestore   Call = "restore"   // likewise, also over a plan that it was not made over
+)
+
+// Action is a call to make.
+type Action struct {
+	Node string
+	Call Call
+	Plan NodePlan
+}
+
+// NewRollout returns the rollout of a plan that was judged. A bake of 0 means
+// DefaultBake; negative, none.
+func NewRollout(p FleetPlan, bake time.Duration, actor, reason string) (*Rollout, error) {
+	switch {
+	case len(p.Steps) == 0:
+		return nil, fmt.Errorf("plan %s changes nothing: there is nothing to apply", p.ID)
+	case bake > MaxBake:
+		return nil, fmt.Errorf("bake %s is too long: want at most %s", bake, MaxBake)
+	case bake == 0:
+		bake = DefaultBake
+	}
+	r := &Rollout{
+		Plan: p, Waves: Waves(p), Phase: PhasePlanned, Bake: max(bake, 0), Actor: actor, Reason: reason,
+		Nodes: map[string]*Progress{},
+	}
+	for _, node := range p.Nodes() {
+		r.Nodes[node] = &Progress{}
+	}
+	return r, nil
+}
+
+// Ended says whether the rollout is over. Then others may begin, and it can
+// still be rolled back.
+func (r *Rollout) Ended() bool { return r.Phase == PhaseDone || r.Phase == PhaseAborted }
+
+// InFlight returns what others must know, and whether there is anything.
+func (r *Rollout) InFlight(coordinator string) (InFlight, bool) {
+	return InFlight{Plan: r.Plan.ID, Coordinator: coordinator, Nodes: r.Plan.Nodes(), VIPs: r.Plan.VIPs()}, !r.Ended()
+}
+
+// Loaded is called when the rollout was read from disk: it is paused, whatever
+// it was at, and never goes on by itself.
+func (r *Rollout) Loaded() {
+	for _, p := range r.Nodes {
+		if p.Owed {
+			p.Owed, p.Left = false, "not restored: it could not be reached; roll back again"
+		}
+	}
+	if !r.Ended() {
+		r.pause(0, "the node that rolls it out restarted")
+	}
+}
+
+// Pause stops the rollout where it is, until Resume, Abort or Rollback.
+func (r *Rollout) Pause(now time.Duration, actor, reason string) error {
+	if r.Ended() || r.Phase == PhasePaused {
+		return fmt.Errorf("the rollout of plan %s is %s: there is nothing to pause", r.Plan.ID, r.Phase)
+	}
+	r.pause(now, fmt.Sprintf("paused by %s: %s", actor, reason))
+	return nil
+}
+
+func (r *Rollout) pause(now time.Duration, cause string) {
+	if r.Phase != PhasePaused {
+		r.Before = r.Phase
+	}
+	r.enter(PhasePaused, now, cause)
+}
+
+// Resume goes on with a rollout that is paused. What was timed is timed anew.
+func (r *Rollout) Resume(now time.Duration) error {
+	if r.Phase != PhasePaused {
+		return fmt.Errorf("the rollout of plan %s is %s, not paused", r.Plan.ID, r.Phase)
+	}
+	r.enter(r.Before, now, "")
+	r.Before = ""
+	return nil
+}
+
+// Abort gives the nodes of the current wave back what they had.
+func (r *Rollout) Abort(now time.Duration, actor, reason string) error {
+	if r.Ended() {
+		return fmt.Errorf("the rollout of plan %s is %s: to take it back, roll it back", r.Plan.ID, r.Phase)
+	}
+	r.abort(now, fmt.Sprintf("aborted by %s: %s", actor, reason), false)
+	return nil
+}
+
+// Rollback gives all nodes back what they had, newest wave first, also when the
+// rollout is done. A node that has taken yet another plan since is left alone.
+func (r *Rollout) Rollback(now time.Duration, actor, reason string) error {
+	if !slices.ContainsFunc(r.Plan.Nodes(), func(n string) bool { return r.Nodes[n].Touched && !r.Nodes[n].Restored }) {
+		return fmt.Errorf("the rollout of plan %s has changed no node that is not restored: there is nothing to roll back", r.Plan.ID)
+	}
+	r.abort(now, fmt.Sprintf("rolled back by %s: %s", actor, reason), true)
+	return nil
+}
+
+func (r *Rollout) abort(now time.Duration, cause string, all bool) {
+	for _, p := range r.Nodes {
+		p.Left, p.Owed = "", false
+	}
+	r.All, r.Before = all || r.All, ""
+	r.enter(PhaseAborting, now, cause)
+}
+
+func (r *Rollout) enter(p Phase, now time.Duration, cause string) {
+	r.Phase, r.since, r.Cause = p, now, cause
+	for _, p := range r.Nodes {
+		p.reached, p.planned, p.ready = now, now, false
+	}
+}
+
+// String returns a line for people, without times.
+func (r *Rollout) String() string {
+	words := fmt.Sprintf("plan %s: wave %d of %d (%s): %s", r.Plan.ID, r.Wave+1, len(r.Waves), strings.Join(r.Waves[r.Wave], " "), r.Phase)
+	if r.Phase == PhasePaused {
+		words += " while " + string(r.Before)
+	}
+	if r.Cause != "" {
+		words += ": " + r.Cause
+	}
+	for _, node := range r.Plan.Nodes() {
+		if left := r.Nodes[node].Left; left != "" {
+			words += fmt.Sprintf("; %s: %s", node, left)
+		}
+	}
+	return words
+}
+
+// Check says what is wrong with a rollout that was read.
+func (r *Rollout) Check() error {
+	running := []Phase{PhasePlanned, PhasePreflight, PhaseActing, PhaseConfirming, PhaseBaking, PhaseAborting}
+	fault := ""
+	switch {
+	case r.Phase == PhasePaused && !slices.Contains(running, r.Before):
+		fault = fmt.Sprintf("it is paused while %q", r.Before)
+	case !slices.Contains(running, r.Phase) && r.Phase != PhasePaused && !r.Ended():
+		fault = fmt.Sprintf("unknown phase %q", r.Phase)
+	case r.Wave < 0 || r.Wave >= len(r.Waves):
+		fault = fmt.Sprintf("wave %d of %d", r.Wave, len(r.Waves))
+	case r.Bake < 0 || r.Bake > MaxBake:
+		fault = fmt.Sprintf("bake %s", r.Bake)
+	}
+	waves := slices.Sorted(slices.Values(slices.Concat(r.Waves...)))
+	if fault == "" && !slices.Equal(waves, r.Plan.Nodes()) {
+		fault = fmt.Sprintf("its waves have the nodes %q, the plan has %q", waves, r.Plan.Nodes())
+	}
+	for _, s := range r.Plan.Steps {
+		if fault == "" && (r.Nodes[s.Plan.Node] == nil || s.Prior.Node != s.Plan.Node) {
+			fault = fmt.Sprintf("nothing is known of node %q", s.Plan.Node)
+		}
+		if err := errors.Join(s.Prior.Check(), s.Plan.Check()); fault == "" && err != nil {
+			fault = err.Error()
+		}
+	}
+	if fault != "" {
+		return fmt.Errorf("rollout of plan %q: %s", r.Plan.ID, fault)
+	}
+	return nil
+}

@@ -1,0 +1,66 @@
+package bgp
+
+import (
+	"fmt"
+	"slices"
+	"time"
+)
+
+// restore returns the calls that give nodes back what they had: of the newest
+// wave in which one is missing, and to those that could not be reached before.
+// A node that cannot be reached does not keep older waves waiting.
+func (r *Rollout) restore(now time.Duration, facts map[string]NodeFacts) []Action {
+	var actions []Action
+	missing := false
+	for w := r.Wave; w >= 0 && (w == r.Wave || r.All); w-- {
+		for _, node := range slices.Backward(r.Waves[w]) {
+			p, f := r.Nodes[node], facts[node]
+			if !p.Touched || p.Restored || p.Left != "" && !p.Owed || r.Phase == PhaseAborted && !p.Owed {
+				continue
+			}
+			s, _ := r.Plan.Step(node)
+			back := s.Plan.Restored(s.Prior)
+			if f.Reached {
+				r.take(now, node, s, back, f)
+			} else if now-p.reached >= unreachable {
+				p.Left, p.Owed = fmt.Sprintf("not restored: it was not reached for %s; it will be when it can", unreachable), true
+			}
+			if p.Restored || p.Left != "" && !p.Owed {
+				continue
+			}
+			if !f.Reached || !f.has(back) {
+				actions = append(actions, Action{Node: node, Call: CallRestore, Plan: back})
+			}
+			missing = missing || !p.Owed
+		}
+		if missing {
+			return actions
+		}
+	}
+	if r.Phase == PhaseAborting {
+		r.Phase, r.since = PhaseAborted, now
+	}
+	return actions
+}
+
+// take notes how far the restoring of a node is that was reached just now.
+func (r *Rollout) take(now time.Duration, node string, s NodeStep, back NodePlan, f NodeFacts) {
+	p := r.Nodes[node]
+	p.reached = now
+	switch {
+	case f.has(back) && f.Confirmed:
+		p.Restored, p.Left, p.Owed = true, "", false
+	case f.has(back) && now-p.planned >= reachWithin+undone(s, f):
+		p.Restored, p.Owed = true, false
+		p.Left = fmt.Sprintf("it stored its earlier plan, but waits for %s", orNothing(f.Waits))
+	case !f.has(back) && !f.has(s.Plan) && !f.has(s.Prior):
+		p.Left, p.Owed = fmt.Sprintf("not restored: it has another plan now, generation %d (%s)", f.Generation, f.Plan), false
+	case !f.has(back) && !p.Owed && now-p.planned >= reachWithin:
+		p.Left = fmt.Sprintf("not restored: it has not stored its earlier plan in %s", reachWithin)
+	}
+}
+
+// undone is how long the node may take to give up the VIPs that joined.
+func undone(s NodeStep, f NodeFacts) time.Duration {
+	return NodeStep{Prior: s.Plan, Leaves: s.Joins}.drain(f)
+}

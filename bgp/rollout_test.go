@@ -1,0 +1,525 @@
+package bgp
+
+import (
+	"encoding/json"
+	"fmt"
+	"reflect"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+)
+
+// fakeNode is a node that stores plans at once and does as they say 3 s later.
+type fakeNode struct {
+	NodeStatus
+	stored   NodePlan
+	ready    time.Duration // when it does as planned
+	away     bool          // it answers nothing
+	deaf     bool          // it answers for its status only
+	stuck    bool          // it never does as planned
+	refuses  string
+	servfail float64 // of its answers
+}
+
+// stage is a rollout among such nodes, second by second.
+type stage struct {
+	t       *testing.T
+	now     time.Duration
+	rollout *Rollout
+	nodes   map[string]*fakeNode
+	log     []string // of phases, calls that were carried out, and what failed
+}
+
+// newStage rolls ns1 out on the nodes, which have another VIP, ns2.
+func newStage(t *testing.T, nodes string) *stage {
+	t.Helper()
+	s := &stage{t: t, nodes: map[string]*fakeNode{}}
+	p := FleetPlan{ID: "p1"}
+	for _, name := range strings.Fields(nodes) {
+		prior := planOf(name, 4, ns2)
+		next := Pending(prior, []VIP{ns1, ns2}, nil)
+		p.Steps = append(p.Steps, NodeStep{Prior: prior, Plan: next, Joins: []string{"ns1"}})
+		p.Changes = append(p.Changes, Diff(prior, next, []Peer{torA}, []Peer{torA})...)
+		n := &fakeNode{stored: prior, servfail: 0.001}
+		n.Queries, n.Servfails = 100_000, 100
+		s.nodes[name] = n
+	}
+	r, err := NewRollout(p, 60*time.Second, "ada", "more capacity")
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.rollout = r
+	return s
+}
+
+func (s *stage) say(format string, args ...any) {
+	s.log = append(s.log, fmt.Sprintf("%d %s", s.now/time.Second, fmt.Sprintf(format, args...)))
+}
+
+// second runs one second: what is known is an answer of now.
+func (s *stage) second() {
+	facts := map[string]NodeFacts{}
+	for name, n := range s.nodes {
+		n.Queries += 200
+		n.Servfails += uint64(200 * n.servfail)
+		n.Generation, n.Plan = n.stored.Generation, n.stored.ID()
+		n.Confirmed = s.now >= n.ready && !n.stuck
+		n.Waits = ""
+		if !n.Confirmed {
+			n.Waits = "a session"
+		}
+		facts[name] = NodeFacts{Reached: !n.away, NodeStatus: n.NodeStatus}
+	}
+	before := s.rollout.Phase
+	wave := s.rollout.Wave
+	actions := s.rollout.Step(s.now, facts)
+	if r := s.rollout; r.Phase != before || r.Wave != wave {
+		s.say("%s wave %d%s", r.Phase, r.Wave+1, map[bool]string{true: ": " + r.Cause}[r.Cause != ""])
+	}
+	for _, a := range actions {
+		n := s.nodes[a.Node]
+		if n.away || n.deaf {
+			continue
+		}
+		refusal := n.refuses
+		if err := a.Plan.CanReplace(n.stored, a.Call == CallRestore); err != nil {
+			refusal = err.Error()
+		}
+		if refusal == "" && a.Call != CallPreflight {
+			n.stored, n.ready = a.Plan, s.now+3*time.Second
+			s.say("%s %s generation %d", a.Call, a.Node, a.Plan.Generation)
+		}
+		s.rollout.Result(s.now, a.Node, a.Call, refusal)
+	}
+	s.now += time.Second
+}
+
+func (s *stage) run(until string, most int) {
+	s.t.Helper()
+	for range most {
+		from := len(s.log)
+		s.second()
+		if slices.ContainsFunc(s.log[from:], func(line string) bool { return strings.Contains(line, until) }) {
+			return
+		}
+	}
+	s.t.Errorf("no %q in %d s; the log:\n%s", until, most, strings.Join(s.log, "\n"))
+}
+
+func (s *stage) expect(want string) {
+	s.t.Helper()
+	var lines []string
+	for line := range strings.SplitSeq(strings.TrimSpace(want), "\n") {
+		lines = append(lines, strings.TrimSpace(line))
+	}
+	if got := strings.Join(s.log, "\n"); got != strings.Join(lines, "\n") {
+		s.t.Errorf("log\n%s\nwant\n%s", got, strings.Join(lines, "\n"))
+	}
+}
+
+// restored holds that a node has what it had before it all.
+func (s *stage) restored(nodes ...string) {
+	s.t.Helper()
+	for _, name := range nodes {
+		if step, _ := s.rollout.Plan.Step(name); s.nodes[name].stored.ID() != step.Prior.ID() {
+			s.t.Errorf("%s has %s, want what it had before", name, names(s.nodes[name].stored))
+		}
+	}
+}
+
+func TestRolloutGoesWell(t *testing.T) {
+	s := newStage(t, "ams1 fra1 fra2")
+	s.run("done", 300)
+	s.expect(`
+		0 preflight wave 1
+		1 acting wave 1
+		1 apply ams1 generation 5
+		2 confirming wave 1
+		4 baking wave 1
+		64 preflight wave 2
+		65 acting wave 2
+		65 apply fra1 generation 5
+		66 confirming wave 2
+		68 baking wave 2
+		128 preflight wave 3
+		129 acting wave 3
+		129 apply fra2 generation 5
+		130 confirming wave 3
+		132 baking wave 3
+		192 done wave 3`)
+	if _, inFlight := s.rollout.InFlight("fra1"); inFlight {
+		t.Error("it is in flight when it is done")
+	}
+}
+
+// TestRolloutAborts has each rule abort the second wave, which gets back what
+// it had; the first keeps the plan.
+func TestRolloutAborts(t *testing.T) {
+	for _, tc := range []struct {
+		what    string
+		at      time.Duration // when it goes wrong; fra1 acts at 65 s
+		wrong   func(*fakeNode)
+		want    string
+		seconds time.Duration // until it aborts
+	}{
+		{"SERVFAIL", 70, func(n *fakeNode) { n.servfail = 0.05 }, "fra1 answered 1.7 % of 1200 queries with SERVFAIL, want at most 1.0 % (before: 0.1 %)", 1},
+		{"a lost session", 80, func(n *fakeNode) { n.Flaps++ }, "fra1 lost 1 session", 0},
+		{"a restart", 80, func(n *fakeNode) { n.Tally = Tally{} }, "fra1 restarted", 0},
+		{"not as planned", 60, func(n *fakeNode) { n.stuck = true }, "fra1 does not do as planned, for 30s: it waits for a session", 35},
+		{"no more as planned", 80, func(n *fakeNode) { n.stuck = true }, "fra1 does not do as planned, for 30s: it waits for a session", 29},
+		{"away when asked", 60, func(n *fakeNode) { n.away = true }, "fra1 was not reached for 15s", 19},
+		{"away when watched", 80, func(n *fakeNode) { n.away = true }, "fra1 was not reached for 15s", 14},
+		{"deaf when asked", 60, func(n *fakeNode) { n.deaf = true }, "fra1 has not said in 30s whether it can", 34},
+		{"deaf when acting", 65, func(n *fakeNode) { n.deaf = true }, "fra1 does not do as planned, for 30s: it waits for nothing that it tells", 30},
+		{"refuses", 60, func(n *fakeNode) { n.refuses = "ns1 is held" }, "fra1 refuses its plan: ns1 is held", 4},
+		{"another plan", 80, func(n *fakeNode) { n.stored = planOf("fra1", 9, ns3) }, "fra1 has another plan now: generation 9 (" + planOf("fra1", 9, ns3).ID() + ")", 0},
+	} {
+		s := newStage(t, "ams1 fra1 fra2")
+		for s.now < tc.at*time.Second {
+			s.second()
+		}
+		tc.wrong(s.nodes["fra1"])
+		for s.rollout.Cause == "" && s.now < 300*time.Second {
+			s.second()
+		}
+		if s.rollout.Cause != tc.want {
+			t.Errorf("%s: cause %q, want %q", tc.what, s.rollout.Cause, tc.want)
+		}
+		if took := s.now/time.Second - 1 - tc.at; took != tc.seconds {
+			t.Errorf("%s: aborts after %d s, want %d", tc.what, took, tc.seconds)
+		}
+		for s.rollout.Phase != PhaseAborted && s.now < 400*time.Second {
+			s.second()
+		}
+		if !s.rollout.Ended() {
+			t.Errorf("%s: still %s", tc.what, s.rollout)
+		}
+		if id := s.nodes["ams1"].stored.ID(); id != s.rollout.Plan.Steps[0].Plan.ID() {
+			t.Errorf("%s: ams1 lost the plan, too", tc.what)
+		}
+		if n := s.nodes["fra2"].stored.Generation; n != 4 {
+			t.Errorf("%s: fra2 has generation %d, want 4", tc.what, n)
+		}
+	}
+}
+
+// TestCanaryWithServfail: 5 % SERVFAIL in the first wave end it long before the
+// bake does, and the prior state is back within 10 s.
+func TestCanaryWithServfail(t *testing.T) {
+	s := newStage(t, "ams1 fra1")
+	s.run("acting", 10)
+	s.nodes["ams1"].servfail = 0.05
+	s.run("aborted", 30)
+	s.expect(`
+		0 preflight wave 1
+		1 acting wave 1
+		1 apply ams1 generation 5
+		2 aborting wave 1: ams1 answered 5.0 % of 200 queries with SERVFAIL, want at most 1.0 % (before: 0.1 %)
+		2 restore ams1 generation 6
+		5 aborted wave 1: ams1 answered 5.0 % of 200 queries with SERVFAIL, want at most 1.0 % (before: 0.1 %)`)
+	s.restored("ams1", "fra1")
+}
+
+// TestServfailOfBefore: a node that answered as many before is not at fault now.
+func TestServfailOfBefore(t *testing.T) {
+	s := newStage(t, "ams1")
+	s.nodes["ams1"].Servfails, s.nodes["ams1"].servfail = 6000, 0.05
+	s.run("done", 100)
+}
+
+// TestRollbackWhenDone takes all waves back, newest first.
+func TestRollbackWhenDone(t *testing.T) {
+	s := newStage(t, "ams1 fra1 fra2")
+	s.run("done", 300)
+	s.log = nil
+	if err := s.rollout.Rollback(s.now, "ada", "wrong prefix"); err != nil {
+		t.Fatal(err)
+	}
+	s.run("aborted", 60)
+	s.expect(`
+		193 restore fra2 generation 6
+		196 restore fra1 generation 6
+		199 restore ams1 generation 6
+		202 aborted wave 3: rolled back by ada: wrong prefix`)
+	s.restored("ams1", "fra1", "fra2")
+	if err := s.rollout.Rollback(s.now, "ada", "again"); err == nil {
+		t.Error("rolled back twice")
+	}
+}
+
+// TestRestorePassesOverAbsent: a node that cannot be reached does not keep the
+// others from their earlier plans, and gets its own when it is back.
+func TestRestorePassesOverAbsent(t *testing.T) {
+	s := newStage(t, "ams1 fra1 fra2")
+	s.run("done", 300)
+	s.log = nil
+	s.nodes["fra2"].away = true
+	if err := s.rollout.Rollback(s.now, "ada", "wrong prefix"); err != nil {
+		t.Fatal(err)
+	}
+	s.run("aborted", 60)
+	s.expect(`
+		208 restore fra1 generation 6
+		211 restore ams1 generation 6
+		214 aborted wave 3: rolled back by ada: wrong prefix`)
+	if want := "plan p1: wave 3 of 3 (fra2): aborted: rolled back by ada: wrong prefix; " +
+		"fra2: not restored: it was not reached for 15s; it will be when it can"; s.rollout.String() != want {
+		t.Errorf("says %q, want %q", s.rollout, want)
+	}
+	s.nodes["fra2"].away = false
+	s.run("restore fra2 generation 6", 10)
+	for range 5 {
+		s.second()
+	}
+	s.restored("ams1", "fra1", "fra2")
+	if left := s.rollout.Nodes["fra2"].Left; left != "" {
+		t.Errorf("fra2 is restored, but says %q", left)
+	}
+}
+
+// TestRestoreLeavesLaterPlans: a node that took yet another plan keeps it.
+func TestRestoreLeavesLaterPlans(t *testing.T) {
+	s := newStage(t, "ams1 fra1")
+	s.run("done", 300)
+	later := planOf("fra1", 6, ns1, ns3)
+	s.nodes["fra1"].stored = later
+	if err := s.rollout.Rollback(s.now, "ada", "wrong prefix"); err != nil {
+		t.Fatal(err)
+	}
+	s.run("aborted", 60)
+	if s.nodes["fra1"].stored.ID() != later.ID() {
+		t.Error("the later plan of fra1 is gone")
+	}
+	if want := "not restored: it has another plan now, generation 6 (" + later.ID() + ")"; s.rollout.Nodes["fra1"].Left != want {
+		t.Errorf("fra1: %q, want %q", s.rollout.Nodes["fra1"].Left, want)
+	}
+	s.restored("ams1")
+}
+
+// TestRestoreOvertakesApply: an apply that was lost on its way arrives after the
+// restore. The node refuses it.
+func TestRestoreOvertakesApply(t *testing.T) {
+	s := newStage(t, "ams1 fra1")
+	s.run("preflight", 5)
+	s.nodes["ams1"].deaf = true
+	s.second()
+	if err := s.rollout.Abort(s.now, "ada", "changed my mind"); err != nil {
+		t.Fatal(err)
+	}
+	s.nodes["ams1"].deaf = false
+	s.run("aborted", 60)
+	step, _ := s.rollout.Plan.Step("ams1")
+	if err := step.Plan.CanReplace(s.nodes["ams1"].stored, false); err == nil {
+		t.Error("the late apply would be stored")
+	}
+	s.restored("ams1")
+}
+
+func TestPauseAndResume(t *testing.T) {
+	s := newStage(t, "ams1")
+	s.run("baking", 10)
+	if err := s.rollout.Pause(s.now, "ada", "lunch"); err != nil {
+		t.Fatal(err)
+	}
+	for range 1000 {
+		s.second()
+	}
+	if want := "plan p1: wave 1 of 1 (ams1): paused while baking: paused by ada: lunch"; s.rollout.String() != want {
+		t.Errorf("says %q, want %q", s.rollout, want)
+	}
+	if err := s.rollout.Pause(s.now, "ada", "tea"); err == nil {
+		t.Error("paused twice")
+	}
+	if err := s.rollout.Resume(s.now); err != nil {
+		t.Fatal(err)
+	}
+	s.log = nil
+	s.run("done", 100)
+	s.expect("1065 done wave 1") // it bakes anew
+	if err := s.rollout.Resume(s.now); err == nil {
+		t.Error("resumed when done")
+	}
+}
+
+// TestCoordinatorRestarts in each phase: the rollout is paused, says so, and
+// never goes on by itself; resumed, it comes to its end.
+func TestCoordinatorRestarts(t *testing.T) {
+	for _, phase := range []Phase{PhasePreflight, PhaseActing, PhaseConfirming, PhaseBaking, PhaseAborting} {
+		s := newStage(t, "ams1 fra1")
+		if phase == PhaseAborting {
+			s.nodes["ams1"].servfail = 0.5
+		}
+		s.run(string(phase), 100)
+		b, err := json.Marshal(s.rollout)
+		if err != nil {
+			t.Fatal(err)
+		}
+		s.rollout = nil
+		if err := json.Unmarshal(b, &s.rollout); err != nil {
+			t.Fatal(err)
+		}
+		s.rollout.Loaded()
+		cause := s.rollout.Cause
+		stored := s.nodes["ams1"].stored.Generation
+		for range 600 {
+			s.second()
+		}
+		if r := s.rollout; r.Phase != PhasePaused || r.Before != phase || cause != "the node that rolls it out restarted" || s.nodes["ams1"].stored.Generation != stored {
+			t.Errorf("%s: ten minutes after the restart it is %s, generation %d", phase, r, s.nodes["ams1"].stored.Generation)
+		}
+		if err := s.rollout.Resume(s.now); err != nil {
+			t.Fatal(err)
+		}
+		if phase == PhaseAborting {
+			s.run("aborted", 60)
+			s.restored("ams1", "fra1")
+		} else {
+			s.run("done", 300)
+		}
+	}
+}
+
+// TestLoadedWhenEnded: what ended stays ended, and nothing is owed any more.
+func TestLoadedWhenEnded(t *testing.T) {
+	s := newStage(t, "ams1")
+	s.run("acting", 10)
+	s.nodes["ams1"].away = true
+	s.run("aborted", 60)
+	s.rollout.Loaded()
+	s.nodes["ams1"].away = false
+	for range 60 {
+		s.second()
+	}
+	if p := s.rollout.Nodes["ams1"]; p.Left != "not restored: it could not be reached; roll back again" || s.rollout.Phase != PhaseAborted {
+		t.Errorf("ams1: %q, %s", p.Left, s.rollout.Phase)
+	}
+	if err := s.rollout.Rollback(s.now, "ada", "again"); err != nil {
+		t.Fatal(err)
+	}
+	s.run("aborted", 60)
+	s.restored("ams1")
+}
+
+// TestDrainingTakesTime: a plan that withdraws waits for the drain before it
+// calls the node late.
+func TestDrainingTakesTime(t *testing.T) {
+	s := newStage(t, "ams1")
+	step := &s.rollout.Plan.Steps[0]
+	step.Plan = Pending(step.Prior, nil, nil)
+	step.Joins, step.Leaves = nil, []string{"ns2"} // with a hold of 30 s
+	s.nodes["ams1"].stuck = true
+	s.nodes["ams1"].AnswerTTL = 20 * time.Second
+	s.run("aborting", 200)
+	if last := s.log[len(s.log)-1]; last != "81 aborting wave 1: ams1 does not do as planned, for 1m20s: it waits for a session" && !strings.HasPrefix(last, "81 restore") {
+		t.Errorf("last %q", last)
+	}
+}
+
+func TestNewRollout(t *testing.T) {
+	if _, err := NewRollout(FleetPlan{ID: "p1"}, 0, "ada", "x"); err == nil || err.Error() != "plan p1 changes nothing: there is nothing to apply" {
+		t.Errorf("empty plan: %v", err)
+	}
+	p := newStage(t, "ams1").rollout.Plan
+	if _, err := NewRollout(p, 25*time.Hour, "ada", "x"); err == nil || err.Error() != "bake 25h0m0s is too long: want at most 24h0m0s" {
+		t.Errorf("long bake: %v", err)
+	}
+	for bake, want := range map[time.Duration]time.Duration{0: DefaultBake, -1: 0, time.Second: time.Second} {
+		if r, err := NewRollout(p, bake, "ada", "x"); err != nil || r.Bake != want {
+			t.Errorf("bake %s: %v, %v", bake, r, err)
+		}
+	}
+}
+
+// FuzzRollout throws events at a rollout in any order. Whatever happens, it does
+// nothing while paused, it survives being kept, and a rollback with all nodes in
+// reach gives back what they had.
+func FuzzRollout(f *testing.F) {
+	f.Add([]byte{0, 0, 0, 1, 9, 9, 2, 9, 3, 9})
+	f.Add([]byte{9, 9, 9, 0x14, 9, 0x25, 5, 9, 9, 0x36, 7, 8})
+	f.Fuzz(func(t *testing.T, events []byte) {
+		s := newStage(t, "ams1 ams2 fra1 lhr1")
+		s.rollout.Bake = 5 * time.Second
+		all := s.rollout.Plan.Nodes()
+		for _, e := range events[:min(len(events), 60)] {
+			n := s.nodes[all[int(e>>4)%len(all)]]
+			switch e & 15 {
+			case 0:
+				n.away = !n.away
+			case 1:
+				n.deaf = !n.deaf
+			case 2:
+				n.stuck = !n.stuck
+			case 3:
+				n.Flaps++
+			case 4:
+				_ = s.rollout.Pause(s.now, "ada", "x")
+			case 5:
+				_ = s.rollout.Resume(s.now)
+			case 6:
+				_ = s.rollout.Abort(s.now, "ada", "x")
+			case 7:
+				_ = s.rollout.Rollback(s.now, "ada", "x")
+			case 8:
+				b, err := json.Marshal(s.rollout)
+				if err != nil {
+					t.Fatal(err)
+				}
+				var again *Rollout
+				if err := json.Unmarshal(b, &again); err != nil {
+					t.Fatal(err)
+				}
+				if c, _ := json.Marshal(again); !reflect.DeepEqual(b, c) {
+					t.Fatalf("through JSON:\n%s\n%s", b, c)
+				}
+				s.rollout = again
+				s.rollout.Loaded()
+			}
+			for range 1 + e>>5 {
+				was, log := s.rollout.Phase, len(s.log)
+				s.second()
+				if was == PhasePaused && len(s.log) != log {
+					t.Fatalf("paused, and then %q", s.log[log:])
+				}
+			}
+		}
+		for _, n := range s.nodes {
+			n.away, n.deaf, n.stuck = false, false, false
+		}
+		if s.rollout.Rollback(s.now, "ada", "end") != nil {
+			return // nothing was touched, or all is restored
+		}
+		for i := 0; i < 400 && !s.rollout.Ended(); i++ {
+			s.second()
+		}
+		for _, name := range all {
+			if step, _ := s.rollout.Plan.Step(name); s.nodes[name].stored.ID() != step.Prior.ID() {
+				t.Errorf("%s was rolled back, but has %s; log\n%s", name, names(s.nodes[name].stored), strings.Join(s.log, "\n"))
+			}
+		}
+	})
+}
+
+func TestRolloutCheck(t *testing.T) {
+	for _, tc := range []struct {
+		change func(*Rollout)
+		want   string
+	}{
+		{func(*Rollout) {}, ""},
+		{func(r *Rollout) { r.Loaded() }, ""},
+		{func(r *Rollout) { r.Phase = "resting" }, `rollout of plan "p1": unknown phase "resting"`},
+		{func(r *Rollout) { r.Phase = PhasePaused }, `rollout of plan "p1": it is paused while ""`},
+		{func(r *Rollout) { r.Wave = 2 }, `rollout of plan "p1": wave 2 of 2`},
+		{func(r *Rollout) { r.Wave = -1 }, `rollout of plan "p1": wave -1 of 2`},
+		{func(r *Rollout) { r.Bake = -1 }, `rollout of plan "p1": bake -1ns`},
+		{func(r *Rollout) { r.Waves = r.Waves[:1] }, `rollout of plan "p1": its waves have the nodes ["ams1"], the plan has ["ams1" "fra1"]`},
+		{func(r *Rollout) { delete(r.Nodes, "fra1") }, `rollout of plan "p1": nothing is known of node "fra1"`},
+		{func(r *Rollout) { r.Plan.Steps[0].Plan.PoP = "" }, `rollout of plan "p1": plan of "ams1": "" cannot be the name of a PoP`},
+	} {
+		r := newStage(t, "ams1 fra1").rollout
+		tc.change(r)
+		if err := r.Check(); (tc.want != "" || err != nil) && (err == nil || err.Error() != tc.want) {
+			t.Errorf("error %v, want %q", err, tc.want)
+		}
+	}
+}
