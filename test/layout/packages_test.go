@@ -47,6 +47,7 @@ var packages = []row{
 	{"health/fleet", []string{"edge", "health", "health/probe", "health/gossip", "health/override"}},
 	{"bgp", nil},
 	{"bgp/speaker", []string{"bgp"}},
+	{"bgp/link", nil},
 	{"admin", []string{
 		"edge", "zone", "maps", "geo", "geo/place", "mapper", "dnsserver", "dnsserver/conformance",
 		"health", "health/override", "health/fleet",
