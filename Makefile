@@ -3,9 +3,10 @@
 GO ?= go
 TESTFLAGS ?=
 FUZZSECONDS ?= 5
+EDGES ?= 3
 TOOL = $(GO) tool -modfile=go.tool.mod
 
-.PHONY: build test ci lint fuzz cross generate bench-lookup bench-answers bench-hostile
+.PHONY: build test ci lint fuzz cross generate lab bench-lookup bench-answers bench-hostile
 
 build: ## one static binary, ./edged
 	CGO_ENABLED=0 $(GO) build -trimpath -o edged ./cmd/edged
@@ -34,6 +35,9 @@ cross: ## other systems: build, and vet with the tests
 
 generate: ## the built-in country data; COUNTRY_DATA names the unpacked npm package
 	$(GO) generate ./...
+
+lab: ## an anycast network to try things in, until Ctrl-C; EDGES says how many edges
+	$(GO) run ./test/lab/start --edges $(EDGES)
 
 bench-lookup: ## map lookups beside bart
 	$(GO) run ./bench/lookup

@@ -74,7 +74,7 @@ func (l *Lab) Announce(e *Edge, allowed ...netip.Prefix) (*Announcer, error) {
 	}
 	var lines []string
 	for _, p := range allowed {
-		lines = append(lines, fmt.Sprintf("address replace %s dev lo", p))
+		lines = append(lines, fmt.Sprintf("address replace %s dev lo nodad", p)) // to be bound at once
 	}
 	if err := e.IP(lines...); err != nil {
 		return nil, err

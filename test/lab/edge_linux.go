@@ -122,6 +122,9 @@ func (p *process) start(h *netns.Host, log, name string, args ...string) error {
 // Running says whether the process was started, and not ended by this program.
 func (p *process) Running() bool { return p.cmd != nil }
 
+// PID is that of the process, which must run.
+func (p *process) PID() int { return p.cmd.Process.Pid }
+
 // Kill ends it as kill -9 does, if it runs.
 func (p *process) Kill() {
 	if p.cmd == nil {

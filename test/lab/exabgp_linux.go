@@ -111,7 +111,7 @@ func (x *exabgp) follow() {
 func (x *exabgp) install(prefix netip.Prefix) error {
 	best := x.rib.best(prefix)
 	if len(best) == 0 {
-		return x.host.IP(fmt.Sprintf("route flush exact %s proto bgp", prefix))
+		return x.host.IP(fmt.Sprintf("route del %s proto bgp", prefix))
 	}
 	line := fmt.Sprintf("route replace %s proto bgp", prefix)
 	for _, a := range best {

@@ -135,8 +135,8 @@ func (r *Router) Paths(prefix netip.Prefix) (paths []Path, err error) {
 	return paths, err
 }
 
-// Path returns the one from an edge, and false when there is none.
-func (r *Router) Path(prefix netip.Prefix, e *Edge) (Path, bool, error) {
+// PathFrom returns the one from an edge, and false when there is none.
+func (r *Router) PathFrom(prefix netip.Prefix, e *Edge) (Path, bool, error) {
 	paths, err := r.Paths(prefix)
 	i := slices.IndexFunc(paths, func(p Path) bool { return p.Edge == e.Name })
 	if i < 0 {

@@ -56,7 +56,7 @@ func TestRouters(t *testing.T) {
 				l.must(err)
 				for _, p := range ns1 {
 					l.must(l.Reach(5*time.Second, p, others...))
-					if got, ok, err := l.Router.Path(p, first); err != nil || !ok || !reflect.DeepEqual(got, c.want) {
+					if got, ok, err := l.Router.PathFrom(p, first); err != nil || !ok || !reflect.DeepEqual(got, c.want) {
 						t.Errorf("%s with %s: the router has %v, %v, %v, want %v", p, c.a, got, ok, err, c.want)
 					}
 				}
@@ -89,7 +89,7 @@ func TestRouters(t *testing.T) {
 			l.must(err)
 			for _, p := range ns1 {
 				l.must(l.Reach(5*time.Second, p, others...))
-				if got, ok, err := l.Router.Path(p, first); err != nil || ok {
+				if got, ok, err := l.Router.PathFrom(p, first); err != nil || ok {
 					t.Errorf("%s withdrawn: the router has %v, %v", p, got, err)
 				}
 			}
