@@ -93,6 +93,10 @@ var experiments = []experiment{
 	{"B1", func(b *bench) error { return b.routes(lab.BIRD) }},
 	{"B2", (*bench).thousand},
 	{"B4", (*bench).preferences},
+	{"B5", func(b *bench) error { return b.killed(lab.BIRD, 20) }},
+	{"B6", (*bench).silent}, // and B7
+	{"B8", (*bench).restarted},
+	{"B13", (*bench).terminated},
 	{"B16", (*bench).otherRouters},
 }
 

@@ -7,6 +7,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"time"
 
 	"edged/test/netns"
@@ -233,12 +234,27 @@ func (l *Lab) Start(limit time.Duration, edges ...*Edge) error {
 
 // Reach waits until the router sends a VIP's packets to just these edges.
 func (l *Lab) Reach(limit time.Duration, vip netip.Prefix, edges ...*Edge) error {
+	_, err := l.ReachAt(limit, vip, edges...)
+	return err
+}
+
+// ReachAt does the same, and returns since when they go there.
+func (l *Lab) ReachAt(limit time.Duration, vip netip.Prefix, edges ...*Edge) (time.Time, error) {
 	want := make([]string, 0, len(edges))
 	for _, e := range edges {
 		want = append(want, e.Name)
 	}
-	_, err := l.FIB.Wait(limit, vip, want...)
-	return err
+	return l.FIB.Wait(limit, vip, want...)
+}
+
+// But returns all edges but some.
+func (l *Lab) But(not ...*Edge) (edges []*Edge) {
+	for _, e := range l.Edges {
+		if !slices.Contains(not, e) {
+			edges = append(edges, e)
+		}
+	}
+	return edges
 }
 
 // Close ends all processes and removes the networks. The files remain.

@@ -1,0 +1,200 @@
+//go:build linux
+
+package main
+
+import (
+	"fmt"
+	"time"
+
+	"edged/test/lab"
+)
+
+const (
+	upWithin   = 40 * time.Second // until an edge is announced after a start, damped or not
+	downWithin = 15 * time.Second // until a router has given an edge up
+)
+
+// rate is what clients ask while something happens to an edge.
+func rate() lab.Rate {
+	return lab.Rate{VIP: families["IPv4"].Addr(), UDP: queries, TCP: connections}
+}
+
+// rounds is the number of rounds of an experiment of which each takes many seconds.
+func (b *bench) slowRounds() int { return max(1, b.rounds/40) }
+
+// edges makes a lab and starts edged on all edges.
+func (b *bench) edges(c lab.Config) (*lab.Lab, error) {
+	if b.program == "" {
+		var err error
+		if b.program, err = lab.Build(b.dir); err != nil {
+			return nil, err
+		}
+	}
+	l, err := b.lab(c)
+	if err != nil {
+		return nil, err
+	}
+	if err := l.Start(upWithin, l.Edges...); err != nil {
+		l.Close()
+		return nil, err
+	}
+	return l, nil
+}
+
+// loss is what a series of rounds cost the clients.
+type loss struct{ lost, window, reset, took []float64 }
+
+func (s *loss) note(o lab.Outcome, took time.Duration) {
+	s.lost = append(s.lost, float64(len(o.UDP.Lost())))
+	s.window = append(s.window, ms(o.UDP.Window()))
+	s.reset = append(s.reset, float64(len(o.TCP.Lost())))
+	s.took = append(s.took, ms(took))
+}
+
+// eachEdge does something to one edge after another under load. The edge must
+// leave the FIB, and be back in it after mend.
+func (b *bench) eachEdge(l *lab.Lab, rounds int, do, mend func(*lab.Edge) error) (s loss, healed []float64, err error) {
+	vip := families["IPv4"]
+	for i := range rounds {
+		if err := b.ctx.Err(); err != nil {
+			return s, healed, err
+		}
+		victim := l.Edges[i%len(l.Edges)]
+		var took time.Duration
+		o, err := l.Under(rate(), func() error {
+			begun := time.Now()
+			if err := do(victim); err != nil {
+				return err
+			}
+			at, err := l.ReachAt(downWithin, vip, l.But(victim)...)
+			took = at.Sub(begun)
+			return err
+		})
+		if err != nil {
+			return s, healed, fmt.Errorf("%s: %w", victim.Name, err)
+		}
+		s.note(o, took)
+		begun := time.Now()
+		if err := mend(victim); err != nil {
+			return s, healed, err
+		}
+		if err := l.Reach(upWithin, vip, l.Edges...); err != nil {
+			return s, healed, err
+		}
+		healed = append(healed, time.Since(begun).Seconds())
+	}
+	return s, healed, nil
+}
+
+// killed kills edges with SIGKILL.
+func (b *bench) killed(kind lab.Kind, window float64) error {
+	l, err := b.edges(lab.Config{Router: kind})
+	if err != nil {
+		return err
+	}
+	defer l.Close()
+	s, _, err := b.eachEdge(l, b.slowRounds(), func(e *lab.Edge) error { e.Kill(); return nil }, (*lab.Edge).Start)
+	if err != nil {
+		return err
+	}
+	b.add(fmt.Sprintf("%s: kill -9: lost at %d q/s", kind, queries), "queries", s.lost, most(2))
+	b.add(fmt.Sprintf("%s: kill -9: window", kind), "ms", s.window, most(window))
+	b.add(fmt.Sprintf("%s: kill -9: out of the FIB", kind), "ms", s.took)
+	b.add(fmt.Sprintf("%s: kill -9: connections broken at %d a second", kind, connections), "connections", s.reset)
+	return nil
+}
+
+// silent stops edges, and cuts them off, without a word to the router.
+func (b *bench) silent() error {
+	for _, c := range []struct {
+		name  string
+		hold  time.Duration
+		bfd   time.Duration
+		limit float64 // ms
+	}{
+		{"BFD 300 ms", 9 * time.Second, 300 * time.Millisecond, 1000},
+		{"hold 3 s, no BFD", 3 * time.Second, -1, 3200},
+	} {
+		l, err := b.edges(lab.Config{Hold: c.hold, BFD: c.bfd})
+		if err != nil {
+			return err
+		}
+		err = b.silently(l, c.name, c.limit, c.bfd > 0)
+		l.Close()
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (b *bench) silently(l *lab.Lab, how string, limit float64, heals bool) error {
+	s, _, err := b.eachEdge(l, b.slowRounds(), func(e *lab.Edge) error { return e.Pause() }, func(e *lab.Edge) error { return e.Resume() })
+	if err != nil {
+		return err
+	}
+	b.add(how+": SIGSTOP: window", "ms", s.window, most(limit))
+	b.add(fmt.Sprintf("%s: SIGSTOP: lost at %d q/s", how, queries), "queries", s.lost)
+	s, healed, err := b.eachEdge(l, b.slowRounds(), func(e *lab.Edge) error { return e.Cut(lab.Fabric) }, func(e *lab.Edge) error { return e.Join(lab.Fabric) })
+	if err != nil {
+		return err
+	}
+	b.add(how+": silent path loss: window", "ms", s.window, most(limit))
+	b.add(fmt.Sprintf("%s: silent path loss: lost at %d q/s", how, queries), "queries", s.lost)
+	if heals {
+		b.id = "B7"
+		b.add("link healed, back in the FIB", "s", healed, most(10))
+		b.id = "B6"
+	}
+	return nil
+}
+
+// restarted restarts the router.
+func (b *bench) restarted() error {
+	l, err := b.edges(lab.Config{})
+	if err != nil {
+		return err
+	}
+	defer l.Close()
+	var back []float64
+	for range b.slowRounds() {
+		if err := l.Router.Stop(); err != nil {
+			return err
+		}
+		if err := l.Reach(downWithin, families["IPv4"]); err != nil {
+			return err
+		}
+		if err := l.Router.Start(); err != nil {
+			return err
+		}
+		begun := time.Now()
+		if err := l.Reach(upWithin, families["IPv4"], l.Edges...); err != nil {
+			return err
+		}
+		back = append(back, time.Since(begun).Seconds())
+	}
+	b.add("router restarted, all edges back in the FIB", "s", back, most(8))
+	return nil
+}
+
+// terminated ends edges by SIGTERM.
+func (b *bench) terminated() error {
+	l, err := b.edges(lab.Config{})
+	if err != nil {
+		return err
+	}
+	defer l.Close()
+	var ended []float64
+	s, _, err := b.eachEdge(l, b.slowRounds(), func(e *lab.Edge) error {
+		took, err := e.Stop(10 * time.Second)
+		ended = append(ended, took.Seconds())
+		return err
+	}, (*lab.Edge).Start)
+	if err != nil {
+		return err
+	}
+	b.add(fmt.Sprintf("SIGTERM: lost at %d q/s", queries), "queries", s.lost, most(0))
+	b.add(fmt.Sprintf("SIGTERM: connections broken at %d a second", connections), "connections", s.reset)
+	b.add("SIGTERM: until the process ends", "s", ended, most(5))
+	return nil
+}
