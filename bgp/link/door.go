@@ -56,8 +56,11 @@ func newDoor(l *Link, ln *net.TCPListener) *door {
 	return d
 }
 
-// open begins to take connections.
-func (d *door) open() { d.running.Go(d.receive) }
+// open begins to take connections, for a server.
+func (d *door) open(s *http.Server) {
+	d.running.Go(d.receive)
+	d.running.Go(func() { _ = s.Serve(d) }) // ends when the door is closed
+}
 
 // shut closes the port, then each connection as soon as its calls are answered,
 // or when ctx ends. It waits for the handshakes, which end by that.

@@ -75,24 +75,16 @@ func (l *Link) Listen(bind netip.AddrPort) (netip.AddrPort, error) {
 	return ln.Addr().(*net.TCPAddr).AddrPort(), nil
 }
 
-// Serve answers calls by a handler until Close. It errs when Listen was not
-// called, and when it is called twice.
+// Serve begins to answer calls by a handler. It returns at once, and errs when
+// Listen was not called, or Serve was.
 func (l *Link) Serve(h Handler) error {
 	l.mu.Lock()
-	if l.closed {
-		l.mu.Unlock()
-		return nil
+	defer l.mu.Unlock()
+	if l.closed || l.door == nil || l.server != nil {
+		return errors.New("members' calls are served once, after Listen and before Close")
 	}
-	if l.door == nil || l.server != nil {
-		l.mu.Unlock()
-		return errors.New("members' calls are served once, after Listen")
-	}
-	door := l.door
 	l.server = l.newServer(h)
-	server := l.server
-	door.open()
-	l.mu.Unlock()
-	_ = server.Serve(door) // ends when the door is closed
+	l.door.open(l.server)
 	return nil
 }
 

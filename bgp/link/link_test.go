@@ -91,14 +91,9 @@ func serve(t *testing.T, l *Link, at string, h Handler) netip.AddrPort {
 	if err != nil {
 		t.Fatal(err)
 	}
-	ended := make(chan error, 1)
-	go func() { ended <- l.Serve(h) }()
-	t.Cleanup(func() {
-		closeLink(t, l)
-		if err := <-ended; err != nil {
-			t.Error(err)
-		}
-	})
+	if err := l.Serve(h); err != nil {
+		t.Fatal(err)
+	}
 	return addr
 }
 
@@ -409,6 +404,9 @@ func TestNewErrors(t *testing.T) {
 		t.Errorf("an address that is not here: error %v", err)
 	}
 	closeLink(t, l)
+	if err := l.Serve(echo); err == nil {
+		t.Error("serving after the end: no error")
+	}
 	if err := l.Call(t.Context(), "a", netip.MustParseAddrPort("127.0.0.1:1"), "/x", nil, nil); err == nil || !strings.HasSuffix(err.Error(), "the link is closed") {
 		t.Errorf("a call after the end: error %v", err)
 	}
