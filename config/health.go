@@ -1,6 +1,7 @@
 package config
 
 import (
+	"cmp"
 	"fmt"
 	"math"
 	"net/http"
@@ -249,6 +250,16 @@ func (ck *checker) check(key string, c *Check) {
 			ck.inRange(key+".port", c.Port, 1, 65535)
 		}
 	}
+	if (c.Kind == "tcp" || c.Kind == "grpc") && !c.TLS {
+		for _, f := range []string{"sni", "verify"} {
+			if ck.source.has(key + "." + f) {
+				ck.errorf(key+"."+f, "means nothing without tls: true")
+			}
+		}
+		if c.Kind == "tcp" && ck.source.has(key+".host") {
+			ck.errorf(key+".host", "means nothing for kind tcp without tls: true")
+		}
+	}
 	if c.Kind == "https" || (c.Kind == "tcp" || c.Kind == "grpc") && c.TLS {
 		if c.Verify && c.SNI == "" && c.Host == "" {
 			ck.errorf(key+".verify", "a certificate is valid for a name; give host or sni")
@@ -287,9 +298,17 @@ func (ck *checker) httpCheck(key string, c *Check) {
 			ck.errorf(key+".status", "%d is out of range: want 100 to 599", s)
 		}
 	}
-	for name, value := range c.Headers {
+	for _, name := range sortedKeys(c.Headers) {
+		value := c.Headers[name]
 		if name == "" || strings.ContainsAny(name, " \t\r\n:") || strings.ContainsAny(value, "\r\n") {
 			ck.errorf(key+".headers", "%q: %q is no header", name, value)
+			continue
+		}
+		switch http.CanonicalHeaderKey(name) {
+		case "Host":
+			ck.errorf(key+".headers", "%q has a key of its own; give host", name)
+		case "Content-Length", "Transfer-Encoding", "Connection", "Upgrade", "Te", "Trailer", "Keep-Alive", "Proxy-Connection":
+			ck.errorf(key+".headers", "%q says how the request is sent, which is not for a check to choose", name)
 		}
 	}
 }
@@ -309,6 +328,11 @@ func (ck *checker) dnsCheck(key string, c *Check) {
 	c.Rcode = strings.ToUpper(c.Rcode)
 	if _, ok := dns.StringToRcode[c.Rcode]; c.Rcode != "" && !ok {
 		ck.errorf(key+".rcode", "unknown rcode %q", c.Rcode)
+	}
+	if _, known := dns.StringToType[c.Type]; known && c.Data != "" {
+		if rr, err := dns.NewRR(". 0 IN " + c.Type + " " + c.Data); err != nil || rr == nil {
+			ck.errorf(key+".data", "%q is not the data of a record of type %s", c.Data, c.Type)
+		}
 	}
 }
 
@@ -444,7 +468,9 @@ func (ck *checker) rule(key string, r Rule) {
 		ck.errorf(key, "want exactly one of at_least and drained_at_most")
 	case r.AtLeast != 0:
 		ck.inRange(key+".at_least", r.AtLeast, 1, 100_000)
-		ck.oneOf(key+".of", r.Of, "pops", "endpoints")
+		if ck.oneOf(key+".of", r.Of, "pops", "endpoints"); r.Per == "fleet" || r.Per == "continent" {
+			ck.reachable(key, r)
+		}
 	default:
 		if _, err := Percent(r.DrainedAtMost); err != nil {
 			ck.errorf(key+".drained_at_most", "%v", err)
@@ -454,6 +480,40 @@ func (ck *checker) rule(key string, r Rule) {
 	ck.oneOf(key+".per", r.Per, "fleet", "continent")
 	if r.Of == "capacity" && !slices.ContainsFunc(ck.PoPs, func(p edge.PoP) bool { return p.Capacity > 0 }) {
 		ck.errorf(key+".of", "no pop has a capacity")
+	}
+}
+
+// reachable holds a rule to what there is when all is in service.
+func (ck *checker) reachable(key string, r Rule) {
+	where := map[string]string{} // of each pop
+	count := map[string]int{}
+	for _, p := range ck.PoPs {
+		where[p.Name] = "the fleet"
+		if r.Per == "continent" {
+			where[p.Name] = cmp.Or(p.Continent, "no continent")
+		}
+		if r.Of == "pops" {
+			count[where[p.Name]]++
+		}
+	}
+	for _, p := range ck.Pools {
+		for _, e := range p.Endpoints {
+			if r.Of == "endpoints" && e.Address.IsValid() {
+				place := where[e.PoP]
+				if r.Per == "fleet" {
+					place = "the fleet"
+				}
+				count[cmp.Or(place, "no continent")]++
+			}
+		}
+	}
+	if r.Of == "endpoints" && len(count) == 0 {
+		count["the fleet"] = 0
+	}
+	for _, place := range sortedKeys(count) {
+		if n := count[place]; n < r.AtLeast {
+			ck.errorf(key+".at_least", "%d can never be met: %s in %s: %d", r.AtLeast, r.Of, place, n)
+		}
 	}
 }
 

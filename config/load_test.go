@@ -63,7 +63,7 @@ func TestEveryKey(t *testing.T) {
 				Policy: "closest", Map: "default", Answers: 2,
 				TTL: TTL{Min: time.Minute, Max: 5 * time.Minute},
 				Endpoints: []Endpoint{
-					{PoP: "fra", Address: netip.MustParseAddr("198.51.100.1"), Weight: 50, Check: https},
+					{PoP: "fra", Address: netip.MustParseAddr("198.51.100.1"), Node: "fra1", Weight: 50, Check: https},
 					{PoP: "fra", Address: netip.MustParseAddr("2001:db8::1"), Weight: 100, Check: https6},
 					{PoP: "iad", Pool: "far", Weight: 100},
 				},
@@ -92,7 +92,7 @@ func TestEveryKey(t *testing.T) {
 		KeyFile: "/etc/edged/gossip.key", NodeKeyFile: "/etc/edged/node.ed25519",
 		Members: []Member{{Name: "fra1", PoP: "fra", Key: "ed25519:1"}, {Name: "iad1", PoP: "iad", Key: "ed25519:2"}},
 	}
-	want.Rules = []Rule{{AtLeast: 2, Of: "pops", Per: "continent"}, {DrainedAtMost: "30%", Of: "capacity", Per: "fleet"}}
+	want.Rules = []Rule{{AtLeast: 1, Of: "pops", Per: "continent"}, {DrainedAtMost: "30%", Of: "capacity", Per: "fleet"}}
 	want.BGP = BGP{
 		ASN: 64512, RouterID: netip.MustParseAddr("192.0.2.11"), Listen: 1179,
 		Peers: []Peer{

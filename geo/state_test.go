@@ -281,7 +281,7 @@ func TestExplainTellsWhoSaysSo(t *testing.T) {
 	client := ecs("1.2.3.0/24")
 	_, tr := mustBuild(t, cfg).Explain(1, &client, edge.IPv4)
 	want := []struct{ name, reason, members string }{
-		{"a", "disabled or drained", "192.0.2.1 drained: override fra1-7-1 of ops: new racks"},
+		{"a", "override fra1-7-1 of ops: new racks", "192.0.2.1 drained: override fra1-7-1 of ops: new racks"},
 		{
 			"b", "verdict degraded; others are ok; 1 of 3 IPv4 endpoints in the PoP ok, a share below 0.5",
 			"192.0.2.2 dead: 3 of 5 observers: connection refused; 192.0.2.21 dead: 4 of 5 observers: no answer within 1s; 192.0.2.22 ok: ",
@@ -303,15 +303,15 @@ func TestExplainTellsWhoSaysSo(t *testing.T) {
 		fallback  string
 		why, each string
 	}{
-		{edge.Drained, FailOpen{}, "last.", "every endpoint is disabled or drained: the pool's fallback last. answers", "disabled or drained"},
-		{edge.Disabled, FailOpen{Drained: true}, "last.", "every endpoint is disabled: the pool's fallback last. answers", "disabled"},
+		{edge.Drained, FailOpen{}, "last.", "every endpoint is drained: the pool's fallback last. answers", "so says ops"},
+		{edge.Disabled, FailOpen{Drained: true}, "last.", "every endpoint is disabled: the pool's fallback last. answers", "so says ops"},
 		{
 			edge.Dead,
 			FailOpen{Order: ToFallback},
 			"last.", "no endpoint is better than failing or dead: the pool fails open to its fallback last.",
 			"verdict failing or dead; the fallback comes before it",
 		},
-		{edge.Drained, FailOpen{}, "", "every endpoint of this family is disabled or drained, for every client alike", "disabled or drained"},
+		{edge.Drained, FailOpen{}, "", "every endpoint of this family is drained, for every client alike", "so says ops"},
 	} {
 		pool := testPool(t, "www", Failover, "a 192.0.2.1")
 		pool.FallbackCNAME, pool.FailOpen = tc.fallback, tc.open

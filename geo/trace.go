@@ -3,6 +3,8 @@ package geo
 import (
 	"fmt"
 	"net/netip"
+	"slices"
+	"strings"
 
 	"edged/edge"
 	"edged/maps"
@@ -122,18 +124,45 @@ func (tr *Trace) fallback(v *View, p *pool) {
 	tr.unchosen(v, p, slotAny)
 	switch {
 	case p.best[slotAny] == tierNone:
-		tr.Why = "every endpoint is " + p.closed() + ": the pool's fallback " + p.FallbackCNAME + " answers"
+		tr.Why = "every endpoint is " + tr.closed() + ": the pool's fallback " + p.FallbackCNAME + " answers"
 	default:
 		tr.Why = "no endpoint is better than " + p.best[slotAny].String() + ": the pool fails open to its fallback " + p.FallbackCNAME
 	}
 }
 
-// closed says in which states p never answers an endpoint.
-func (p *pool) closed() string {
-	if p.FailOpen.Drained {
-		return "disabled"
+// closed says what keeps the members of the last stage from being answered, all
+// of them: drained, disabled, or some the one and some the other.
+func (tr *Trace) closed() string {
+	drained, disabled := false, false
+	for _, c := range tr.Stages[len(tr.Stages)-1].Candidates {
+		for _, m := range c.Members {
+			drained = drained || m.Verdict == edge.Drained
+			disabled = disabled || m.Verdict == edge.Disabled
+		}
 	}
-	return "disabled or drained"
+	switch {
+	case drained && disabled:
+		return "disabled or drained"
+	case disabled:
+		return edge.Disabled.String()
+	}
+	return edge.Drained.String()
+}
+
+// closedBy says why the members of a candidate are not answered, in the words of
+// those who say so.
+func closedBy(members []MemberState) string {
+	var words []string
+	for _, m := range members {
+		word := m.Why
+		if word == "" {
+			word = m.Verdict.String()
+		}
+		if m.Verdict >= edge.Drained && !slices.Contains(words, word) {
+			words = append(words, word)
+		}
+	}
+	return strings.Join(words, "; ")
 }
 
 func (tr *Trace) noData(v *View, p *pool, want slot) {
@@ -141,7 +170,7 @@ func (tr *Trace) noData(v *View, p *pool, want slot) {
 	case tr == nil:
 	case p.has[want]:
 		tr.unchosen(v, p, want)
-		tr.Why = "every endpoint of this family is " + p.closed() + ", for every client alike"
+		tr.Why = "every endpoint of this family is " + tr.closed() + ", for every client alike"
 	default:
 		tr.Why = "no endpoint of the pool has this family"
 	}
@@ -153,7 +182,7 @@ func (tr *Trace) unchosen(v *View, p *pool, want slot) {
 	for i := range p.cands {
 		c := &p.cands[i]
 		cand := Candidate{Name: v.candidateName(c), Verdict: c.tier[want].String(), Weight: c.weight, Members: v.memberStates(nil, c, want)}
-		cand.Reason = p.closed()
+		cand.Reason = closedBy(cand.Members)
 		if c.tier[want] != tierNone {
 			cand.Reason = "verdict " + cand.Verdict + "; the fallback comes before it"
 		} else if len(cand.Members) == 0 {
@@ -242,7 +271,7 @@ func (s *selector) score(i int) float64 {
 
 func (s *selector) reason(v *View, i int, want slot, first, chosen int, ahead bool) string {
 	c := &s.pool.cands[i]
-	reason := s.place(c, i, want, first, chosen, ahead)
+	reason := s.place(v, c, i, want, first, chosen, ahead)
 	if ok, all := s.pool.share(v, c.pop, want); c.pool == noPool && c.tier[want] == tierDegraded && s.pool.thin(ok, all) {
 		reason += fmt.Sprintf("; %d of %d %ss in the PoP ok, a share below %v", ok, all, slotWords[want], s.pool.UpFraction)
 	}
@@ -253,7 +282,7 @@ func (s *selector) reason(v *View, i int, want slot, first, chosen int, ahead bo
 var slotWords = [slotAny]string{"IPv4 endpoint", "IPv6 endpoint", "CNAME target"}
 
 // place says why a candidate was chosen, or was not.
-func (s *selector) place(c *candidate, i int, want slot, first, chosen int, ahead bool) string {
+func (s *selector) place(v *View, c *candidate, i int, want slot, first, chosen int, ahead bool) string {
 	preferred := map[Policy]string{
 		Closest: "ranked first for this client", Failover: "first in the list",
 		Weighted: "this resolver's turn, by weight", Sticky: "this client block's hash, by weight",
@@ -272,7 +301,7 @@ func (s *selector) place(c *candidate, i int, want slot, first, chosen int, ahea
 	case i == chosen:
 		return preferred
 	case c.tier[want] == tierNone && c.tier[slotAny] == tierNone:
-		return s.pool.closed()
+		return closedBy(v.memberStates(nil, c, slotAny))
 	case c.tier[want] == tierNone:
 		return "no " + familyWord + " that may be answered"
 	case c.tier[want] != best:

@@ -42,6 +42,10 @@ type Damper struct {
 	failures int          // since rise successes in a row, while not down
 	passes   int          // successes in a row
 
+	skips        int       // skipped results in a row
+	skipped      string    // why the last one was
+	skippedSince time.Time // by the wall clock, for people
+
 	flapping  bool
 	penalty   float64   // in falls, at penaltyAt
 	penaltyAt time.Time // zero: before the first result
@@ -68,9 +72,14 @@ func RestoreDamper(c Check, v edge.Verdict, reason string) *Damper {
 
 // Add takes one result in, found at a time of the node's monotonic clock, and
 // reports whether Observation now returns something else. A skipped result
-// changes nothing, but for the reason of a target that is still Unknown.
+// changes no verdict. It gives the reason of a target that is still Unknown, and
+// after Check.Fall of them in a row the reason of any other tells since when its
+// verdict is only kept.
 func (d *Damper) Add(r Result, now time.Time) (changed bool) {
 	oldVerdict, oldReason, oldNext := d.Observation()
+	if r.Outcome != Skipped {
+		d.skips = 0
+	}
 	switch r.Outcome {
 	case Passed:
 		d.decay(now)
@@ -83,6 +92,10 @@ func (d *Damper) Add(r Result, now time.Time) (changed bool) {
 		if d.verdict == edge.Unknown {
 			d.reason = r.Reason
 		}
+		if d.skips == 0 {
+			d.skippedSince = now
+		}
+		d.skips, d.skipped = min(d.skips+1, d.fall), r.Reason
 	}
 	verdict, reason, next := d.Observation()
 	return verdict != oldVerdict || reason != oldReason || next != oldNext
@@ -153,6 +166,9 @@ func (d *Damper) Observation() (v edge.Verdict, reason string, next time.Duratio
 		results = min(results, d.resultsUntilForgiven())
 	case d.hint != "":
 		v, reason, results = edge.Degraded, d.hint, 1
+	}
+	if d.skips == d.fall && d.verdict != edge.Unknown {
+		reason = "kept since " + d.skippedSince.UTC().Format("2006-01-02T15:04Z") + ": " + d.skipped
 	}
 	return v, reason, (time.Duration(results) * d.interval).Truncate(time.Second)
 }

@@ -52,7 +52,10 @@ func TestDamper(t *testing.T) {
 		{"a loss in every six", edge.OK, "", "s.....s.....s.....s.....s.....", edge.OK, "", 6 * time.Second},
 		{"a loss in every five", edge.OK, "", "s....s....s", edge.Dead, silent.Reason, 10 * time.Second},
 		{"skipped in between", edge.OK, "", "s-s---s", edge.Dead, silent.Reason, 10 * time.Second},
-		{"skipped for ever", edge.OK, "", "----------", edge.OK, "", 6 * time.Second},
+		{"skipped fewer times than it takes to fall", edge.OK, "", "--", edge.OK, "", 6 * time.Second},
+		{"skipped for ever", edge.OK, "", "..----------", edge.OK, "kept since 2026-01-01T00:00Z: icmp: not permitted", 6 * time.Second},
+		{"no longer skipped", edge.OK, "", "---.", edge.OK, "", 6 * time.Second},
+		{"no longer skipped, and failing", edge.Dead, "gone", "---w", edge.Failing, wrong.Reason, 10 * time.Second},
 
 		{"down: the last failure names it", edge.Dead, "gone", "w", edge.Failing, wrong.Reason, 10 * time.Second},
 		{"down: rising", edge.Dead, "gone", "....", edge.Dead, "gone", 2 * time.Second},
@@ -62,7 +65,7 @@ func TestDamper(t *testing.T) {
 
 		{"restored ok", edge.OK, "", "", edge.OK, "", 6 * time.Second},
 		{"restored failing", edge.Failing, "bad", "", edge.Failing, "bad", 10 * time.Second},
-		{"restored dead, and skipped", edge.Dead, "gone", "---", edge.Dead, "gone", 10 * time.Second},
+		{"restored dead, and skipped", edge.Dead, "gone", "---", edge.Dead, "kept since 2026-01-01T00:00Z: icmp: not permitted", 10 * time.Second},
 		{"restored degraded", edge.Degraded, "x", ".", edge.Degraded, reasonFlapping, 6 * time.Second},
 		{"restored what no check says", edge.Drained, "by hand", "", edge.Unknown, "", 2 * time.Second},
 	} {

@@ -3,6 +3,8 @@ package main
 import (
 	"fmt"
 	"net"
+	"os"
+	"regexp"
 	"strings"
 	"testing"
 	"time"
@@ -87,4 +89,70 @@ func closedPort(t *testing.T) int {
 	}
 	l.Close()
 	return l.Addr().(*net.TCPAddr).Port
+}
+
+// told waits for a line of "edged health" about a target.
+func (r *running) told(target, want string) {
+	r.t.Helper()
+	out := ""
+	for end := time.Now().Add(5 * time.Second); time.Now().Before(end); time.Sleep(20 * time.Millisecond) {
+		_, out, _ = command(r.t, "health", "--node", r.socket)
+		for line := range strings.Lines(out) {
+			if strings.Contains(line, target) && regexp.MustCompile(want).MatchString(strings.TrimSuffix(line, "\n")) {
+				return
+			}
+		}
+	}
+	r.t.Fatalf("edged health has no line with %s and %q:\n%s", target, want, out)
+}
+
+// A source that vanishes after it said something leaves its verdict as it was,
+// and edged health tells since when, and why.
+func TestExternalSourceVanishes(t *testing.T) {
+	d := newNodeDir(t)
+	d.write("site", "ok\n")
+	d.change("edged.yaml", "address: 198.51.100.1}", "address: 198.51.100.1, check: {kind: external, source: "+d.file("site")+", interval: 100ms, timeout: 100ms}}")
+	r := serveDir(t, d)
+	r.told("external ", `  ok  .*  own check$`)
+	if err := os.Remove(d.file("site")); err != nil {
+		t.Fatal(err)
+	}
+	r.told("external ", `  ok  .*kept since 20[0-9-]+T[0-9:]+Z: no file /.*; own check$`)
+	r.eventually("www.example.com.", inFra, "198.51.100.1")
+	d.write("site", "dead switched off\n")
+	r.told("external ", `  dead  .*switched off; own check$`)
+	if err := os.Remove(d.file("site")); err != nil {
+		t.Fatal(err)
+	}
+	r.told("external ", `  dead  .*kept since 20[0-9-]+T[0-9:]+Z: no file /.*; own check$`)
+	r.eventually("www.example.com.", inFra, "198.51.100.2")
+}
+
+// Targets that differ only in what is not in their names are told apart.
+func TestHealthTellsTargetsApart(t *testing.T) {
+	d := newNodeDir(t)
+	d.change("edged.yaml", "address: 198.51.100.1}", "address: 198.51.100.1, check: {kind: http, target: 127.0.0.1, port: 1, status: [204], interval: 1s}}")
+	d.change("edged.yaml", "address: 198.51.100.2}", "address: 198.51.100.2, check: {kind: http, target: 127.0.0.1, port: 1, headers: {X-A: b}, interval: 5s, timeout: 500ms}}")
+	r := serveDir(t, d)
+	r.told("http://127.0.0.1:1/ interval=1s status=[204] timeout=1s ", `www/198.51.100.1`)
+	r.told("http://127.0.0.1:1/ headers=map[x-a:b] interval=5s status=[200] timeout=500ms ", `www/198.51.100.2`)
+}
+
+// An explanation names the override that keeps an endpoint from being answered.
+func TestExplainNamesTheOverride(t *testing.T) {
+	r := serveDir(t, newNodeDir(t))
+	r.override("drain", "pop/fra")
+	r.override("force-down", "endpoint/www/198.51.100.2")
+	var out string
+	for end := time.Now().Add(5 * time.Second); !strings.Contains(out, "force-down by") && time.Now().Before(end); time.Sleep(20 * time.Millisecond) {
+		_, out, _ = command(t, "explain", "www.example.com", "--client", inFra, "--node", r.socket)
+	}
+	for _, want := range []string{
+		`drained by fra1-1-1: drain pop/fra by ops: "test", until cleared`,
+		`force-down by fra1-1-2: force-down endpoint/www/198.51.100.2 by ops: "test", until cleared`,
+	} {
+		if !strings.Contains(out, want) {
+			t.Errorf("explain does not say %s:\n%s", want, out)
+		}
+	}
 }

@@ -78,9 +78,10 @@ func (n *node) Verdicts() any {
 		}
 		endpoints[id] = append(endpoints[id], e.pool+"/"+name)
 	}
+	names := targetNames(targets)
 	for id, s := range view.Targets {
 		t := targetReport{
-			ID: id, Target: targets[id].String(), Endpoints: endpoints[id], Verdict: s.Verdict, Reason: s.Reason,
+			ID: id, Target: names[id], Endpoints: endpoints[id], Verdict: s.Verdict, Reason: s.Reason,
 			Since: s.Since.UTC(), Next: s.Next.Seconds(), Decided: s.Decided, Votes: []voteReport{},
 		}
 		slices.Sort(t.Endpoints)
@@ -104,14 +105,10 @@ type transition struct {
 
 // History implements admin.Node.
 func (n *node) History() any {
-	targets := n.fleet.Targets()
+	names := targetNames(n.fleet.Targets())
 	out := []transition{}
 	for _, t := range n.fleet.History() {
-		one := transition{Transition: t}
-		if target, ok := targets[t.Target]; ok {
-			one.What = target.String()
-		}
-		out = append(out, one)
+		out = append(out, transition{Transition: t, What: names[t.Target]})
 	}
 	return out
 }
@@ -178,7 +175,7 @@ func (r *healthReport) writeText(w io.Writer, colour bool) {
 	for _, t := range r.Targets {
 		rows = append(rows, []string{
 			t.Target, t.Verdict.String(), t.Since.Format(time.RFC3339), votesText(t.Votes), strings.Join(t.Endpoints, " "),
-			strings.TrimPrefix(t.Reason+"; "+t.Decided, "; "),
+			strings.TrimPrefix(cmp.Or(t.Reason, t.doubt())+"; "+t.Decided, "; "),
 		})
 		verdicts = append(verdicts, t.Verdict)
 	}
@@ -206,6 +203,18 @@ func (r *healthReport) writeText(w io.Writer, colour bool) {
 	}
 	fmt.Fprintln(w)
 	writeRows(w, rows, func(i int, line string) string { return paint(colour && i > 0, bad[i], line) })
+}
+
+// doubt tells of observers that say ok and have something to add: that they go by
+// what they found earlier.
+func (t *targetReport) doubt() string {
+	var words []string
+	for _, v := range t.Votes {
+		if v.Verdict == edge.OK && v.Reason != "" {
+			words = append(words, v.Observer+": "+v.Reason)
+		}
+	}
+	return strings.Join(words, "; ")
 }
 
 // votesText is who says what: "3 ok, 2 dead", and in brackets what does not

@@ -111,7 +111,18 @@ func (o Override) What() string {
 }
 
 // String returns a line for people: what, who, why and until when.
-func (o Override) String() string {
+func (o Override) String() string { return fmt.Sprintf("%s (%s)", o.line(), o.ID) }
+
+// forcing says that the override is what makes an endpoint as it is.
+func (o Override) forcing() string {
+	word := string(o.Action)
+	if o.Action == Drain {
+		word = "drained"
+	}
+	return fmt.Sprintf("%s by %s: %s", word, o.ID, o.line())
+}
+
+func (o Override) line() string {
 	until := "until cleared"
 	if !o.Expires.IsZero() {
 		until = "until " + o.Expires.UTC().Format(time.RFC3339)
@@ -120,7 +131,7 @@ func (o Override) String() string {
 	if o.Local {
 		where = ", this node only"
 	}
-	return fmt.Sprintf("%s by %s: %q, %s%s (%s)", o.What(), o.Owner, o.Reason, until, where, o.ID)
+	return fmt.Sprintf("%s by %s: %q, %s%s", o.What(), o.Owner, o.Reason, until, where)
 }
 
 // compare orders overrides the same on all nodes: by version, then node.

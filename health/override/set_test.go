@@ -201,8 +201,8 @@ func TestEffective(t *testing.T) {
 	o.Expires = start.Add(2 * time.Hour)
 	v := setOf(t, o, wish(t, "fra1", 4, "weight", "pool/www", "7"), wish(t, "fra1", 2, "weight", "pop/fra", "9")).View(nil, testFleet(), start)
 	eff := v.Effective(www)
-	const want = `weight pop/fra 9 by alice: "fibre work", until cleared (fra1-1-2); ` +
-		`drain pop/fra by alice: "fibre work", until 2026-03-01T14:00:00Z (fra1-1-3); ` +
+	const want = `drained by fra1-1-3: drain pop/fra by alice: "fibre work", until 2026-03-01T14:00:00Z; ` +
+		`weight pop/fra 9 by alice: "fibre work", until cleared (fra1-1-2); ` +
 		`weight pool/www 7 by alice: "fibre work", until cleared (fra1-1-4)`
 	if eff.Text != want || eff.Weight != 7 || len(eff.IDs) != 3 {
 		t.Errorf("%+v\nwant %s", eff, want)

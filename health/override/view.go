@@ -70,7 +70,7 @@ type Effective struct {
 	Weight   uint32       `json:"weight"`  // only when Weighted
 	Weighted bool         `json:"weighted"`
 	IDs      []ID         `json:"ids,omitempty"`  // all overrides of the endpoint, in order
-	Text     string       `json:"text,omitempty"` // those in words
+	Text     string       `json:"text,omitempty"` // those in words, first the one that forces the verdict
 }
 
 // Effective returns what applies to an endpoint: of several verdicts the
@@ -78,26 +78,46 @@ type Effective struct {
 // newest, by (version, node).
 func (v *View) Effective(e Endpoint) Effective {
 	var eff Effective
-	var words []string
+	var by Override // forces the verdict: the first of the strongest
+	var all []Override
 	for _, o := range v.Active {
 		if !o.Target.Matches(e) {
 			continue
 		}
-		switch o.Action {
-		case ForceUp:
-			eff.Forced = true // the least: OK is the zero verdict
-		case Drain:
-			eff.Forced, eff.Verdict = true, max(eff.Verdict, edge.Drained)
-		case ForceDown:
-			eff.Forced, eff.Verdict = true, edge.Disabled
-		case Weight:
+		if verdict, forces := o.Action.forces(); forces && (!eff.Forced || verdict > eff.Verdict) {
+			eff.Forced, eff.Verdict, by = true, verdict, o
+		}
+		if o.Action == Weight {
 			eff.Weighted, eff.Weight = true, o.Weight
 		}
 		eff.IDs = append(eff.IDs, o.ID)
-		words = append(words, o.String())
+		all = append(all, o)
+	}
+	var words []string
+	if eff.Forced {
+		words = append(words, by.forcing())
+	}
+	for _, o := range all {
+		if !eff.Forced || o.ID != by.ID {
+			words = append(words, o.String())
+		}
 	}
 	eff.Text = strings.Join(words, "; ")
 	return eff
+}
+
+// forces returns the verdict that an action gives whatever checks say; false: it
+// gives none.
+func (a Action) forces() (edge.Verdict, bool) {
+	switch a {
+	case ForceUp:
+		return edge.OK, true
+	case Drain:
+		return edge.Drained, true
+	case ForceDown:
+		return edge.Disabled, true
+	}
+	return 0, false
 }
 
 // Pin is a prefix that is answered from one PoP.

@@ -64,7 +64,7 @@ func (f *file) attempt(context.Context) error {
 	case err != nil:
 		return skipped("%v", err)
 	case age > f.stale:
-		return skipped("%s was last written %v ago, more than %v", f.path, age.Truncate(time.Second), f.stale)
+		return skipped("not written for more than %v: %s", f.stale, f.path)
 	}
 	return parseText(text)
 }
