@@ -117,8 +117,8 @@ func (b *Builder6) Copy(r *Ranges6, from, after Addr6, rows []Row) {
 	}
 }
 
-// Finish returns the ranges. It panics when nothing was added. The builder must
-// not be used again.
+// Finish returns the ranges. It panics when nothing was added, or ranges for more
+// than MaxRanges6 entries. The builder must not be used again.
 func (b *Builder6) Finish() *Ranges6 {
 	n := len(b.ranges.Starts)
 	if n == 0 {
@@ -126,6 +126,9 @@ func (b *Builder6) Finish() *Ranges6 {
 	}
 	if at := b.ranges.Starts[n-1]; b.inside && at != ^uint64(0) {
 		b.append(at+1, b.row)
+	}
+	if len(b.ranges.Starts) > MaxRanges6 {
+		panic("maps: more than MaxRanges6 ranges were added")
 	}
 	b.ranges.makeIndex()
 	return &b.ranges

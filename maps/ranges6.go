@@ -66,14 +66,13 @@ type Ranges6 struct {
 
 	// index holds, for each of 1<<(61-shift) equal parts of 2000::/3, the entry
 	// that holds the part's first address, and at its end the entry that holds
-	// the last address of 2000::/3. It is derived, and never in a file.
-	index []uint32
-	shift uint8
-	// common holds, for each part with a crowd of entries, how many leading bits
+	// the last address of 2000::/3. Above indexEntry, and so in the same cache
+	// line, it holds for each part with a crowd of entries how many leading bits
 	// its starts have in common: the bits behind them are a guess at where among
-	// the entries an address belongs.
-	common  []uint8
-	derived *pages.Memory // holds index and common
+	// the entries an address belongs. It is derived, and never in a file.
+	index   []uint32
+	shift   uint8
+	derived *pages.Memory // holds index
 
 	memory *pages.Memory // as in Ranges4
 }
@@ -84,11 +83,11 @@ func (r *Ranges6) Find(hi uint64) int {
 	if hi>>61 == 1 {
 		part := hi << 3 >> 3 >> (r.shift & 63)
 		index := r.index[part : part+2]
-		lo, end = int(index[0]), int(index[1])+1
+		lo, end = int(index[0]&indexEntry), int(index[1]&indexEntry)+1
 		if n := end - lo; n > crowd {
 			// Two comparisons beside a guess are enough as a rule, and touch one
 			// or two cache lines; a wrong guess costs no more than them.
-			offset, _ := bits.Mul64(hi<<(r.common[part]&63), uint64(n))
+			offset, _ := bits.Mul64(hi<<(index[0]>>indexBits), uint64(n))
 			if at := lo + int(offset); r.Starts[at] <= hi {
 				lo = at
 				if at += near; at < end {
@@ -265,8 +264,17 @@ func (r *Ranges6) span(entry int, lo uint64) (from, to Addr6, row Row) {
 }
 
 // The index has a part for every second entry or so, within these bounds: at
-// most 4 MiB, and 1 MiB for what the starts of each have in common.
+// most 4 MiB.
 const minIndexBits, maxIndexBits = 8, 20
+
+// A word of the index has an entry in the lower bits.
+const (
+	indexBits  = 26
+	indexEntry = 1<<indexBits - 1
+)
+
+// MaxRanges6 is the largest number of entries that a Ranges6 can hold.
+const MaxRanges6 = 1 << indexBits
 
 // A part with a crowd of entries, more than that, is searched near a guess.
 const crowd, near = 8, 8
@@ -275,25 +283,31 @@ const crowd, near = 8, 8
 func (r *Ranges6) makeIndex() {
 	size := min(max(bits.Len(uint(len(r.Starts)))-1, minIndexBits), maxIndexBits)
 	r.shift = uint8(61 - size)
-	r.derived = pages.New(5<<size + 4)
+	r.derived = pages.New(4<<size + 4)
 	r.derived.Populate()
 	r.index = pages.Slice[uint32](r.derived, 0, 1<<size+1)
-	r.common = r.derived.Bytes()[4<<size+4:]
 	// A start counts from the first part on that begins at or behind it.
 	lo, hi := search64(r.Starts, 1<<61), search64(r.Starts, 1<<62-1)
 	for _, start := range r.Starts[lo+1 : hi+1] {
 		r.index[(start-1<<61+1<<r.shift-1)>>r.shift]++
 	}
 	r.index[1<<size] = uint32(hi)
-	entry := uint32(lo)
-	for part := range r.index[:1<<size] {
-		entry += r.index[part]
+	next := uint32(lo)
+	for part, count := range r.index[:1<<size] {
+		entry := next + count
 		r.index[part] = entry
-	}
-	for part := range r.common {
-		if lo, hi := r.index[part], r.index[part+1]; hi-lo >= crowd {
-			// The last start often is where a block ends: not of the block.
-			r.common[part] = uint8(bits.LeadingZeros64(r.Starts[lo+1] ^ (r.Starts[hi] - 1)))
+		if part > 0 && count >= crowd {
+			r.index[part-1] |= r.inCommon(next, entry) << indexBits
 		}
+		next = entry
 	}
+	if uint32(hi)-next >= crowd {
+		r.index[1<<size-1] |= r.inCommon(next, uint32(hi)) << indexBits
+	}
+}
+
+// inCommon returns how many leading bits the starts between two entries have in
+// common. The one at hi is left out: it often is where a block ends, and not of it.
+func (r *Ranges6) inCommon(lo, hi uint32) uint32 {
+	return uint32(bits.LeadingZeros64(r.Starts[lo+1] ^ (r.Starts[hi] - 1)))
 }

@@ -444,7 +444,8 @@ func BenchmarkFind6(b *testing.B) {
 	}
 	whole := func(hi uint64) int {
 		index := r.index[hi<<3>>3>>r.shift:][:2]
-		return int(index[0]) + search64(r.Starts[index[0]:index[1]+1], hi)
+		lo, end := index[0]&indexEntry, index[1]&indexEntry+1
+		return int(lo) + search64(r.Starts[lo:end], hi)
 	}
 	bench := func(name string, find func(uint64) int) {
 		b.Run(name, func(b *testing.B) {

@@ -270,6 +270,9 @@ func (m *Map) parseRanges6(c *cursor) (*Ranges6, error) {
 	for i, row := range rows {
 		r.Exceptions = append(r.Exceptions, Exception{edges[2*i], edges[2*i+1], row})
 	}
+	if n > MaxRanges6 {
+		return nil, fmt.Errorf("%d ranges, want at most %d", n, MaxRanges6)
+	}
 	if n == 0 || r.Starts[0] != 0 {
 		return nil, fmt.Errorf("%d ranges, want the first to start at 0", n)
 	}
