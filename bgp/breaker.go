@@ -15,8 +15,9 @@ const breakerFor = 5 * time.Minute
 type Breaker struct {
 	announces map[string]bool          // by node, as heard last
 	left      map[string]time.Duration // when a node last stopped
-	last      time.Duration            // leaving
-	open      bool
+	last      time.Duration            // when any node did
+	open      string                   // in words; empty: closed
+	count     int                      // of those that left, in the words
 }
 
 // Note takes that a node, this one included, announces the VIP or does not. What
@@ -34,26 +35,23 @@ func (b *Breaker) Note(now time.Duration, node string, announced bool) {
 // Open says in words that the breaker is open; empty: it is closed. total is how
 // many nodes should announce the VIP.
 func (b *Breaker) Open(now time.Duration, total int) string {
+	if now >= b.last+breakerFor {
+		b.Close()
+	}
 	for node, at := range b.left {
-		if now >= at+breakerFor && !b.open {
+		if b.open == "" && now >= at+breakerFor {
 			delete(b.left, node)
 		}
 	}
-	if b.open && now >= b.last+breakerFor {
-		b.Close()
+	if n := len(b.left); n > 2 && 5*n > total && n != b.count {
+		b.count, b.open = n, fmt.Sprintf("breaker open: %d of %d nodes left within %v", n, total, breakerFor)
 	}
-	if n := len(b.left); n > 2 && 5*n > total {
-		b.open = true
-	}
-	if !b.open {
-		return ""
-	}
-	return fmt.Sprintf("breaker open: %d of %d nodes left within %v; it closes in %v unless more do",
-		len(b.left), total, breakerFor, (b.last + breakerFor - now).Round(time.Second))
+	return b.open
 }
 
-// Close closes the breaker, by an operator's word.
+// Close closes the breaker, by an operator's word. Those that left so far do not
+// open it again.
 func (b *Breaker) Close() {
-	b.open = false
+	b.open, b.count = "", 0
 	clear(b.left)
 }

@@ -21,19 +21,19 @@ type Facts struct {
 	Planned bool          // the plan, or an operator with "announce --local", names the VIP
 	Leave   Leave
 	Forced  bool   // an operator who wants it out does so without promises
-	Hold    bool   // an operator wants that nothing changes, except by Stopping
+	Hold    bool   // an operator wants that nothing changes: only a way up that was ordered before goes on, and Stopping
 	Frozen  string // why the node cannot know about the others, in words; empty: it can
 	Breaker string // why no node may withdraw by itself, in words; empty: it may (see [Breaker])
 
 	Bound     bool          // the address and the socket are there
 	Sent      bool          // an established peer was sent the route with the attributes last wished
-	AnswerTTL time.Duration // how long resolvers may still name this PoP, counted from its last answer; 0: nobody does
+	AnswerTTL time.Duration // the longest TTL of answers that named this PoP; 0: none does
 	Quiet     bool          // hardly a query comes to the VIP any more
 
 	Permit   bool   // enough others promise to stay (see [Guard])
 	Promises string // how many do, in words
 
-	Others, OtherPoPs int // other members that announce the VIP, as far as heard; their PoPs
+	Others, OtherPoPs int // other members where the VIP is Announced, as heard lately; their PoPs
 }
 
 // Wish is the whole of what should be for a VIP on a node. Whoever makes it so
@@ -95,6 +95,7 @@ type Machine struct {
 	rung      int           // in Degraded: how many rungs down
 	from      State         // in Draining: the state before
 	ordered   bool          // this way up was ordered, by a start, a plan or an operator
+	answers   bool          // answers may name this PoP
 	leaving   bool          // it is on its way out, or out, for an operator or the plan wants it
 	listening bool          // address and socket are wished
 	bound     bool          // and were there
@@ -167,8 +168,7 @@ func (m *Machine) Step(f Facts) Wish {
 	}
 	w := Wish{
 		State: m.state, Since: m.since, Cause: m.cause, Address: m.listening, Listen: m.listening, Route: m.route,
-		Answer: m.state == Announced || m.state == Degraded || m.state == LastResort && !m.leaving,
-		Ask:    m.asks(),
+		Answer: m.answers, Ask: m.asks(),
 	}
 	w.Waits, w.Next = m.waits, m.next
 	return w
@@ -234,6 +234,13 @@ func (m *Machine) move() bool {
 // to enters a state that was ordered.
 func (m *Machine) to(s State, format string, args ...any) bool {
 	m.state, m.since, m.cause = s, m.facts.Now, fmt.Sprintf(format, args...)
+	switch s {
+	case Announced:
+		m.answers = true
+	case Degraded, LastResort: // as before
+	default:
+		m.answers = false
+	}
 	if s != Absent && s != Bound && s != Canary {
 		m.ordered = false
 	}
@@ -286,7 +293,7 @@ func (m *Machine) reached(t time.Duration, waits string) bool {
 // listen wishes the address and the socket.
 func (m *Machine) listen() {
 	if !m.listening {
-		m.listening, m.bound, m.trial = true, false, trial{}
+		m.listening, m.bound, m.trial = true, m.facts.Bound, trial{}
 	}
 }
 

@@ -104,6 +104,7 @@ func (m *Machine) comeBack() bool {
 	if !m.turn() {
 		return false
 	}
+	m.answers = !m.leaving
 	return m.auto(LastResort, "%s", m.tooFew())
 }
 

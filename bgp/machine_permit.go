@@ -72,8 +72,8 @@ func (m *Machine) warrant() string {
 
 // tooFew says how many others announce the VIP.
 func (m *Machine) tooFew() string {
-	return fmt.Sprintf("%d others announce it in %d PoPs, want %d in %d",
-		m.facts.Others, m.facts.OtherPoPs, m.vip.MinAnnouncers, m.vip.MinPoPs)
+	return fmt.Sprintf("announced by %s in %s, want %d in %d",
+		counted(m.facts.Others, "other"), counted(m.facts.OtherPoPs, "PoP"), m.vip.MinAnnouncers, m.vip.MinPoPs)
 }
 
 // order says who wants the VIP out.
