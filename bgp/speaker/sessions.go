@@ -260,9 +260,11 @@ func (s *sessions) update(event *apiutil.WatchEventMessage_PeerEvent, at time.Ti
 	case up && !r.up:
 		r.up, r.since = true, at
 		s.log.Info("BGP session up", name, address)
-	case !up && r.up && lost: // without a reason it is the end of a session before SetPeers
+	case !up && r.up:
 		r.up, r.since = false, at
-		r.flaps++
-		s.log.Warn("BGP session down", name, address, slog.String("why", r.lastError))
+		if lost { // else it is the end of a peer that was changed
+			r.flaps++
+			s.log.Warn("BGP session down", name, address, slog.String("why", r.lastError))
+		}
 	}
 }
