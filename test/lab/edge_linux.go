@@ -1,7 +1,6 @@
 package lab
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"net/netip"
@@ -12,7 +11,6 @@ import (
 	"syscall"
 	"time"
 
-	"edged/admin"
 	"edged/test/netns"
 )
 
@@ -67,15 +65,8 @@ func (e *Edge) Edged(args ...string) (stdout, stderr string, err error) {
 // Metric returns the value of a metric, named as it is printed, with its labels.
 // It errs when there is none.
 func (e *Edge) Metric(name string) (value float64, err error) {
-	c, err := admin.NewClient(e.Socket(), "")
-	if err != nil {
-		return 0, err
-	}
-	defer c.Close()
-	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
-	defer cancel()
 	var text []byte
-	if err := c.Get(ctx, "/metrics", nil, &text); err != nil {
+	if err := e.Get("/metrics", &text); err != nil {
 		return 0, err
 	}
 	for line := range strings.Lines(string(text)) {

@@ -2,17 +2,11 @@ package lab
 
 import (
 	"fmt"
-	"net/netip"
 	"reflect"
 	"testing"
 	"time"
 
 	"edged/bgp"
-)
-
-var (
-	noPrefix netip.Prefix
-	ns1      = DefaultVIPs[0].Prefixes
 )
 
 // routes are those of ns1 with these attributes.

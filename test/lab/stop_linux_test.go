@@ -1,0 +1,136 @@
+package lab
+
+import (
+	"errors"
+	"fmt"
+	"net/netip"
+	"slices"
+	"testing"
+	"time"
+)
+
+// SIGTERM takes an edge out without the loss of a query, in time, with the
+// addresses that are edged's own and no others.
+func TestSIGTERM(t *testing.T) {
+	l := startLab(t, Config{})
+	victim := l.Edges[0]
+	foreign := netip.MustParseAddr("198.51.100.99")
+	l.must(victim.IP("address add 198.51.100.99/32 dev lo"))
+	var took time.Duration
+	o := l.under(func() (err error) {
+		took, err = victim.Stop(15 * time.Second)
+		return errors.Join(err, l.Reach(5*time.Second, vip4, l.But(victim)...))
+	})
+	if lost := o.UDP.Lost(); len(lost) > 0 {
+		t.Errorf("queries were lost: %v", o.UDP)
+	}
+	if took > 5*time.Second {
+		t.Errorf("it took %s to end, want 5 s at most", took)
+	}
+	for _, p := range ns1 {
+		if has, err := victim.Has(p.Addr()); has || err != nil {
+			t.Errorf("%s is still there: %v, %v", p.Addr(), has, err)
+		}
+	}
+	if has, err := victim.Has(foreign); !has || err != nil {
+		t.Errorf("%s, which is not edged's, is there: %v, %v", foreign, has, err)
+	}
+	l.must(victim.Start())
+	for _, p := range ns1 {
+		l.must(l.Reach(upWithin, p, l.Edges...))
+	}
+}
+
+// A reload that is about VIPs resets no session.
+func TestReloadKeepsSessions(t *testing.T) {
+	l := startLab(t, Config{})
+	before, err := l.Router.Sessions()
+	l.must(err)
+	if len(before) != 2*len(l.Edges) || slices.ContainsFunc(before, func(s Session) bool { return !s.Up }) {
+		t.Fatalf("sessions %+v, want two for each edge, all up", before)
+	}
+	ns2 := VIP{Name: "ns2", Prefixes: []netip.Prefix{netip.MustParsePrefix("198.51.100.54/32")}, Keys: "min_announcers: 1"}
+	for _, e := range l.Edges {
+		l.must(l.Write(e, append(slices.Clone(l.Config.VIPs), ns2)))
+		l.must(e.Reload())
+	}
+	l.must(l.Reach(upWithin, ns2.Prefixes[0], l.Edges...))
+	after, err := l.Router.Sessions()
+	l.must(err)
+	if !slices.Equal(before, after) {
+		t.Errorf("sessions before %+v, after %+v", before, after)
+	}
+	if c := l.FIB.Since(time.Time{}, vip4); !slices.Equal(c[len(c)-1].Edges, names(l.Edges)) {
+		t.Errorf("ns1 changed too: %v", c)
+	}
+}
+
+func names(edges []*Edge) (all []string) {
+	for _, e := range edges {
+		all = append(all, e.Name)
+	}
+	return all
+}
+
+// announced counts how often an edge came into the FIB since a time.
+func (l *lab) announced(e *Edge, since time.Time) (n int) {
+	was := true
+	for _, c := range l.FIB.Since(since, vip4) {
+		is := slices.Contains(c.Edges, e.Name)
+		if is && !was {
+			n++
+		}
+		was = is
+	}
+	return n
+}
+
+// An edge that crashes again and again is hardly announced.
+func TestCrashLoop(t *testing.T) {
+	l := startLab(t, Config{})
+	victim := l.Edges[0]
+	begun := time.Now()
+	for range 10 {
+		victim.Kill()
+		l.must(victim.Start())
+		time.Sleep(2 * time.Second)
+	}
+	if n := l.announced(victim, begun); n > 4 {
+		t.Errorf("it was announced %d times, want 4 at most", n)
+	}
+	for _, e := range l.But(victim) {
+		if v, err := e.VIP("ns1"); err != nil || v.State != "announced" {
+			t.Errorf("%s: %+v, %v", e.Name, v, err)
+		}
+	}
+}
+
+// An edge that crashes whenever it is announced is less preferred in the end.
+func TestCrashesWhenAnnounced(t *testing.T) {
+	l := startLab(t, Config{})
+	victim := l.Edges[0]
+	begun := time.Now()
+	var state string
+	for range 5 {
+		victim.Kill()
+		l.must(victim.Start())
+		l.must(until(upWithin, func() error {
+			v, err := victim.VIP("ns1")
+			if err != nil {
+				return err
+			}
+			state = v.State
+			if state == "announced" || state == "degraded" {
+				return nil
+			}
+			return fmt.Errorf("it is %s: %s", v.State, v.Cause)
+		}))
+	}
+	v, err := victim.VIP("ns1")
+	if state != "degraded" || v.Penalty < 3000 {
+		t.Errorf("after 5 crashes it is %s: %+v, %v; want it degraded, with a penalty of 3000 or more", state, v, err)
+	}
+	if n := l.announced(victim, begun); n > 4 {
+		t.Errorf("it was announced %d times, want 4 at most", n)
+	}
+}
