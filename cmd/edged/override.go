@@ -96,7 +96,7 @@ is refused else. It survives restarts.`,
 	cmd.Flags().BoolVar(&flags.Local, "local", false, "on this node only, without asking the others")
 	cmd.Flags().BoolVar(&asJSON, "json", false, "print the outcome as JSON")
 	if action != override.Clear {
-		cmd.Flags().StringVar(&flags.For, "for", "", "for how long, such as 2h (default: until cleared)")
+		cmd.Flags().StringVar(&flags.For, "for", "", "for how long, such as 2h, by the clock of the node that is asked (default: until cleared)")
 	}
 	return cmd
 }

@@ -13,8 +13,9 @@
 //	       203.0.113.N    the web server of PoP N
 //
 // A namespace lives as long as one thread of this process does, and a child dies
-// with it, so nothing is left behind however the process ends. Questions are
-// asked from inside a node's namespace ([Node.Watch]).
+// with it, so nothing is left behind however the process ends. A node's clock
+// can be wrong ([Node.SetClock]), and the gossip can lose packets ([Fleet.Lose]).
+// Questions are asked from inside a node's namespace ([Node.Watch]).
 //
 // Making namespaces needs root, or CAP_NET_ADMIN and CAP_SYS_ADMIN: see
 // [Possible].
