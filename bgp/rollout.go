@@ -261,6 +261,9 @@ func (r *Rollout) Check() error {
 	if fault == "" && !slices.Equal(waves, r.Plan.Nodes()) {
 		fault = fmt.Sprintf("its waves have the nodes %q, the plan has %q", waves, r.Plan.Nodes())
 	}
+	if fault == "" && len(r.Nodes) != len(waves) {
+		fault = fmt.Sprintf("it knows %d nodes, its plan has %d", len(r.Nodes), len(waves))
+	}
 	for _, s := range r.Plan.Steps {
 		if fault == "" && (r.Nodes[s.Plan.Node] == nil || s.Prior.Node != s.Plan.Node) {
 			fault = fmt.Sprintf("nothing is known of node %q", s.Plan.Node)

@@ -513,7 +513,8 @@ func TestRolloutCheck(t *testing.T) {
 		{func(r *Rollout) { r.Wave = -1 }, `rollout of plan "p1": wave -1 of 2`},
 		{func(r *Rollout) { r.Bake = -1 }, `rollout of plan "p1": bake -1ns`},
 		{func(r *Rollout) { r.Waves = r.Waves[:1] }, `rollout of plan "p1": its waves have the nodes ["ams1"], the plan has ["ams1" "fra1"]`},
-		{func(r *Rollout) { delete(r.Nodes, "fra1") }, `rollout of plan "p1": nothing is known of node "fra1"`},
+		{func(r *Rollout) { delete(r.Nodes, "fra1") }, `rollout of plan "p1": it knows 1 nodes, its plan has 2`},
+		{func(r *Rollout) { r.Nodes["fra1"] = nil }, `rollout of plan "p1": nothing is known of node "fra1"`},
 		{func(r *Rollout) { r.Plan.Steps[0].Plan.PoP = "" }, `rollout of plan "p1": plan of "ams1": "" cannot be the name of a PoP`},
 	} {
 		r := newStage(t, "ams1 fra1").rollout

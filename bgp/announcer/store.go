@@ -1,0 +1,188 @@
+package announcer
+
+import (
+	"bytes"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"time"
+
+	"edged/bgp"
+	"edged/edge"
+)
+
+// kept is what survives a restart.
+type kept struct {
+	Saved      time.Time           `json:"saved"`             // by the node's clock
+	Plan       bgp.NodePlan        `json:"plan"`              // generation 0: none yet
+	Earlier    []bgp.NodePlan      `json:"earlier,omitempty"` // plans of before, the newest first, at most keepPlans
+	VIPs       map[string]bgp.Kept `json:"vips,omitempty"`
+	Operations []bgp.Operation     `json:"operations,omitempty"` // in force, or to begin
+	Rollout    *bgp.Rollout        `json:"rollout,omitempty"`    // the last that this node coordinates or did
+}
+
+const (
+	stateFile   = "vip-state.json"
+	stateHeader = "edged vip-state 1 sha256:"
+	keepPlans   = 8
+)
+
+// store is the file of what is kept: a line with a checksum, and JSON
+// (docs/format/vip-state.md).
+type store struct{ path string }
+
+// openStore returns the store in a folder, which is made if it is not there, and
+// what is kept in it. A file that is damaged, or another node's, is not used in
+// any part: it is put aside as FILE.damaged, and the alarm says why. Then nothing
+// is kept, as at a first start.
+func openStore(dir string, self bgp.Member, now time.Time) (s *store, k kept, alarm string, err error) {
+	s = &store{filepath.Join(dir, stateFile)}
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return nil, kept{}, "", fmt.Errorf("keep the state of VIPs: %w", err)
+	}
+	b, err := edge.ReadRegular(s.path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return s, kept{}, "", nil
+	}
+	if err != nil {
+		return nil, kept{}, "", fmt.Errorf("read the state of VIPs: %w", err)
+	}
+	k, err = parseKept(b)
+	if err == nil && k.Plan.Generation > 0 && k.Plan.Node != self.Name {
+		err = fmt.Errorf("it is of node %q, this is %q", k.Plan.Node, self.Name)
+	}
+	if err != nil {
+		alarm = fmt.Sprintf("%q is not used, and put aside as %s.damaged: %v; the VIPs of the configuration are announced as at a first start",
+			s.path, stateFile, err)
+		if err := os.Rename(s.path, s.path+".damaged"); err != nil {
+			alarm += fmt.Sprintf(" (it could not be put aside: %v)", err)
+		}
+		return s, kept{}, alarm, nil
+	}
+	age := max(now.Sub(k.Saved), 0)
+	for name, v := range k.VIPs {
+		v.Age = age
+		k.VIPs[name] = v
+	}
+	if k.Rollout != nil {
+		k.Rollout.Loaded()
+	}
+	return s, k, "", nil
+}
+
+// parseKept reads the file whole, or says what is wrong with it.
+func parseKept(b []byte) (kept, error) {
+	header, body, ok := bytes.Cut(b, []byte("\n"))
+	sum, known := strings.CutPrefix(string(header), stateHeader)
+	if !ok || !known {
+		return kept{}, fmt.Errorf("it begins with %.40q, want %q and a checksum: was it written by a newer edged?", header, stateHeader)
+	}
+	if got := checksum(body); got != sum {
+		return kept{}, fmt.Errorf("its checksum is %.12q, that of its text %.12q", sum, got)
+	}
+	d := json.NewDecoder(bytes.NewReader(body))
+	d.DisallowUnknownFields()
+	var k kept
+	if err := d.Decode(&k); err != nil {
+		return kept{}, err
+	}
+	if _, err := d.Token(); !errors.Is(err, io.EOF) {
+		return kept{}, errors.New("something is after the end")
+	}
+	return k, k.check()
+}
+
+func (k *kept) check() error {
+	var faults []error
+	plans := slices.Clone(k.Earlier)
+	if k.Plan.Generation > 0 {
+		plans = append(plans, k.Plan)
+	} else if k.Plan.VIPs != nil {
+		faults = append(faults, errors.New("the plan has VIPs and no generation"))
+	}
+	for _, p := range plans {
+		faults = append(faults, p.Check())
+	}
+	if len(k.Earlier) > keepPlans {
+		faults = append(faults, fmt.Errorf("%d earlier plans, want at most %d", len(k.Earlier), keepPlans))
+	}
+	for name, v := range k.VIPs {
+		if p := v.Damping.Penalty; !(p >= 0 && p < 1e9) {
+			faults = append(faults, fmt.Errorf("VIP %q has the penalty %g", name, p))
+		}
+	}
+	for _, o := range k.Operations {
+		faults = append(faults, o.Check())
+	}
+	if k.Rollout != nil {
+		faults = append(faults, k.Rollout.Check())
+	}
+	return errors.Join(faults...)
+}
+
+// encode returns the text of the file.
+func (k *kept) encode() ([]byte, error) {
+	body, err := json.MarshalIndent(k, "", "\t")
+	if err != nil {
+		return nil, err
+	}
+	body = append(body, '\n')
+	return append([]byte(stateHeader+checksum(body)+"\n"), body...), nil
+}
+
+func checksum(b []byte) string {
+	sum := sha256.Sum256(b)
+	return hex.EncodeToString(sum[:])
+}
+
+// save replaces the file: when it returns nil, what is kept survives a crash;
+// else the file is as it was.
+func (s *store) save(k kept) error {
+	b, err := k.encode()
+	if err == nil {
+		err = replaceFile(s.path, b)
+	}
+	if err != nil {
+		return fmt.Errorf("keep the state of VIPs: %w", err)
+	}
+	return nil
+}
+
+// replaceFile writes beside the file, makes that durable and renames it into place.
+func replaceFile(path string, b []byte) error {
+	beside := path + ".new"
+	f, err := os.OpenFile(beside, os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o600)
+	if err != nil {
+		return err
+	}
+	_, err = f.Write(b)
+	if err = errors.Join(err, f.Sync(), f.Close()); err == nil {
+		err = os.Rename(beside, path)
+	}
+	if err != nil {
+		return errors.Join(err, os.Remove(beside))
+	}
+	dir, err := os.Open(filepath.Dir(path))
+	if err != nil {
+		return err
+	}
+	return errors.Join(dir.Sync(), dir.Close())
+}
+
+// supersede puts the next plan in the place of the one in force, which is kept
+// among the earlier ones.
+func (k *kept) supersede(next bgp.NodePlan) {
+	if k.Plan.Generation > 0 {
+		k.Earlier = append([]bgp.NodePlan{k.Plan}, k.Earlier...)
+		k.Earlier = k.Earlier[:min(len(k.Earlier), keepPlans)]
+	}
+	k.Plan = next
+}
