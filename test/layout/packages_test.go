@@ -48,6 +48,7 @@ var packages = []row{
 	{"bgp", nil},
 	{"bgp/speaker", []string{"bgp"}},
 	{"bgp/link", nil},
+	{"bgp/loopback", nil},
 	{"bgp/audit", nil},
 	{"admin", []string{
 		"edge", "zone", "maps", "geo", "geo/place", "mapper", "dnsserver", "dnsserver/conformance",
