@@ -60,10 +60,13 @@ func run(ctx context.Context, c lab.Config, out io.Writer) error {
 	}
 	defer l.Close()
 	fmt.Fprintf(out, "starting %d edges in %d PoPs, and %s as their router ...\n", c.Edges, c.PoPs, c.Router)
-	begun := time.Now()
-	failed := l.Start(startWithin, l.Edges...)
 	if err := os.WriteFile(filepath.Join(dir, "in"), []byte(inScript(l)), 0o700); err != nil {
 		return err
+	}
+	begun := time.Now()
+	failed := start(ctx, l)
+	if ctx.Err() != nil {
+		return nil
 	}
 	if failed != nil {
 		fmt.Fprintf(out, "not all is announced: %v; see the edges' logs, %s/e*/log\n", failed, dir)
@@ -74,6 +77,21 @@ func run(ctx context.Context, c lab.Config, out io.Writer) error {
 	<-ctx.Done()
 	fmt.Fprintln(out, "\nstopping; nothing is left behind")
 	return nil
+}
+
+// start starts all edges and waits until the router has their routes.
+func start(ctx context.Context, l *lab.Lab) error {
+	for _, e := range l.Edges {
+		if err := e.Start(); err != nil {
+			return err
+		}
+	}
+	for end := time.Now().Add(startWithin); ; {
+		err := l.Reach(time.Second, l.Config.VIPs[0].Prefixes[0], l.Edges...)
+		if err == nil || ctx.Err() != nil || time.Now().After(end) {
+			return err
+		}
+	}
 }
 
 // inScript runs a command in a host's namespace, with edged's node set.
