@@ -24,7 +24,7 @@ var modules = map[string]string{
 	"github.com/rogpeppe/go-internal":         "tests only: txtar, so that a test reads as text",
 	"github.com/spf13/cobra":                  "the command line (decision 0003)",
 	"github.com/spf13/viper":                  "defaults, file and environment in layers (decision 0003)",
-	"github.com/vishvananda/netlink":         "addresses on lo, with a mark that the standard library cannot set (decision 0025)",
+	"github.com/vishvananda/netlink":          "addresses on lo, with a mark that the standard library cannot set (decision 0025)",
 	"go.uber.org/goleak":                      "tests only: no goroutine outlives its server",
 	"go.yaml.in/yaml/v3":                      "the configuration's tree with line numbers, for errors that say where",
 	"go4.org/netipx":                          "tests only: mmdbwriter takes its networks in netipx form",
