@@ -20,7 +20,7 @@ func TestGossipLosesPackets(t *testing.T) {
 	f.must(f.Lose(0.3))
 	begun := time.Now()
 	victim, next := f.Server("syd"), map[string]string{"syd": "nrt"}
-	for range 3 {
+	for range 2 {
 		for _, up := range []bool{false, true} {
 			if up {
 				f.must(victim.Start())
@@ -49,7 +49,7 @@ func TestGossipLosesPackets(t *testing.T) {
 		}
 	}
 	looks, whole := 0, 0
-	f.hold(time.Until(begun.Add(90*time.Second)), "while packets are lost", func() error {
+	f.hold(time.Until(begun.Add(time.Minute)), "while packets are lost", func() error {
 		looks++
 		if f.Agreed(f.Nodes) == nil {
 			whole++
@@ -61,7 +61,7 @@ func TestGossipLosesPackets(t *testing.T) {
 	passed, lost := f.Lost()
 	share := float64(lost) / float64(passed+lost)
 	t.Logf("%d of %d packets were lost, %.1f %%", lost, passed+lost, 100*share)
-	if passed+lost < 5_000 || share < 0.28 || share > 0.32 {
+	if passed+lost < 3_000 || share < 0.28 || share > 0.32 {
 		t.Errorf("%d of %d packets were lost, want 30 %% of many", lost, passed+lost)
 	}
 }
