@@ -17,7 +17,7 @@ import (
 // answers differently: the nodes of a fleet must agree on answers, scopes and
 // map versions, and where they do not a user may see it before we do.
 const (
-	surveyEvery = 30 * time.Second
+	surveyEvery = 30 * time.Second // at most; at random down to two thirds of it, for a node answers one at a time
 	surveyWait  = 3 * time.Second
 )
 
@@ -29,13 +29,11 @@ func (n *node) survey() {
 		cancel()
 	}()
 	before := ""
-	every := time.NewTicker(surveyEvery)
-	defer every.Stop()
 	for {
 		select {
 		case <-n.leave:
 			return
-		case <-every.C:
+		case <-time.After(surveyEvery - rand.N(surveyEvery/3)):
 		}
 		n.compare(ctx)
 		impostors := strings.Join(n.fleet.Impostors(), ", ")
