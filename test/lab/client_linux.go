@@ -178,6 +178,9 @@ func send(conn net.Conn, name string, id uint16) error {
 func question(name string, id uint16) ([]byte, error) {
 	m := new(dns.Msg)
 	m.SetQuestion(name, dns.TypeA)
+	if name == Bad {
+		m.SetQuestion(name, dns.TypeTXT)
+	}
 	m.Id = id
 	m.SetEdns0(1232, false)
 	m.IsEdns0().Option = []dns.EDNS0{&dns.EDNS0_NSID{Code: dns.EDNS0NSID}}

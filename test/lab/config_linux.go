@@ -12,21 +12,31 @@ import (
 	"strings"
 )
 
-// Zone is what the edges serve. Good is a name in it; Bad is one that is answered
-// with SERVFAIL, for it is an alias of itself.
+// Zone is what the edges serve. Good is a name in it, with an address. Bad is one
+// that is answered with SERVFAIL: its TXT record fits into a message, but not
+// together with the DNAME that leads there.
 const (
 	Zone = "example.com."
 	Good = "www." + Zone
-	Bad  = "loop." + Zone
+	Bad  = "large.alias." + Zone
 )
 
 const zoneText = `@ 300 SOA ns1 hostmaster 1 7200 3600 1209600 60
 @ 300 NS ns1
 ns1 300 A 198.51.100.53
 www 300 A 203.0.113.80
-loop 300 CNAME pool
-pool 300 CNAME loop
+alias 300 DNAME target
 `
+
+// zone is the text of the zone's file.
+func zone() []byte {
+	const octets = 65480 // of the TXT record's data: a message holds 65,535
+	b := []byte(zoneText + "large.target 300 TXT (")
+	for left := octets; left > 0; left -= 255 {
+		b = fmt.Appendf(b, " %q", strings.Repeat("x", min(left, 255)-1))
+	}
+	return append(b, " )\n"...)
+}
 
 // configure writes the edges' files: first without the members, for the keys
 // that the edges then make.
@@ -38,7 +48,7 @@ func (l *Lab) configure() error {
 	for _, e := range l.Edges {
 		err := errors.Join(
 			os.WriteFile(filepath.Join(e.Dir, "gossip.key"), []byte(gossip), 0o600),
-			os.WriteFile(filepath.Join(e.Dir, "zone"), []byte(zoneText), 0o600),
+			os.WriteFile(filepath.Join(e.Dir, "zone"), zone(), 0o600),
 			os.WriteFile(filepath.Join(e.Dir, "md5"), []byte(l.Config.Password+"\n"), 0o600),
 			l.write(e, nil, nil))
 		if err != nil {
