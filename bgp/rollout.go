@@ -144,6 +144,41 @@ func NewRollout(p FleetPlan, bake time.Duration, actor, reason string) (*Rollout
 	return r, nil
 }
 
+// Clone returns a copy that shares only what never changes.
+func (r *Rollout) Clone() *Rollout {
+	c := *r
+	c.Nodes = make(map[string]*Progress, len(r.Nodes))
+	for node, p := range r.Nodes {
+		copied := *p
+		c.Nodes[node] = &copied
+	}
+	return &c
+}
+
+// Watched returns the nodes whose facts Step wants now, sorted; none while
+// nothing is to be done.
+func (r *Rollout) Watched() []string {
+	var nodes []string
+	for _, node := range r.Plan.Nodes() {
+		p := r.Nodes[node]
+		watched := false
+		switch r.Phase {
+		case PhasePaused, PhaseDone:
+		case PhaseAborting:
+			watched = p.Touched && !p.Restored
+		case PhaseAborted:
+			watched = p.Owed
+		default:
+			watched = slices.Contains(r.Waves[r.Wave], node) ||
+				r.Wave+1 < len(r.Waves) && slices.Contains(r.Waves[r.Wave+1], node) // the next wave begins within a step
+		}
+		if watched {
+			nodes = append(nodes, node)
+		}
+	}
+	return nodes
+}
+
 // Ended says whether the rollout is over. Then others may begin, and it can
 // still be rolled back.
 func (r *Rollout) Ended() bool { return r.Phase == PhaseDone || r.Phase == PhaseAborted }

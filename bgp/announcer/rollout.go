@@ -1,0 +1,267 @@
+package announcer
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"time"
+
+	"edged/bgp"
+)
+
+const (
+	rolloutEvery  = time.Second
+	statusTimeout = 2 * time.Second
+	callTimeout   = 5 * time.Second
+	callsAtOnce   = 16
+)
+
+// nodes carries a rollout's calls to nodes, this one among them. Each returns nil
+// when the node did what it was asked, a *refused when the node said that it will
+// not, and any other error when nobody knows what became of the call. Status has
+// no refusal.
+type nodes interface {
+	Preflight(ctx context.Context, node string, o order) error
+	Apply(ctx context.Context, node string, o order) error
+	Restore(ctx context.Context, node string, o order) error
+	Status(ctx context.Context, node string) (bgp.NodeStatus, error)
+}
+
+// refused is what a node answers that will not do what it was asked.
+type refused struct{ why string }
+
+func (r *refused) Error() string { return r.why }
+
+// coordinator rolls plans out, one at a time. Each second it asks the nodes how
+// they are, takes a step, has it made durable and makes the calls. A node has one
+// call at a time; a slow one keeps no other waiting.
+type coordinator struct {
+	nodes nodes
+	save  func(*bgp.Rollout) error // makes it durable; no call is made before
+	tell  func(*bgp.Rollout)       // of a new phase or wave
+	began time.Time
+	wake  chan struct{}
+	slots chan struct{} // one for each call under way
+
+	mu      sync.Mutex // guards what follows; held over save, so that no step is lost
+	rollout *bgp.Rollout
+	unsaved bool
+	busy    map[string]bool // nodes with a call under way
+	calls   sync.WaitGroup
+}
+
+func newCoordinator(n nodes, kept *bgp.Rollout, save func(*bgp.Rollout) error, tell func(*bgp.Rollout)) *coordinator {
+	return &coordinator{
+		nodes: n, save: save, tell: tell, began: time.Now(), wake: make(chan struct{}, 1),
+		slots: make(chan struct{}, callsAtOnce), rollout: kept, busy: map[string]bool{},
+	}
+}
+
+func (c *coordinator) now() time.Duration { return time.Since(c.began) }
+
+func (c *coordinator) poke() {
+	select {
+	case c.wake <- struct{}{}:
+	default:
+	}
+}
+
+// run rolls out until the context ends, and returns when no call is under way.
+func (c *coordinator) run(ctx context.Context) {
+	t := time.NewTicker(rolloutEvery)
+	defer t.Stop()
+	defer c.calls.Wait()
+	for {
+		c.round(ctx)
+		select {
+		case <-ctx.Done():
+			return
+		case <-t.C:
+		case <-c.wake:
+		}
+	}
+}
+
+// begin starts a rollout. It errs when another one has not ended.
+func (c *coordinator) begin(r *bgp.Rollout) error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.rollout != nil && !c.rollout.Ended() {
+		return fmt.Errorf("there is a rollout already: %s: wait for it, or abort it", c.rollout)
+	}
+	before := c.rollout
+	c.rollout = r
+	if err := c.kept(); err != nil {
+		c.rollout = before
+		return err
+	}
+	c.poke()
+	return nil
+}
+
+// steer does what an operator wants of the rollout.
+func (c *coordinator) steer(s Steering) error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.rollout == nil {
+		return errors.New("nothing was rolled out by this node: ask the one that did")
+	}
+	var err error
+	switch r, now := c.rollout, c.now(); s.Action {
+	case "pause":
+		err = r.Pause(now, s.Actor, s.Reason)
+	case "resume":
+		err = r.Resume(now)
+	case "abort":
+		err = r.Abort(now, s.Actor, s.Reason)
+	case "rollback":
+		err = r.Rollback(now, s.Actor, s.Reason)
+	default:
+		err = fmt.Errorf("unknown action %q: want pause, resume, abort or rollback", s.Action)
+	}
+	if err != nil {
+		return err
+	}
+	c.poke()
+	return c.kept()
+}
+
+// view returns the last rollout as it stands; nil: there was none.
+func (c *coordinator) view() *bgp.Rollout {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.rollout == nil {
+		return nil
+	}
+	return c.rollout.Clone()
+}
+
+// kept makes the rollout durable, and tells of it. The caller holds the lock.
+func (c *coordinator) kept() error {
+	c.unsaved = true
+	if err := c.save(c.rollout.Clone()); err != nil {
+		return err
+	}
+	c.unsaved = false
+	c.tell(c.rollout.Clone())
+	return nil
+}
+
+// round takes one step.
+func (c *coordinator) round(ctx context.Context) {
+	c.mu.Lock()
+	r := c.rollout
+	var watched []string
+	idle := r == nil
+	if !idle {
+		watched = r.Watched()
+		idle = len(watched) == 0 && (r.Ended() || r.Phase == bgp.PhasePaused)
+	}
+	c.mu.Unlock()
+	if idle || ctx.Err() != nil {
+		return
+	}
+	facts := c.ask(ctx, watched)
+
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if r != c.rollout || ctx.Err() != nil {
+		return
+	}
+	before := r.Clone()
+	actions := r.Step(c.now(), facts)
+	if c.unsaved || changed(before, r) {
+		if c.kept() != nil {
+			return // the calls are asked for again
+		}
+	}
+	for _, a := range actions {
+		c.call(ctx, r, a)
+	}
+	if r.Phase != before.Phase {
+		c.poke()
+	}
+}
+
+// changed says whether there is something new to keep and tell.
+func changed(before, after *bgp.Rollout) bool {
+	if before.Phase != after.Phase || before.Wave != after.Wave {
+		return true
+	}
+	for node, p := range after.Nodes {
+		if b := before.Nodes[node]; b.Touched != p.Touched || b.Restored != p.Restored || b.Left != p.Left || b.Owed != p.Owed {
+			return true
+		}
+	}
+	return false
+}
+
+// ask asks nodes how they are, all at once.
+func (c *coordinator) ask(ctx context.Context, watched []string) map[string]bgp.NodeFacts {
+	ctx, cancel := context.WithTimeout(ctx, statusTimeout)
+	defer cancel()
+	var mu sync.Mutex
+	facts := map[string]bgp.NodeFacts{}
+	var all sync.WaitGroup
+	slots := make(chan struct{}, callsAtOnce)
+	for _, node := range watched {
+		all.Go(func() {
+			slots <- struct{}{}
+			defer func() { <-slots }()
+			status, err := c.nodes.Status(ctx, node)
+			mu.Lock()
+			defer mu.Unlock()
+			facts[node] = bgp.NodeFacts{Reached: err == nil, NodeStatus: status}
+		})
+	}
+	all.Wait()
+	return facts
+}
+
+// call makes a call beside the rounds, unless the node has one under way. The
+// caller holds the lock.
+func (c *coordinator) call(ctx context.Context, r *bgp.Rollout, a bgp.Action) {
+	if c.busy[a.Node] {
+		return
+	}
+	c.busy[a.Node] = true
+	do := map[bgp.Call]func(context.Context, string, order) error{
+		bgp.CallPreflight: c.nodes.Preflight, bgp.CallApply: c.nodes.Apply, bgp.CallRestore: c.nodes.Restore,
+	}[a.Call]
+	cause := r.Reason
+	if a.Call == bgp.CallRestore {
+		cause = r.Cause
+	}
+	o := order{Plan: a.Plan, Actor: r.Actor, Cause: fmt.Sprintf("%s of plan %s: %s", a.Call, r.Plan.ID, cause)}
+	c.calls.Go(func() {
+		c.slots <- struct{}{}
+		defer func() { <-c.slots }()
+		ctx, cancel := context.WithTimeout(ctx, callTimeout)
+		defer cancel()
+		err := do(ctx, a.Node, o)
+		c.mu.Lock()
+		defer c.mu.Unlock()
+		delete(c.busy, a.Node)
+		if r != c.rollout {
+			return
+		}
+		no, isRefusal := errors.AsType[*refused](err)
+		if err != nil && !isRefusal {
+			return // whether it arrived, the status will tell
+		}
+		why := ""
+		if isRefusal {
+			why = no.why
+		}
+		before := r.Clone()
+		r.Result(c.now(), a.Node, a.Call, why)
+		if changed(before, r) {
+			_ = c.kept() // if it fails, the next round tries again before its calls
+			c.poke()
+		}
+		if a.Call == bgp.CallPreflight {
+			c.poke()
+		}
+	})
+}
