@@ -116,7 +116,7 @@ func hints(l *lab.Lab) string {
 	fmt.Fprintf(&b, "\nAsk the VIP through the router; each edge answers its share:\n")
 	fmt.Fprintf(&b, "  %s/in client dig @%s %s +nsid\n", dir, vip.Prefixes[0].Addr(), lab.Good)
 	fmt.Fprintf(&b, "See what %s does, and drain it:\n", e.Name)
-	b.WriteString(edged("vip list") + edged("vip drain "+vip.Name+" --reason trying") + edged("vip undrain "+vip.Name))
+	b.WriteString(edged("vip list") + edged("vip drain node/"+e.Name+" --reason trying") + edged("vip undrain node/"+e.Name+" --reason tried"))
 	b.WriteString("See what the router has:\n")
 	fmt.Fprintf(&b, "  %s/in router ip route show %s\n", dir, vip.Prefixes[0])
 	if l.Config.Router == lab.BIRD {
