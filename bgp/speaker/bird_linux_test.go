@@ -78,6 +78,26 @@ func TestFamilies(t *testing.T) {
 	}
 }
 
+// A peer that did not ask for IPv4 routes with IPv6 next hops gets none, and that
+// is said.
+func TestNoExtendedNextHop(t *testing.T) {
+	l := newLab(t, "bird", "birdc")
+	r := l.router(1)
+	b := r.bird(strings.ReplaceAll(r.session6(""), "extended next hop;", ""))
+	s := speak(t, Config{Peers: []Peer{r.peer6()}})
+	allow(t, s, vip4, vip6)
+	apply(t, s, plain(vip4), plain(vip6))
+	up(t, s)
+	b.has(vip6 + " as_path 64512 next_hop " + our6)
+	if p := s.Peers()[0]; p.Sent != 1 || p.LastError != noExtended {
+		t.Errorf("sent %d routes, last error %q, want 1 and %q", p.Sent, p.LastError, noExtended)
+	}
+	allow(t, s, vip6)
+	if p := s.Peers()[0]; p.Sent != 1 || p.LastError != "" {
+		t.Errorf("sent %d routes, last error %q, want 1 and none", p.Sent, p.LastError)
+	}
+}
+
 // Peers hear what their groups share with the route's, and nobody's session ends
 // when that changes.
 func TestGroups(t *testing.T) {
@@ -128,24 +148,40 @@ func TestReasons(t *testing.T) {
 		why     string // the end of the reason
 	}
 	rows := map[int]row{
-		1: {`password "right";`, func(p *Peer) { p.Password = "wrong" }, Active,
-			"no answer from 192.0.2.1: is it reachable, and the password the same at both ends?"},
-		2: {``, func(p *Peer) { p.GTSM = true }, Active,
-			"the peer is connected, but has sent no OPEN yet: is GTSM on at the peer too?"},
+		1: {
+			`password "right";`, func(p *Peer) { p.Password = "wrong" }, Active,
+			"no answer from 192.0.2.1: is it reachable, and the password the same at both ends?",
+		},
+		2: {
+			``, func(p *Peer) { p.GTSM = true }, Active,
+			"the peer is connected, but has sent no OPEN yet: is GTSM on at the peer too?",
+		},
 		// Its packets get through. What of ours does depends on when it minds their TTL.
-		3: {`ttl security on;`, func(p *Peer) { p.Hold = 5 * time.Second }, "",
-			"is GTSM on at the peer only?"},
-		4: {``, func(p *Peer) { p.ASN = 64501 }, Active,
-			"wrong AS: the peer's is not 64501"},
-		5: {`neighbor as 64513;`, func(*Peer) {}, "",
-			"the peer refused our OPEN, and its log says why: does it expect another AS of us?"},
-		6: {`not us`, func(*Peer) {}, Active,
-			"192.0.2.6 closed the connection before its OPEN: does it have us as a peer, and from this address?"},
-		7: {`password "right";`, func(*Peer) {}, Active,
-			"no answer from 192.0.2.7: is it reachable?"},
+		3: {
+			`ttl security on;`, func(p *Peer) { p.Hold = 5 * time.Second }, "",
+			"is GTSM on at the peer only?",
+		},
+		4: {
+			``, func(p *Peer) { p.ASN = 64501 }, Active,
+			"wrong AS: the peer's is not 64501",
+		},
+		5: {
+			`neighbor as 64513;`, func(*Peer) {}, "",
+			"the peer refused our OPEN, and its log says why: does it expect another AS of us?",
+		},
+		6: {
+			`not us`, func(*Peer) {}, Active,
+			"192.0.2.6 closed the connection before its OPEN: does it have us as a peer, and from this address?",
+		},
+		7: {
+			`password "right";`, func(*Peer) {}, Active,
+			"no answer from 192.0.2.7: is it reachable?",
+		},
 		8: {`passive on; ttl security on; password "right";`, func(p *Peer) { p.GTSM, p.Password = true, "right" }, Established, ""},
-		9: {`disabled;`, func(*Peer) {}, Active,
-			"cannot connect to 192.0.2.9: connection refused"},
+		9: {
+			`disabled;`, func(*Peer) {}, Active,
+			"cannot connect to 192.0.2.9: connection refused",
+		},
 	}
 	var peers []Peer
 	routers := map[int]*bird{}
@@ -226,7 +262,7 @@ func TestNothingImported(t *testing.T) {
 	}
 	static.WriteString("}\n")
 	b := r.bird(r.session4(""), static.String())
-	before := resident(t)
+	heap, before := inUse(), resident(t)
 	s := speak(t, Config{Peers: []Peer{r.peer()}})
 	allow(t, s, vip4)
 	up(t, s)
@@ -238,6 +274,9 @@ func TestNothingImported(t *testing.T) {
 		return ""
 	})
 	t.Logf("resident memory grew by %d KiB with %d routes received", resident(t)-before, many+2)
+	if grown := inUse() - heap; grown > 30<<20 {
+		t.Errorf("the heap grew by %d bytes with %d routes received, want at most 30 MiB", grown, many+2)
+	}
 	b.has(vip4 + " as_path 64512 next_hop 192.0.2.11")
 	have, err := s.table()
 	if want := map[netip.Prefix]bgp.Attributes{netip.MustParsePrefix(vip4): {}}; err != nil || !reflect.DeepEqual(have, want) {
@@ -403,6 +442,8 @@ func TestRandomSets(t *testing.T) {
 	}
 	allow(t, s, pool...)
 	up(t, s)
+	apply(t, s, plain(pool[0])) // once the IPv6 session has it, it takes IPv4
+	b2.has(pool[0] + " as_path 64512 next_hop " + our6)
 	rnd := rand.New(rand.NewPCG(1, 2))
 	for round := range 60 {
 		var set []bgp.Route

@@ -25,17 +25,18 @@ type rogue struct {
 	peer     Peer
 	listener net.Listener
 	sessions chan net.Conn // each is up
+	mute     bool          // sends its OPEN, and nothing after it
 	wait     sync.WaitGroup
 }
 
 // rogues makes that many peers, with addresses of their own in the router.
-func (r *router) rogues(count int) []*rogue {
+func (r *router) rogues(count int, mute bool) []*rogue {
 	r.t.Helper()
 	var all []*rogue
 	for i := range count {
 		address := fmt.Sprintf("192.0.2.%d", 100+i)
 		must(r.t, r.IP("address add "+address+"/24 dev eth0"))
-		v := &rogue{sessions: make(chan net.Conn)}
+		v := &rogue{sessions: make(chan net.Conn), mute: mute}
 		v.peer = Peer{Name: fmt.Sprintf("rogue%d", i), Address: netip.MustParseAddr(address), ASN: theirASN}
 		must(r.t, r.Do(func() (err error) {
 			v.listener, err = net.Listen("tcp", address+":179")
@@ -80,7 +81,11 @@ func (v *rogue) greet(c net.Conn) error {
 	open = append(open, 0, 0)
 	open = append(open, id[:]...)
 	open = append(open, 14, 2, 12, 1, 4, 0, 1, 0, 1, 65, 4, 0, 0, 0xfb, 0xf4) // IPv4, four-octet AS
-	if _, err := c.Write(slices.Concat(message(1, open), message(4, nil))); err != nil {
+	hello := message(1, open)
+	if !v.mute {
+		hello = append(hello, message(4, nil)...)
+	}
+	if _, err := c.Write(hello); err != nil {
 		return err
 	}
 	return readMessage(c)
@@ -146,7 +151,7 @@ func (w witness) untouched(t *testing.T) {
 // by. (B12)
 func TestMalformedUpdates(t *testing.T) {
 	l := newLab(t, "bird", "birdc")
-	bad := l.router(2).rogues(len(malformed))
+	bad := l.router(2).rogues(len(malformed), false)
 	w := newWitness(t, l, bad)
 	for i, name := range slices.Sorted(maps.Keys(malformed)) {
 		v := bad[i]
@@ -181,10 +186,28 @@ func TestMalformedUpdates(t *testing.T) {
 	w.untouched(t)
 }
 
+// A peer that falls silent after its OPEN is given up after the hold time, at the
+// first session too.
+func TestSilentOpen(t *testing.T) {
+	l := newLab(t)
+	v := l.router(2).rogues(1, true)[0]
+	v.peer.Hold = 3 * time.Second
+	s := speak(t, Config{Peers: []Peer{v.peer}})
+	c := <-v.sessions
+	defer c.Close()
+	until(t, 10*time.Second, func() string {
+		p := s.Peers()[0]
+		if want := "the hold time expired (at most 3s): nothing came from the peer; is GTSM on at the peer only?"; p.LastError != want {
+			return fmt.Sprintf("the peer is %s: %q, want %q", p.State, p.LastError, want)
+		}
+		return ""
+	})
+}
+
 // Ten thousand random UPDATEs over several sessions do no harm either. (B12)
 func TestRandomUpdates(t *testing.T) {
 	l := newLab(t, "bird", "birdc")
-	bad := l.router(2).rogues(16)
+	bad := l.router(2).rogues(16, false)
 	w := newWitness(t, l, bad)
 	const want = 10_000
 	ctx, done := context.WithTimeout(t.Context(), time.Minute)
@@ -253,8 +276,12 @@ func pester(ctx context.Context, c net.Conn, rnd *rand.Rand) {
 func randomUpdate(rnd *rand.Rand) []byte {
 	attributes := [][]byte{
 		origin, asPath, nextHop,
-		{0x80, 4, 4, 0, 0, 0, 1}, {0x40, 5, 4, 0, 0, 0, 200}, {0x40, 6, 0}, {0xc0, 8, 4, 0xff, 0xff, 0, 0},
-		{0xc0, 17, 6, 2, 1, 0, 0, 0xfb, 0xf4}, {0xc0, 32, 12, 0, 0, 0, 1, 0, 0, 0, 2, 0, 0, 0, 3},
+		{0x80, 4, 4, 0, 0, 0, 1},
+		{0x40, 5, 4, 0, 0, 0, 200},
+		{0x40, 6, 0},
+		{0xc0, 8, 4, 0xff, 0xff, 0, 0},
+		{0xc0, 17, 6, 2, 1, 0, 0, 0xfb, 0xf4},
+		{0xc0, 32, 12, 0, 0, 0, 1, 0, 0, 0, 2, 0, 0, 0, 3},
 		{0xc0, 200, 2, 1, 2},
 	}
 	rnd.Shuffle(len(attributes), func(i, j int) { attributes[i], attributes[j] = attributes[j], attributes[i] })

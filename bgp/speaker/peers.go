@@ -170,10 +170,15 @@ func (p Peer) request() *api.Peer {
 	}
 	r := &api.Peer{
 		Conf: &api.PeerConf{NeighborAddress: p.Address.String(), PeerAsn: p.ASN, AuthPassword: p.Password},
-		Timers: &api.Timers{Config: &api.TimersConfig{
-			HoldTime: hold, KeepaliveInterval: hold / 3,
-			ConnectRetry: connectRetry, IdleHoldTimeAfterReset: idleHoldAfterReset,
-		}},
+		Timers: &api.Timers{
+			Config: &api.TimersConfig{
+				HoldTime: hold, KeepaliveInterval: hold / 3,
+				ConnectRetry: connectRetry, IdleHoldTimeAfterReset: idleHoldAfterReset,
+			},
+			// What holds until a first session was negotiated. Without it GoBGP would
+			// wait for the peer's first KEEPALIVE for ever.
+			State: &api.TimersState{NegotiatedHoldTime: hold, KeepaliveInterval: hold / 3},
+		},
 		Transport:    &api.Transport{LocalAddress: local, PassiveMode: p.Passive},
 		TtlSecurity:  &api.TtlSecurity{Enabled: p.GTSM, TtlMin: 255},
 		EbgpMultihop: &api.EbgpMultihop{Enabled: p.Multihop > 0, MultihopTtl: uint32(p.Multihop)},

@@ -141,15 +141,31 @@ func (s *Speaker) setPolicy(ctx context.Context, announced map[netip.Prefix]bgp.
 	return nil
 }
 
-// hears returns the allowed prefixes that a peer may hear of.
+// hears returns the allowed prefixes that a peer may hear of. IPv4 ones with an
+// IPv6 next hop are only for a peer that said it takes them (RFC 8950, section 4),
+// which GoBGP does not mind.
 func (s *Speaker) hears(p Peer) prefixes {
+	takes4 := p.Address.Is4() || s.sessions.get(p.Address).extended
 	mine := prefixes{}
 	for prefix := range s.allowed {
-		if s.groups[prefix].include(p.Groups) {
+		if s.groups[prefix].include(p.Groups) && (takes4 || prefix.Addr().Is6()) {
 			mine[prefix] = true
 		}
 	}
 	return mine
+}
+
+// misses4 says whether there are IPv4 routes for a peer that does not take them.
+func (s *Speaker) misses4(p Peer) bool {
+	if p.Address.Is4() || s.sessions.get(p.Address).extended {
+		return false
+	}
+	for prefix := range s.allowed {
+		if prefix.Addr().Is4() && s.groups[prefix].include(p.Groups) {
+			return true
+		}
+	}
+	return false
 }
 
 // differ says whether two sets differ in what is announced.

@@ -9,6 +9,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"regexp"
+	"runtime"
 	"runtime/debug"
 	"slices"
 	"strings"
@@ -318,4 +319,12 @@ func resident(t testing.TB) int {
 	_, err = fmt.Sscan(after, &kib)
 	must(t, err)
 	return kib
+}
+
+// inUse is the heap in use, in bytes.
+func inUse() int64 {
+	runtime.GC()
+	var m runtime.MemStats
+	runtime.ReadMemStats(&m)
+	return int64(m.HeapAlloc)
 }

@@ -44,7 +44,7 @@ type PeerStatus struct {
 	State       Session    `json:"state"`
 	Since       time.Time  `json:"since"` // of the last time that the session came up, or went down
 	LastError   string     `json:"last_error,omitempty"`
-	LastErrorAt time.Time  `json:"last_error_at,omitzero"` // zero: it is only a guess from the state
+	LastErrorAt time.Time  `json:"last_error_at,omitzero"` // zero: it is so now, as far as the state tells
 	BFD         BFDState   `json:"bfd,omitempty"`
 	Flaps       int        `json:"flaps"` // sessions lost since the peer was configured like this
 	Sent        int        `json:"sent"`  // routes that it has from us
@@ -71,6 +71,9 @@ func (s *Speaker) Peers() []PeerStatus {
 		}
 		if l.state == Established {
 			status.Sent = len(s.sentTo(p))
+			if s.misses4(p) {
+				status.LastError, status.LastErrorAt = noExtended, time.Time{}
+			}
 		} else if guess := waiting(p, l.state, r.connected); guess != "" && (r.lastError == "" || r.connected) {
 			status.LastError, status.LastErrorAt = guess, time.Time{}
 		}
@@ -141,6 +144,7 @@ func (s *Speaker) established() map[netip.Addr]bool {
 type sessions struct {
 	log    *slog.Logger
 	events chan struct{}
+	turned chan struct{} // a peer's record.extended is another now
 
 	mu      sync.Mutex // held for moments only, and never while GoBGP is called
 	records map[netip.Addr]*record
@@ -149,6 +153,7 @@ type sessions struct {
 type record struct {
 	peer        Peer
 	up          bool
+	extended    bool // the peer takes IPv4 routes with IPv6 next hops
 	connected   bool // by us, and the peer's OPEN is still missing
 	since       time.Time
 	lastError   string
@@ -157,12 +162,14 @@ type record struct {
 }
 
 func newSessions(log *slog.Logger) *sessions {
-	return &sessions{log: log, events: make(chan struct{}, 1), records: map[netip.Addr]*record{}}
+	return &sessions{log: log, events: make(chan struct{}, 1), turned: make(chan struct{}, 1), records: map[netip.Addr]*record{}}
 }
 
-func (s *sessions) signal() {
+func (s *sessions) signal() { signal(s.events) }
+
+func signal(c chan<- struct{}) {
 	select {
-	case s.events <- struct{}{}:
+	case c <- struct{}{}:
 	default: // one is waiting already
 	}
 }
@@ -255,6 +262,12 @@ func (s *sessions) update(event *apiutil.WatchEventMessage_PeerEvent, at time.Ti
 			r.lastError, r.lastErrorAt = why, at
 		}
 	}
+	if extended := takesExtended(peer.State.RemoteCap); extended != r.extended {
+		r.extended = extended
+		if r.peer.Address.Is6() {
+			signal(s.turned)
+		}
+	}
 	name, address := slog.String("peer", r.peer.Name), slog.String("address", r.peer.Address.String())
 	switch up := peer.State.SessionState == gobgp.BGP_FSM_ESTABLISHED; {
 	case up && !r.up:
@@ -267,4 +280,19 @@ func (s *sessions) update(event *apiutil.WatchEventMessage_PeerEvent, at time.Ti
 			s.log.Warn("BGP session down", name, address, slog.String("why", r.lastError))
 		}
 	}
+}
+
+// takesExtended finds the capability of IPv6 next hops for IPv4 (RFC 8950,
+// section 4) among those of a peer, which has none while there is no session.
+func takesExtended(capabilities []gobgp.ParameterCapabilityInterface) bool {
+	for _, c := range capabilities {
+		if c, ok := c.(*gobgp.CapExtendedNexthop); ok {
+			for _, t := range c.Tuples {
+				if t.NLRIAFI == gobgp.AFI_IP && t.NLRISAFI == gobgp.SAFI_UNICAST && t.NexthopAFI == gobgp.AFI_IP6 {
+					return true
+				}
+			}
+		}
+	}
+	return false
 }

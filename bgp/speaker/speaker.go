@@ -92,28 +92,50 @@ func (s *Speaker) start(c Config) error {
 		unwatch()
 		return fmt.Errorf("cannot watch BGP sessions: %w", err)
 	}
+	go s.follow(watching)
 	_, err := s.SetPeers(c.Peers)
 	return err
 }
 
-// Events gets a value after sessions or routes changed. Changes in quick
-// succession may share one.
+// follow keeps the policy in step with what peers turn out to be able to.
+func (s *Speaker) follow(ctx context.Context) {
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-s.sessions.turned:
+		}
+		s.mu.Lock()
+		if !s.closed {
+			have, err := s.table()
+			if err == nil {
+				err = s.setPolicy(context.Background(), have)
+			}
+			if err != nil {
+				s.sessions.log.Error("BGP peers hear of routes too late", slog.Any("error", err))
+			}
+		}
+		s.mu.Unlock()
+	}
+}
+
+// Events gets a value after sessions or routes changed, but not when BFD alone
+// did. Changes in quick succession may share one.
 func (s *Speaker) Events() <-chan struct{} { return s.sessions.events }
 
 // Close ends all sessions at once, and with them every route. It errs when ctx
-// ends first; the sessions are then left to end by themselves.
+// ends first; the sessions then end with the process.
 func (s *Speaker) Close(ctx context.Context) error {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.closed {
-		return nil
-	}
-	s.closed = true
-	s.unwatch()
 	stopped := make(chan struct{})
 	go func() {
-		s.server.Stop()
-		close(stopped)
+		defer close(stopped)
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		if !s.closed {
+			s.closed = true
+			s.unwatch()
+			s.server.Stop()
+		}
 	}()
 	select {
 	case <-stopped:
@@ -142,7 +164,8 @@ const batch = 256
 // out first, a change as one UPDATE without a gap; then the rest is withdrawn.
 //
 // It errs before anything changed when a route is not allowed or not possible,
-// and half way when ctx ends; the next call does the rest.
+// and half way when ctx ends: the Diff is then what was meant, and the next call
+// does the rest.
 func (s *Speaker) Apply(ctx context.Context, routes []bgp.Route) (Diff, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()

@@ -148,7 +148,10 @@ func TestApplyRefuses(t *testing.T) {
 // What decode reads is what encode wrote.
 func TestPaths(t *testing.T) {
 	for _, a := range []bgp.Attributes{
-		{}, {Prepend: 10}, {MED: 1<<32 - 1}, {Communities: []bgp.Community{0, bgp.GracefulShutdown, 1<<32 - 1}},
+		{},
+		{Prepend: 10},
+		{MED: 1<<32 - 1},
+		{Communities: []bgp.Community{0, bgp.GracefulShutdown, 1<<32 - 1}},
 		{Communities: []bgp.Community{1<<16 | 1}, Prepend: 1, MED: 1},
 	} {
 		for prefix, hop := range map[string]string{"198.51.100.53/32": "0.0.0.0", "2001:db8::53/128": "::"} {
