@@ -35,7 +35,8 @@ func (r *refused) Error() string { return r.why }
 
 // coordinator rolls plans out, one at a time. Each second it asks the nodes how
 // they are, takes a step, has it made durable and makes the calls. A node has one
-// call at a time; a slow one keeps no other waiting.
+// call at a time; a slow one keeps no other waiting. It calls save and tell under
+// its lock: they may not call it.
 type coordinator struct {
 	nodes nodes
 	save  func(*bgp.Rollout) error // makes it durable; no call is made before
