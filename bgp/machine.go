@@ -2,6 +2,8 @@ package bgp
 
 import (
 	"fmt"
+	"net/netip"
+	"slices"
 	"time"
 )
 
@@ -82,6 +84,7 @@ type Kept struct {
 // through Canary is one change.
 type Machine struct {
 	vip      VIP
+	awaited  *VIP // what the plan says it is, when it has to be absent before it may be that; nil: the same
 	baseline *Attributes
 	lowest   *Attributes
 	rungs    []*Attributes // after so many rungs of the ladder, as long as they keep the route
@@ -128,15 +131,30 @@ func NewMachine(v VIP, kept Kept) *Machine {
 	if kept.State == Withdrawn || kept.State == Draining {
 		m.state, m.cause, m.ordered, m.leaving = Withdrawn, "withdrawn before the start", false, true
 	}
-	m.SetVIP(v)
+	m.become(v)
 	return m
 }
 
-// SetVIP replaces what the VIP is, without a change of state. The next step's
-// wish has the new attributes.
+// SetVIP replaces what the plan says the VIP is. The next step's wish has the new
+// attributes. A VIP that loses a prefix while it is announced is drained first,
+// as if the plan did not name it, and goes up anew; until then VIP stays as it was.
 func (m *Machine) SetVIP(v VIP) {
+	loses := slices.ContainsFunc(m.vip.Prefixes, func(p netip.Prefix) bool { return !slices.Contains(v.Prefixes, p) })
+	if m.awaited = nil; loses && m.state != Absent {
+		m.awaited = &v
+		return
+	}
+	m.become(v)
+}
+
+// VIP returns what the wishes are about: its prefixes are those to bind and to
+// announce, and to ask promises for.
+func (m *Machine) VIP() VIP { return m.vip }
+
+// become makes the VIP what it shall be.
+func (m *Machine) become(v VIP) {
 	baseline, lowest := v.Baseline(), v.Lowest()
-	m.vip, m.baseline, m.lowest = v, &baseline, &lowest
+	m.vip, m.baseline, m.lowest, m.awaited = v, &baseline, &lowest, nil
 	m.rungs, m.drops = nil, false
 	for n := range len(v.Ladder) + 1 {
 		a, keeps := v.Below(n)
@@ -149,6 +167,9 @@ func (m *Machine) SetVIP(v VIP) {
 	m.rung = min(m.rung, len(m.rungs)-1)
 	m.route = m.attributes(m.state)
 }
+
+// planned says whether the plan names the VIP as it is.
+func (m *Machine) planned() bool { return m.facts.Planned && m.awaited == nil }
 
 // Check takes the result of a self-check through the VIP, and its cause when it
 // failed. There should be one a second. What comes while there is no socket is
@@ -180,7 +201,7 @@ func (m *Machine) Standing() Standing {
 		Healthy:    m.trial.passed,
 		Announcing: m.state == Announced,
 		Confirmed:  m.facts.Sent,
-		Leaving:    m.facts.Leave != Stay || !m.facts.Planned,
+		Leaving:    m.facts.Leave != Stay || !m.planned(),
 	}
 }
 
@@ -218,13 +239,17 @@ func (m *Machine) watch() {
 // move goes one state further, and says whether it did.
 func (m *Machine) move() bool {
 	f := &m.facts
+	if m.awaited != nil && m.state == Absent {
+		m.become(*m.awaited)
+		m.watch()
+	}
 	switch {
 	case f.Leave == Stopping:
 		return m.stop()
 	case f.Hold && !m.ordered:
 		m.waits = "an operator to end the hold"
 		return false
-	case f.Planned && f.Leave == Stay:
+	case m.planned() && f.Leave == Stay:
 		return m.up()
 	default:
 		return m.down()

@@ -132,7 +132,7 @@ func (m *Machine) down() bool {
 	f := &m.facts
 	switch m.state {
 	case Absent:
-		if !f.Planned {
+		if !m.planned() {
 			return false
 		}
 		m.leaving = true
@@ -140,7 +140,7 @@ func (m *Machine) down() bool {
 
 	case Bound:
 		m.unlisten()
-		if !f.Planned {
+		if !m.planned() {
 			return m.to(Absent, "%s", m.order())
 		}
 		m.leaving = true
@@ -170,7 +170,7 @@ func (m *Machine) down() bool {
 
 	case Withdrawn:
 		m.leaving = true
-		if m.short && f.Planned && !f.Forced {
+		if m.short && m.planned() && !f.Forced {
 			m.listen()
 			return m.comeBack()
 		}
@@ -182,7 +182,7 @@ func (m *Machine) down() bool {
 			}
 			m.unlisten()
 		}
-		if !f.Planned {
+		if !m.planned() {
 			m.leaving = false
 			return m.to(Absent, "%s", m.order())
 		}

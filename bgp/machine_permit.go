@@ -78,10 +78,14 @@ func (m *Machine) tooFew() string {
 
 // order says who wants the VIP out.
 func (m *Machine) order() string {
-	if m.facts.Leave != Stay {
+	switch {
+	case m.facts.Leave != Stay:
 		return "drained"
+	case m.awaited != nil && m.facts.Planned:
+		return "the plan has fewer prefixes"
+	default:
+		return "not in the plan"
 	}
-	return "not in the plan"
 }
 
 // why says for what reason a VIP is on its way out.

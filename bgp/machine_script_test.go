@@ -202,6 +202,12 @@ func (p *player) apply(now time.Duration, word string) {
 	case "abrupt":
 		p.vip.Ladder = []Rung{{Kind: Withdraw}}
 		p.machine.SetVIP(p.vip)
+	case "one": // prefix instead of two
+		p.vip.Prefixes = scripted.Prefixes[:1]
+		p.machine.SetVIP(p.vip)
+	case "both":
+		p.vip.Prefixes = scripted.Prefixes
+		p.machine.SetVIP(p.vip)
 	case "end":
 	default:
 		p.t.Fatalf("unknown word %q", word)
@@ -232,7 +238,7 @@ func (p *player) write(now time.Duration) {
 	for _, f := range []struct {
 		on   bool
 		name string
-	}{{w.Listen, " socket"}, {w.Answer, " answers"}, {w.Ask, " asks"}} {
+	}{{w.Listen && len(p.machine.VIP().Prefixes) == 1, " one"}, {w.Listen, " socket"}, {w.Answer, " answers"}, {w.Ask, " asks"}} {
 		if f.on {
 			flags += f.name
 		}

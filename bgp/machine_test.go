@@ -57,6 +57,7 @@ func randomVIP(rng *rand.Rand) VIP {
 	if rng.IntN(2) == 0 {
 		v.Communities = nil
 	}
+	v.Prefixes = v.Prefixes[:1+rng.IntN(len(v.Prefixes))]
 	return v
 }
 
@@ -82,16 +83,17 @@ func TestMachineProperties(t *testing.T) {
 				if !operators {
 					v.Ladder = m.vip.Ladder
 				}
-				m.SetVIP(v)
-				was.Route = nil // not compared over a change of the plan
-				if was.State.Announces() {
-					w := m.route
-					was.Route = w
+				if !operators {
+					v.Prefixes = m.vip.Prefixes
 				}
+				m.SetVIP(v)
+				was.Route = m.route
 			}
+			prefixes, awaits := m.VIP().Prefixes, m.awaited != nil
 			f.Now += time.Duration(rng.IntN(1500)) * time.Millisecond
 			m.Check(f.Now, rng.IntN(3) > 0 || seed%3 == 0, "fails")
 			w := m.Step(f)
+			v := m.VIP()
 
 			if w.Next <= f.Now {
 				t.Fatalf("seed %d: the next step is at %v, now is %v", seed, w.Next, f.Now)
@@ -105,9 +107,12 @@ func TestMachineProperties(t *testing.T) {
 			if (w.Route != nil) != w.State.Announces() || w.Route != nil && !(w.Address && w.Listen) || w.Answer && w.Route == nil {
 				t.Fatalf("seed %d: in %s the wish is %+v", seed, w.State, w)
 			}
+			if was.Route != nil && w.Route != nil && len(v.Prefixes) < len(prefixes) {
+				t.Fatalf("seed %d: in %s it loses prefixes while it is announced", seed, w.State)
+			}
 			if was.Route != nil && w.Route == nil {
 				switch {
-				case f.Forced && (f.Leave == Out || !f.Planned):
+				case f.Forced && (f.Leave == Out || !f.Planned || awaits):
 				case f.Frozen != "" || !f.Permit || f.Others < v.MinAnnouncers || f.OtherPoPs < v.MinPoPs || f.Hold:
 					t.Fatalf("seed %d: withdrawn (%s) with %+v", seed, w.Cause, f)
 				}
