@@ -6,9 +6,14 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// backgroundNice is how far work behind the query path stands back: on a
-// processor that it shares with a busy worker it gets about a quarter of the time.
-const backgroundNice = 5
+// How far work behind the query path stands back. On a processor that it shares
+// with a busy worker, building a view that answers will come from gets nearly half
+// of the time; that answers come soon all the same is by the worker's short time
+// slices, and not by this. What nobody waits for gets a quarter.
+const (
+	buildNice = 1
+	laterNice = 5
+)
 
 // inBackground runs f and waits for it. f runs on a thread of low priority, so
 // that answers do not wait for it where there are few processors. A thread may
@@ -18,8 +23,15 @@ func inBackground(f func()) {
 	go func() {
 		defer close(done)
 		runtime.LockOSThread()
-		_ = unix.Setpriority(unix.PRIO_PROCESS, unix.Gettid(), backgroundNice) // without it, f is only less polite
+		setNice(buildNice)
 		f()
 	}()
 	<-done
 }
+
+// standBack makes the rest of what inBackground runs wait for all else.
+func standBack() { setNice(laterNice) }
+
+// setNice lowers the priority of the calling thread; without it, work is only less
+// polite.
+func setNice(nice int) { _ = unix.Setpriority(unix.PRIO_PROCESS, unix.Gettid(), nice) }

@@ -231,6 +231,7 @@ func (n *node) reload(ctx context.Context) admin.Reload {
 		n.server.SetCookies(l.cookies)
 	}
 	n.clear(alarmConfig, alarmReload)
+	standBack()
 	n.keep()
 
 	r := admin.Reload{Applied: true, Errors: []string{}, Warnings: n.needsRestart(l)}
