@@ -31,6 +31,7 @@ type fakeNode struct {
 	bad      bool // its files are bad
 	question Question
 	asked    override.Request
+	vips     VIPs
 }
 
 func (n *fakeNode) Health() Health {

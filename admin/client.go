@@ -128,3 +128,37 @@ func (c *Client) do(ctx context.Context, method, path string, content []byte, v 
 
 // Close gives up the connections that wait for another call.
 func (c *Client) Close() { c.http.CloseIdleConnections() }
+
+// Change makes a call that changes something, with in as its body. What came of
+// it is read into v, unless v is nil; also when the error says that it was
+// refused, or only done in part.
+func (c *Client) Change(ctx context.Context, path string, in, v any) error {
+	body, err := json.Marshal(in)
+	if err != nil {
+		return err
+	}
+	var answer json.RawMessage
+	status, err := c.do(ctx, http.MethodPost, path, body, &answer)
+	if err != nil {
+		return err
+	}
+	if status == http.StatusOK {
+		if v == nil {
+			return nil
+		}
+		return json.Unmarshal(answer, v)
+	}
+	var r struct {
+		Error  string          `json:"error"`
+		Result json.RawMessage `json:"result"`
+	}
+	if err := json.Unmarshal(answer, &r); err != nil {
+		return fmt.Errorf("node %q: %s: not the JSON wanted: %w", c.node, path, err)
+	}
+	if v != nil && len(r.Result) > 0 {
+		if err := json.Unmarshal(r.Result, v); err != nil {
+			return fmt.Errorf("node %q: %s: not the JSON wanted: %w", c.node, path, err)
+		}
+	}
+	return errors.New(r.Error)
+}

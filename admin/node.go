@@ -38,6 +38,9 @@ type Node interface {
 	// wait for other nodes.
 	Override(context.Context, override.Request) Overriding
 
+	// VIPs is the node's part in announcing VIPs; nil: it announces none.
+	VIPs() VIPs
+
 	// Reload reads the configuration again and serves what it says, or keeps
 	// what is served and tells why.
 	Reload(context.Context) Reload

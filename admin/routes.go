@@ -28,7 +28,7 @@ type route struct {
 
 // routes lists the API, without the profiles.
 func (s *Server) routes() []route {
-	return []route{
+	return append(s.vipRoutes(), []route{
 		{"GET", "/healthz", "", s.health},
 		{"GET", "/metrics", "", s.metrics()},
 		{"GET", "/v1/status", "", s.status},
@@ -42,7 +42,7 @@ func (s *Server) routes() []route {
 		{"GET", "/v1/config", "", s.effectiveConfig},
 		{"GET", "/v1/openapi.yaml", "", s.description},
 		{"POST", "/v1/reload", Engineer, s.reload},
-	}
+	}...)
 }
 
 // problem is a refusal as the client sees it.

@@ -40,7 +40,7 @@ var kinds = map[reflect.Type]kind{
 		}
 		return netip.ParseAddr(s)
 	}},
-	reflect.TypeFor[netip.Prefix]():  {"a prefix such as 192.0.2.0/24", []string{"!!str"}, func(s string) (any, error) { return netip.ParsePrefix(s) }},
+	reflect.TypeFor[netip.Prefix](): {"a prefix such as 192.0.2.0/24", []string{"!!str"}, func(s string) (any, error) { return netip.ParsePrefix(s) }},
 	reflect.TypeFor[netip.AddrPort](): {"an address and port such as 127.0.0.1:53 or [::1]:53", []string{"!!str"}, func(s string) (any, error) {
 		if s == "" {
 			return netip.AddrPort{}, nil

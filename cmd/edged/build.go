@@ -14,6 +14,7 @@ import (
 	"github.com/miekg/dns"
 
 	"edged/admin"
+	"edged/bgp/announcer"
 	"edged/config"
 	"edged/dnsserver"
 	"edged/edge"
@@ -37,7 +38,8 @@ type loaded struct {
 	watched  watched
 	standing map[endpoint]string       // on which node an endpoint stands, if on one
 	vips     map[vipAt]health.TargetID // that pools require
-	view     *dnsserver.View           // all endpoints ok; see judged
+	announce announcer.File
+	view     *dnsserver.View // all endpoints ok; see judged
 	warnings config.Problems
 }
 
@@ -104,6 +106,7 @@ func withFiles(c *config.Config, err error) error {
 	}
 	b.readSecrets(b.fault)
 	b.readFleet(b.fault)
+	b.readVIPs(b.fault)
 	b.checkPlaces()
 	return append(problems, b.problems...)
 }
@@ -116,6 +119,7 @@ func build(c *config.Config) (*loaded, error) {
 	b.readMaps()
 	b.readSecrets(b.fault)
 	b.readFleet(b.fault)
+	b.readVIPs(b.fault)
 	b.checkPlaces()
 	return b.finish()
 }
@@ -129,6 +133,7 @@ func buildKept(c *config.Config) (*loaded, error) {
 	warn := func(key string, err error) { b.warnf(key, "%v", err) }
 	b.readSecrets(warn)
 	b.readFleet(warn)
+	b.readVIPs(warn)
 	return b.finish()
 }
 

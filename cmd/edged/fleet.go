@@ -209,6 +209,9 @@ func startFleet(l *loaded, log *slog.Logger, answer func(string) string, alone b
 			Name: c.Node.Name, PoP: c.Node.PoP, Fleet: c.Fleet.Name,
 			Bind: c.Fleet.Bind, Advertise: c.Fleet.Advertise, Join: c.Fleet.Join, Log: log,
 		}
+		if c.BGP.ASN > 0 {
+			cfg.Gossip.Link = c.Fleet.Link.Port()
+		}
 	}
 	f, err := fleet.Start(cfg)
 	if err != nil {

@@ -11,11 +11,15 @@ import (
 	"runtime/debug"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/miekg/dns"
 
 	"edged/admin"
+	"edged/bgp/announcer"
+	"edged/bgp/link"
+	"edged/bgp/speaker"
 	"edged/config"
 	"edged/dnsserver"
 	"edged/health/fleet"
@@ -30,9 +34,11 @@ const (
 	alarmFrozen   = "frozen"    // verdicts are kept: no majority of the members is heard
 	alarmKey      = "key"       // a member is heard with another key than its own
 	alarmHealth   = "health"    // kept verdicts or overrides could not be used
+	alarmVIPs     = "vips"      // a VIP cannot be had, or what is kept of VIPs not be used
+	alarmOverdue  = "overdue"   // the time of a drain, maintenance or hold has run out
 )
 
-var alarmReasons = []string{alarmConfig, alarmReload, alarmLastGood, alarmPart, alarmFrozen, alarmKey, alarmHealth}
+var alarmReasons = []string{alarmConfig, alarmReload, alarmLastGood, alarmPart, alarmFrozen, alarmKey, alarmHealth, alarmVIPs, alarmOverdue}
 
 // errLocked says that a data folder is in use.
 var errLocked = errors.New("another node runs on it")
@@ -48,6 +54,9 @@ type node struct {
 	fleet   *fleet.Fleet
 	server  *dnsserver.Server
 	admin   *admin.Server
+	speaker *speaker.Speaker // nil without BGP, as are the next two
+	link    *link.Link       // nil in no fleet, too
+	vips    atomic.Pointer[announcer.Announcer]
 
 	reloading sync.Mutex // one reload at a time; taken before viewing
 	viewing   sync.Mutex // one change of what is served at a time; taken before mu
@@ -131,6 +140,12 @@ func newNode(source string, l *loaded, log *slog.Logger, kept bool) (n *node, er
 		n.raise(alarmPart, "started without a part", missing)
 	}
 	n.server.Start()
+	if err := n.startVIPs(); err != nil {
+		if !kept {
+			return n, err
+		}
+		n.raise(alarmPart, "started without a part", append(missing, err.Error()))
+	}
 	n.following.Go(n.follow)
 	n.following.Go(n.survey)
 	return n, nil
@@ -168,7 +183,7 @@ func controlSocket(dataDir config.Path) string {
 func (n *node) stop() error {
 	ctx, cancel := context.WithTimeout(context.Background(), stopTimeout)
 	defer cancel()
-	var errs []error
+	errs := n.stopVIPs(ctx)
 	if n.admin != nil {
 		errs = append(errs, n.admin.Shutdown(ctx))
 	}
@@ -226,6 +241,7 @@ func (n *node) reload(ctx context.Context) admin.Reload {
 	n.viewing.Lock()
 	n.serve(l)
 	n.viewing.Unlock()
+	n.useVIPs(l)
 	n.admin.SetTokens(l.tokens)
 	if len(l.cookies) > 0 { // without a file, the random secret of the start goes on
 		n.server.SetCookies(l.cookies)
@@ -260,9 +276,10 @@ func restartOnly(c *config.Config) map[string]any {
 		"dnstap":   c.Dnstap,
 		"log":      c.Log,
 		"node":     c.Node,
+		"bgp":      c.BGP,
 		"fleet": config.Fleet{
 			Name: c.Fleet.Name, Bind: c.Fleet.Bind, Advertise: c.Fleet.Advertise,
-			Join: c.Fleet.Join, NodeKeyFile: c.Fleet.NodeKeyFile,
+			Join: c.Fleet.Join, NodeKeyFile: c.Fleet.NodeKeyFile, Link: c.Fleet.Link,
 		},
 	}
 }

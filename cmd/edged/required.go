@@ -2,7 +2,6 @@ package main
 
 import (
 	"fmt"
-	"time"
 
 	"edged/edge"
 	"edged/geo"
@@ -44,15 +43,4 @@ func withVIP(s geo.State, vip health.TargetState, name string) geo.State {
 	s.Verdict, s.TTL = vip.Verdict, 0
 	s.Why = fmt.Sprintf("vip %s: %s; %s", name, vip.Reason, vip.Decided)
 	return s
-}
-
-// answeredFor is how long an answer of a pool that requires a VIP may be kept
-// after the PoP is not answered any more; 0: no pool requires it.
-func (l *loaded) answeredFor(vip string) (longest time.Duration) {
-	for _, p := range l.config.Pools {
-		if p.RequiresVIP == vip {
-			longest = max(longest, p.TTL.Max)
-		}
-	}
-	return longest
 }

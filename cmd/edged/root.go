@@ -54,6 +54,8 @@ func rootCommand() *cobra.Command {
 		overridesCommand(),
 		demoCommand(),
 		demoSiteCommand(),
+		vipCommand(),
+		auditCommand(),
 		mapCommand(),
 		conformanceCommand(),
 		versionCommand(),

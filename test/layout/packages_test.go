@@ -50,9 +50,11 @@ var packages = []row{
 	{"bgp/link", nil},
 	{"bgp/loopback", nil},
 	{"bgp/audit", nil},
+	{"bgp/selfcheck", []string{"bgp"}},
+	{"bgp/announcer", []string{"edge", "bgp", "bgp/audit", "bgp/link", "bgp/speaker"}},
 	{"admin", []string{
 		"edge", "zone", "maps", "geo", "geo/place", "mapper", "dnsserver", "dnsserver/conformance",
-		"health", "health/override", "health/fleet",
+		"health", "health/override", "health/fleet", "bgp", "bgp/announcer",
 	}},
 	{"config", []string{
 		"edge", "zone", "maps", "geo", "geo/place", "mapper", "dnsserver", "dnsserver/conformance",

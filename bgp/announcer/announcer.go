@@ -1,0 +1,299 @@
+package announcer
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"net/netip"
+	"slices"
+	"sync"
+	"time"
+
+	"edged/bgp"
+	"edged/bgp/audit"
+	"edged/bgp/speaker"
+	"edged/edge"
+)
+
+const (
+	stepEvery  = 200 * time.Millisecond
+	checkEvery = time.Second
+	hearEvery  = time.Second
+	hearFor    = 4 * time.Second // what another node said counts for so long
+)
+
+// Announcer runs the VIPs of one node. Its methods are safe for concurrent use.
+type Announcer struct {
+	cfg   Config
+	peers []speaker.Peer // that the node talks to
+	store *store
+	audit *audit.Log
+	began time.Time
+	wake  chan struct{}
+	ctx   context.Context // ends when nothing shall be done any more
+	halt  context.CancelFunc
+	ended chan struct{} // closed when the loop has ended
+
+	coordinator *coordinator
+
+	beside  sync.WaitGroup // what runs beside the loop
+	hearing sync.Mutex     // others are being asked how they stand
+	saving  sync.Mutex     // one save at a time; taken before mu
+
+	mu         sync.Mutex
+	file       File // guarded by mu, as is all that follows
+	plan       bgp.NodePlan
+	earlier    []bgp.NodePlan // the newest first
+	operations []bgp.Operation
+	rollout    *bgp.Rollout
+	vips       map[string]*vip
+	heard      map[string]heard // what other members said, by name
+	sent       map[netip.Prefix][]route
+	drops      Dropped
+	faults     map[string]string // what cannot be done just now, by what
+	overdue    map[string]string // operations whose time ran out, in words, by ID
+	stopping   bool
+	dirty      bool // what is kept is behind
+}
+
+// vip is one VIP on this node.
+type vip struct {
+	spec    bgp.VIP
+	planned bool
+	machine *bgp.Machine
+	guard   *bgp.Guard
+	breaker bgp.Breaker
+	wish    bgp.Wish
+
+	have     []netip.AddrPort // that DNS is answered on
+	bound    bool             // on all of them
+	fault    string           // why not
+	meter    meter
+	asked    uint64        // questions of our own checks
+	checked  time.Duration // when the last check began
+	checking bool
+}
+
+// route is one that a peer was sent.
+type route struct {
+	peer       string
+	attributes bgp.Attributes
+}
+
+// Start runs the plan that is kept, and with it the VIPs of the file that no plan
+// names yet. What is kept and cannot be used is told by an alarm. It errs when
+// the folder cannot be used, or the peers not be told what may leave.
+func Start(cfg Config) (*Announcer, error) {
+	store, k, alarm, err := openStore(cfg.Dir, cfg.Self, time.Now())
+	if err != nil {
+		return nil, err
+	}
+	log, err := audit.Open(cfg.Dir)
+	if err != nil {
+		return nil, err
+	}
+	ctx, halt := context.WithCancel(context.Background())
+	a := &Announcer{
+		cfg: cfg, peers: cfg.File.Peers, store: store, audit: log, began: time.Now(),
+		wake: make(chan struct{}, 1), ctx: ctx, halt: halt, ended: make(chan struct{}),
+		file: cfg.File, earlier: k.Earlier, operations: k.Operations,
+		vips: map[string]*vip{}, heard: map[string]heard{}, faults: map[string]string{}, overdue: map[string]string{},
+	}
+	a.coordinator = newCoordinator(calls{a}, k.Rollout, a.saveRollout, a.tellRollout)
+	if err := a.start(k, append(log.Faults(), alarm)); err != nil {
+		halt()
+		return nil, errors.Join(err, log.Close())
+	}
+	go a.run()
+	a.beside.Go(func() { a.coordinator.run(ctx) })
+	return a, nil
+}
+
+func (a *Announcer) start(k kept, faults []string) error {
+	k.Plan.Node, k.Plan.PoP = a.cfg.Self.Name, a.cfg.Self.PoP
+	plan, added := bgp.First(k.Plan, a.file.VIPs)
+	a.plan = plan
+	for _, spec := range plan.VIPs {
+		a.newVIP(spec, k.VIPs[spec.Name])
+	}
+	a.usePlan()
+	a.rollout = a.coordinator.view()
+	a.dirty = true
+	if err := a.keep(); err != nil {
+		return err
+	}
+	if len(added) > 0 {
+		a.recordPlan(k.Plan, plan, "edged", fmt.Sprintf("first plan of %v, from the node's file", added))
+	}
+	if err := a.allow(); err != nil {
+		return err
+	}
+	a.tidy()
+	a.stateRequired()
+	for i, f := range faults {
+		if f != "" {
+			a.fault(fmt.Sprintf("kept %d", i+1), errors.New(f))
+		}
+	}
+	return nil
+}
+
+// newVIP makes the machine and the guard of a VIP. The caller holds the lock, or
+// is the only one.
+func (a *Announcer) newVIP(spec bgp.VIP, kept bgp.Kept) *vip {
+	v := &vip{spec: spec, machine: bgp.NewMachine(spec, kept), guard: bgp.NewGuard(spec, a.cfg.Self, a.cfg.Fleet.Members()), checked: -checkEvery}
+	a.vips[spec.Name] = v
+	return v
+}
+
+// tidy removes addresses that are ours from before a crash and that no VIP has
+// any more.
+func (a *Announcer) tidy() {
+	owned, err := a.cfg.Addresses.Owned()
+	a.fault("addresses", err)
+	for _, p := range owned {
+		if !slices.ContainsFunc(a.plan.VIPs, func(v bgp.VIP) bool { return slices.Contains(v.Prefixes, p) }) {
+			a.fault("address "+p.String(), a.cfg.Addresses.Remove("", []netip.Prefix{p}))
+		}
+	}
+}
+
+// stateRequired tells the fleet of VIPs that pools require and that this node
+// does not have: another node of the PoP may.
+func (a *Announcer) stateRequired() {
+	for name := range a.file.Required {
+		if a.vips[name] == nil {
+			a.cfg.Fleet.State(name, edge.Dead, "not in the plan of "+a.cfg.Self.Name)
+		}
+	}
+}
+
+// Use tells what the node's file says now. Its VIPs are pending until a plan
+// takes them over, and its peers until a restart.
+func (a *Announcer) Use(f File) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.file = f
+	a.stateRequired()
+	for _, v := range a.vips { // a pool may have begun to require it
+		a.state(v.spec.Name, v.wish)
+	}
+	for name, v := range a.vips {
+		v.guard.Set(v.spec, a.cfg.Fleet.Members())
+		_ = name
+	}
+	a.poke()
+}
+
+// Stop takes all VIPs away as a node does that ends: less preferred, withdrawn,
+// unbound. It asks for the promises of others, and does not wait for them longer
+// than that takes, about 3 seconds. It errs when ctx ends first.
+func (a *Announcer) Stop(ctx context.Context) error {
+	a.mu.Lock()
+	a.stopping = true
+	a.mu.Unlock()
+	a.poke()
+	var err error
+	select {
+	case <-a.ended:
+	case <-ctx.Done():
+		err = fmt.Errorf("vips: not all are withdrawn: %w", ctx.Err())
+	}
+	a.halt()
+	<-a.ended
+	a.beside.Wait()
+	a.mu.Lock()
+	a.dirty = true
+	a.mu.Unlock()
+	return errors.Join(err, a.keep(), a.audit.Close())
+}
+
+func (a *Announcer) now() time.Duration { return time.Since(a.began) }
+
+func (a *Announcer) poke() {
+	select {
+	case a.wake <- struct{}{}:
+	default:
+	}
+}
+
+// keep puts on disk what must survive, if it changed.
+func (a *Announcer) keep() error {
+	a.saving.Lock()
+	defer a.saving.Unlock()
+	a.mu.Lock()
+	if !a.dirty {
+		a.mu.Unlock()
+		return nil
+	}
+	now := a.now()
+	k := kept{Saved: time.Now(), Plan: a.plan, Earlier: a.earlier, Operations: a.operations, VIPs: map[string]bgp.Kept{}, Rollout: a.rollout}
+	for name, v := range a.vips {
+		k.VIPs[name] = v.machine.Keep(now)
+	}
+	text, err := k.encode()
+	a.dirty = false
+	a.mu.Unlock()
+	if err == nil {
+		err = replaceFile(a.store.path, text)
+	}
+	a.mu.Lock()
+	a.dirty = a.dirty || err != nil
+	a.mu.Unlock()
+	a.fault("vip-state.json", err)
+	return err
+}
+
+// fault notes that something cannot be done just now, or can again, and raises
+// the alarm that lists all of it.
+func (a *Announcer) fault(what string, err error) {
+	a.mu.Lock()
+	was, had := a.faults[what]
+	switch {
+	case err == nil && !had, err != nil && was == err.Error():
+		a.mu.Unlock()
+		return
+	case err == nil:
+		delete(a.faults, what)
+	default:
+		a.faults[what] = err.Error()
+	}
+	var all []string
+	for _, what := range sortedKeys(a.faults) {
+		all = append(all, fmt.Sprintf("%s: %s", what, a.faults[what]))
+	}
+	a.mu.Unlock()
+	a.cfg.Alarm(false, all)
+}
+
+// remind raises the alarm for operations whose time has run out, and ends it.
+func (a *Announcer) remind(clock time.Time) {
+	a.mu.Lock()
+	overdue := map[string]string{}
+	var news []bgp.Operation
+	for _, o := range a.operations {
+		if words := o.Overdue(clock); words != "" {
+			overdue[o.ID] = words
+			if a.overdue[o.ID] == "" {
+				news = append(news, o)
+			}
+		}
+	}
+	same := maps.Equal(overdue, a.overdue)
+	a.overdue = overdue
+	var all []string
+	for _, id := range sortedKeys(overdue) {
+		all = append(all, overdue[id])
+	}
+	a.mu.Unlock()
+	for _, o := range news {
+		a.recordOperation("edged", overdue[o.ID], "its time has run out")
+	}
+	if !same {
+		a.cfg.Alarm(true, all)
+	}
+}
+
+func sortedKeys[K cmp.Ordered, V any](m map[K]V) []K { return slices.Sorted(maps.Keys(m)) }

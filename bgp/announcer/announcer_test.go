@@ -1,0 +1,265 @@
+package announcer
+
+import (
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"go.uber.org/goleak"
+
+	"edged/bgp"
+	"edged/edge"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+// TestUp follows the first way up: the node's file is its first plan.
+func TestUp(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := newFleet(t, "a1")
+		f.start("a1")
+		defer f.stopAll()
+		n := f.nodes["a1"]
+		f.await("canary", 8*time.Second, func() bool { return n.state() == bgp.Canary })
+		if got, want := n.route(), "64512:100 graceful-shutdown prepend 3"; got != want {
+			t.Errorf("the canary's route is %q, want %q", got, want)
+		}
+		took := f.await("announced", 8*time.Second, func() bool { return n.state() == bgp.Announced })
+		if got, want := n.route(), "64512:100"; got != want {
+			t.Errorf("the route is %q, want %q", got, want)
+		}
+		if n.said["ns1"] != edge.OK {
+			t.Errorf("the fleet was told %v", n.said["ns1"])
+		}
+		t.Logf("announced %v after the canary", took)
+	})
+}
+
+// TestDrain follows a node on its way out and back.
+func TestDrain(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := newFleet(t, "a1", "b1")
+		f.start("a1", "b1")
+		defer f.stopAll()
+		a := f.nodes["a1"]
+		f.await("both announced", 15*time.Second, f.all(bgp.Announced, "a1", "b1"))
+		time.Sleep(30 * time.Second) // for which others must have announced it
+		out, err := f.nodes["b1"].Operate(t.Context(), Request{Kind: bgp.Drain, Node: "a1", Reason: "new kernel", Actor: "ann"})
+		if err != nil || len(out) != 1 || out[0].Node != "a1" {
+			t.Fatalf("got %+v, %v", out, err)
+		}
+		f.await("draining", time.Second, func() bool { return a.state() == bgp.Draining })
+		if got := a.said["ns1"]; got != edge.Dead {
+			t.Errorf("a draining node says %v of the VIP", got)
+		}
+		if got, want := a.route(), "64512:100"; got != want {
+			t.Errorf("while answers expire the route is %q, want %q", got, want)
+		}
+		f.await("graceful shutdown", 3*time.Second, func() bool { return a.route() == "64512:100 graceful-shutdown" })
+		f.await("withdrawn", 10*time.Second, func() bool { return a.route() == "none" })
+		f.await("address gone", 10*time.Second, func() bool { return len(a.addresses) == 0 })
+		if got := a.state(); got != bgp.Withdrawn {
+			t.Errorf("the state is %v", got)
+		}
+		if s := a.Status(); !strings.Contains(s.VIPs[0].Cause, "1 of 1 promises") {
+			t.Errorf("the cause is %q, want the promises in it", s.VIPs[0].Cause)
+		}
+		if _, err := a.Operate(t.Context(), Request{End: "undrain", Node: "a1", Reason: "done", Actor: "ann"}); err != nil {
+			t.Fatal(err)
+		}
+		f.await("announced again", 15*time.Second, f.all(bgp.Announced, "a1", "b1"))
+	})
+}
+
+// TestLastToDrain has nobody left who could promise to stay.
+func TestLastToDrain(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := newFleet(t, "a1", "b1")
+		f.start("a1", "b1")
+		defer f.stopAll()
+		a, b := f.nodes["a1"], f.nodes["b1"]
+		f.await("both announced", 15*time.Second, f.all(bgp.Announced, "a1", "b1"))
+		time.Sleep(30 * time.Second)
+		for _, name := range []string{"a1", "b1"} {
+			if _, err := a.Operate(t.Context(), Request{Kind: bgp.Drain, Node: name, Reason: "all out", Actor: "ann"}); err != nil {
+				t.Fatal(err)
+			}
+		}
+		time.Sleep(2 * time.Minute)
+		if a.route() == "none" && b.route() == "none" {
+			t.Fatal("nobody announces the VIP any more")
+		}
+		if a.state() != bgp.LastResort && b.state() != bgp.LastResort {
+			t.Errorf("the states are %v and %v, want one last resort", a.state(), b.state())
+		}
+	})
+}
+
+// TestCrashOfOthers has a drained node come back.
+func TestCrashOfOthers(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := newFleet(t, "a1", "b1")
+		f.start("a1", "b1")
+		defer f.stopAll()
+		a := f.nodes["a1"]
+		f.await("both announced", 15*time.Second, f.all(bgp.Announced, "a1", "b1"))
+		time.Sleep(30 * time.Second)
+		if _, err := a.Operate(t.Context(), Request{Kind: bgp.Drain, Node: "a1", Reason: "new kernel", Actor: "ann"}); err != nil {
+			t.Fatal(err)
+		}
+		f.await("drained", time.Minute, func() bool { return a.state() == bgp.Withdrawn && len(a.addresses) == 0 })
+		f.kill("b1")
+		took := f.await("back as the last resort", 10*time.Second, func() bool {
+			return a.state() == bgp.LastResort && a.route() == "64512:100 graceful-shutdown prepend 3"
+		})
+		t.Logf("back after %v", took)
+	})
+}
+
+// TestStop takes the VIP away in the order of a node that ends.
+func TestStop(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := newFleet(t, "a1", "b1")
+		f.start("a1", "b1")
+		defer f.stopAll()
+		f.await("both announced", 15*time.Second, f.all(bgp.Announced, "a1", "b1"))
+		a := f.nodes["a1"]
+		a.mu.Lock()
+		a.addresses[foreign] = false
+		a.mu.Unlock()
+		begun := time.Now()
+		f.stop("a1")
+		if took := time.Since(begun); took > 4*time.Second {
+			t.Errorf("stopping took %v", took)
+		}
+		if a.route() != "none" || len(a.listening) != 0 || len(a.addresses) != 1 {
+			t.Errorf("what is left: route %s, sockets %v, addresses %v", a.route(), a.listening, a.addresses)
+		}
+		f.start("a1") // what an orderly stop kept is no flap
+		f.await("announced again", 15*time.Second, f.all(bgp.Announced, "a1", "b1"))
+		if p := a.Status().VIPs[0].Penalty; p != 0 {
+			t.Errorf("the penalty is %v", p)
+		}
+	})
+}
+
+// TestCrashLoop has a node that dies every 2 s after it announced.
+func TestCrashLoop(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := newFleet(t, "a1", "b1")
+		f.start("b1")
+		defer f.stopAll()
+		f.await("the other one announced", 15*time.Second, f.all(bgp.Announced, "b1"))
+		a, announced := f.nodes["a1"], 0
+		for range 10 {
+			f.start("a1")
+			for end := time.Now().Add(10 * time.Second); time.Now().Before(end); time.Sleep(100 * time.Millisecond) {
+				if a.route() != "none" {
+					announced++
+					time.Sleep(2 * time.Second)
+					break
+				}
+			}
+			f.kill("a1")
+		}
+		if announced != 4 { // some of the penalty of the first three is gone by the time of the fourth
+			t.Errorf("announced %d times in 10 starts, want 4", announced)
+		}
+		f.start("a1")
+		f.await("an alarm", 15*time.Second, func() bool { return strings.Contains(a.alarmed(), "vip ns1: flaps") })
+	})
+}
+
+// TestFrozen keeps everything as it is.
+func TestFrozen(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := newFleet(t, "a1", "b1", "c1")
+		f.start("a1", "b1", "c1")
+		defer f.stopAll()
+		f.await("announced", 15*time.Second, f.all(bgp.Announced, "a1", "b1", "c1"))
+		f.mu.Lock()
+		f.frozen = "1 of 3 members is heard"
+		for name := range f.nodes {
+			f.cut[name] = true
+		}
+		f.mu.Unlock()
+		for _, n := range f.nodes {
+			n.breakChecks("zones are gone")
+		}
+		time.Sleep(5 * time.Minute)
+		for name, n := range f.nodes {
+			if n.route() == "none" {
+				t.Errorf("%s withdrew", name)
+			}
+		}
+	})
+}
+
+// TestRollout brings what the files want to all nodes, and takes it back.
+func TestRollout(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		names := []string{"a1", "a2", "b1", "b2"}
+		f := newFleet(t, names...)
+		f.start(names...)
+		defer f.stopAll()
+		f.await("all announced", 15*time.Second, f.all(bgp.Announced, names...))
+		changed := testVIP
+		changed.Communities = []bgp.Community{64512<<16 | 200}
+		for _, n := range f.nodes {
+			n.file.VIPs = []bgp.VIP{changed}
+			n.Use(n.file)
+		}
+		a := f.nodes["a1"]
+		time.Sleep(time.Minute)
+		if got, want := a.route(), "64512:100"; got != want {
+			t.Fatalf("what the file wants is in force without a plan: %q", got)
+		}
+		p, err := a.Plan(t.Context(), "all", nil, bgp.Limits{})
+		if err != nil || !p.Verdict.OK() || len(p.Plan.Steps) != 4 {
+			t.Fatalf("got %+v, %v", p, err)
+		}
+		for _, bad := range []struct {
+			q    Application
+			want string
+		}{
+			{Application{Plan: p.Plan.ID, Nodes: "", Reason: "x"}, "no node is selected"},
+			{Application{Plan: p.Plan.ID, Nodes: "all"}, "needs a reason"},
+			{Application{Plan: "0123456789ab", Nodes: "all", Reason: "x"}, "is stale"},
+			{Application{Plan: p.Plan.ID, Nodes: "pop/c", Reason: "x"}, `no PoP is called "c"`},
+		} {
+			if _, err := a.Announcer.Apply(t.Context(), bad.q); err == nil || !strings.Contains(err.Error(), bad.want) {
+				t.Errorf("%+v: got %v, want %q in it", bad.q, err, bad.want)
+			}
+		}
+		if _, err := a.Announcer.Apply(t.Context(), Application{Plan: p.Plan.ID, Nodes: "all", Bake: 10 * time.Second, Reason: "new community", Actor: "ann"}); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := f.nodes["b1"].Plan(t.Context(), "node/b2", nil, bgp.Limits{}); err != nil {
+			t.Fatal(err)
+		}
+		f.await("the first node", 10*time.Second, func() bool { return a.route() == "64512:200" })
+		if got := f.nodes["b2"].route(); got != "64512:100" {
+			t.Errorf("the last node has %q after the first wave", got)
+		}
+		q, _ := f.nodes["b1"].Plan(t.Context(), "node/b2", nil, bgp.Limits{})
+		if _, err := f.nodes["b1"].Announcer.Apply(t.Context(), Application{Plan: q.Plan.ID, Nodes: "node/b2", Reason: "me too"}); err == nil || !strings.Contains(err.Error(), "overlap") {
+			t.Errorf("a second rollout: %v", err)
+		}
+		f.await("done", 3*time.Minute, func() bool { return a.Rollout().Phase == bgp.PhaseDone })
+		for name, n := range f.nodes {
+			if got := n.route(); got != "64512:200" {
+				t.Errorf("%s has %q", name, got)
+			}
+		}
+		if err := a.Steer(Steering{Action: "rollback", Reason: "not so good", Actor: "ann"}); err != nil {
+			t.Fatal(err)
+		}
+		f.await("rolled back", time.Minute, func() bool { return a.Rollout().Phase == bgp.PhaseAborted })
+		for name, n := range f.nodes {
+			if got := n.route(); got != "64512:100" {
+				t.Errorf("%s has %q after the rollback", name, got)
+			}
+		}
+	})
+}

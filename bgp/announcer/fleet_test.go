@@ -1,0 +1,387 @@
+package announcer
+
+import (
+	"context"
+	"crypto/ed25519"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/netip"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"edged/bgp"
+	"edged/bgp/link"
+	"edged/bgp/speaker"
+	"edged/edge"
+)
+
+// fleet is nodes in one process that call each other directly. It stands in for
+// what is around announcers, and nothing of their own.
+type fleet struct {
+	t     *testing.T
+	nodes map[string]*testNode
+
+	mu     sync.Mutex
+	cut    map[string]bool // nodes that nobody reaches
+	frozen string
+}
+
+// testNode is one node: the announcer and the parts that it works on.
+type testNode struct {
+	*Announcer
+	fleet *fleet
+	self  bgp.Member
+	key   ed25519.PrivateKey
+	dir   string
+	file  File
+
+	mu        sync.Mutex
+	routes    []bgp.Route // that the peer has
+	allowed   []netip.Prefix
+	addresses map[netip.Prefix]bool // true: ours
+	listening map[netip.AddrPort]uint64
+	broken    string // why checks fail
+	session   bool
+	said      map[string]edge.Verdict
+	alarms    []string
+	overdue   []string
+	events    chan struct{}
+}
+
+var testVIP = bgp.VIP{
+	Name: "ns1", Prefixes: []netip.Prefix{netip.MustParsePrefix("198.51.100.53/32")}, Port: 53, MinAnnouncers: 1, MinPoPs: 1,
+	Communities: []bgp.Community{64512<<16 | 100}, Hold: 3 * time.Second, Linger: 5 * time.Second,
+	Ladder: []bgp.Rung{{Kind: bgp.Gshut}, {Kind: bgp.Prepend, Value: 3}, {Kind: bgp.Withdraw}},
+}
+
+// newFleet prepares nodes a1, a2, b1, b2… in the PoPs that their first letter
+// names.
+func newFleet(t *testing.T, names ...string) *fleet {
+	f := &fleet{t: t, nodes: map[string]*testNode{}, cut: map[string]bool{}}
+	for i, name := range names {
+		seed := make([]byte, ed25519.SeedSize)
+		seed[0] = byte(i + 1)
+		f.nodes[name] = &testNode{
+			fleet: f, self: bgp.Member{Name: name, PoP: name[:1]}, key: ed25519.NewKeyFromSeed(seed), dir: t.TempDir(),
+			file: File{
+				VIPs:     []bgp.VIP{testVIP},
+				Peers:    []speaker.Peer{{Name: "tor", Address: netip.MustParseAddr("192.0.2.1"), ASN: 64500}},
+				Required: map[string]time.Duration{"ns1": 2 * time.Second},
+			},
+			addresses: map[netip.Prefix]bool{}, listening: map[netip.AddrPort]uint64{}, session: true,
+			said: map[string]edge.Verdict{}, events: make(chan struct{}, 1),
+		}
+	}
+	return f
+}
+
+func (f *fleet) start(names ...string) {
+	f.t.Helper()
+	for _, name := range names {
+		n := f.nodes[name]
+		a, err := Start(Config{
+			Self: n.self, Key: n.key, Dir: n.dir, Log: slog.New(slog.DiscardHandler),
+			Speaker: n, Addresses: (*testAddresses)(n), Listener: (*testListener)(n), Check: n.check, Fleet: (*testMembers)(n),
+			Answers: func() (uint64, uint64) { return 0, 0 }, File: n.file, Alarm: n.alarm,
+		})
+		if err != nil {
+			f.t.Fatal(err)
+		}
+		n.Announcer = a
+	}
+}
+
+// stop stops nodes as SIGTERM does.
+func (f *fleet) stop(names ...string) {
+	f.t.Helper()
+	for _, name := range names {
+		if n := f.nodes[name]; n.Announcer != nil {
+			ctx, cancel := context.WithTimeout(f.t.Context(), 5*time.Second)
+			if err := n.Stop(ctx); err != nil {
+				f.t.Errorf("%s: %v", name, err)
+			}
+			cancel()
+			n.Announcer = nil
+		}
+	}
+}
+
+func (f *fleet) stopAll() {
+	for name := range f.nodes {
+		f.stop(name)
+	}
+}
+
+// kill ends a node as a crash does: nothing is said, and the peer drops its
+// routes.
+func (f *fleet) kill(name string) {
+	n := f.nodes[name]
+	n.Announcer.mu.Lock()
+	n.Announcer.dirty = false
+	n.Announcer.mu.Unlock()
+	n.halt()
+	<-n.ended
+	n.beside.Wait()
+	n.audit.Close()
+	n.Announcer = nil
+	n.mu.Lock()
+	n.routes = nil
+	n.mu.Unlock()
+}
+
+func (f *fleet) reachable(name string) bool {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return !f.cut[name]
+}
+
+// state returns how a node has the VIP ns1.
+func (n *testNode) state() bgp.State {
+	n.Announcer.mu.Lock()
+	defer n.Announcer.mu.Unlock()
+	if v := n.vips["ns1"]; v != nil {
+		return v.wish.State
+	}
+	return bgp.Absent
+}
+
+// route returns what the peer has of ns1 in words.
+func (n *testNode) route() string {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	for _, r := range n.routes {
+		if r.Prefix == testVIP.Prefixes[0] {
+			return r.Attributes.String()
+		}
+	}
+	return "none"
+}
+
+// await waits until so holds, and returns how long that took.
+func (f *fleet) await(what string, most time.Duration, so func() bool) time.Duration {
+	f.t.Helper()
+	begun := time.Now()
+	for !so() {
+		if time.Since(begun) > most {
+			for name, n := range f.nodes {
+				if n.Announcer != nil {
+					text, _ := json.Marshal(n.Status())
+					f.t.Logf("%s: %s", name, text)
+				}
+			}
+			f.t.Fatalf("not within %v: %s", most, what)
+		}
+		time.Sleep(100 * time.Millisecond)
+		synctest.Wait()
+	}
+	return time.Since(begun)
+}
+
+func (f *fleet) all(want bgp.State, names ...string) func() bool {
+	return func() bool {
+		return !slices.ContainsFunc(names, func(name string) bool { return f.nodes[name].state() != want })
+	}
+}
+
+func (n *testNode) check(context.Context, bgp.VIP) (int, error) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if n.broken != "" {
+		return 2, errors.New(n.broken)
+	}
+	return 2, nil
+}
+
+func (n *testNode) breakChecks(why string) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.broken = why
+}
+
+func (n *testNode) alarm(overdue bool, detail []string) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if overdue {
+		n.overdue = detail
+	} else {
+		n.alarms = detail
+	}
+}
+
+// alarmed returns the alarms that are raised, in a line.
+func (n *testNode) alarmed() string {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	return strings.Join(append(slices.Clone(n.alarms), n.overdue...), "; ")
+}
+
+// The node is its own speaker, with one peer.
+
+func (n *testNode) Allow(p []netip.Prefix) error {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.allowed = p
+	return nil
+}
+
+func (n *testNode) Apply(_ context.Context, routes []bgp.Route) (speaker.Diff, error) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	for _, r := range routes {
+		if !slices.Contains(n.allowed, r.Prefix) {
+			return speaker.Diff{}, fmt.Errorf("route %s may not leave", r.Prefix)
+		}
+		if !n.addresses[r.Prefix] {
+			n.fleet.t.Errorf("%s announces %s without its address", n.self.Name, r.Prefix)
+		}
+		if _, ok := n.listening[netip.AddrPortFrom(r.Prefix.Addr(), 53)]; !ok {
+			n.fleet.t.Errorf("%s announces %s without a socket", n.self.Name, r.Prefix)
+		}
+	}
+	n.routes = slices.Clone(routes)
+	return speaker.Diff{}, nil
+}
+
+func (n *testNode) Sent() []speaker.PeerRoutes {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if !n.session {
+		return nil
+	}
+	r := speaker.PeerRoutes{Peer: "tor"}
+	for _, route := range n.routes {
+		r.Routes = append(r.Routes, speaker.SentRoute{Prefix: route.Prefix, Attributes: route.Attributes})
+	}
+	return []speaker.PeerRoutes{r}
+}
+
+func (n *testNode) Peers() []speaker.PeerStatus {
+	return []speaker.PeerStatus{{Name: "tor", State: speaker.Established}}
+}
+func (n *testNode) Events() <-chan struct{} { return n.events }
+
+type testAddresses testNode
+
+func (a *testAddresses) Ensure(_ string, prefixes []netip.Prefix) error {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	for _, p := range prefixes {
+		a.addresses[p] = true
+	}
+	return nil
+}
+
+func (a *testAddresses) Remove(_ string, prefixes []netip.Prefix) error {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	for _, p := range prefixes {
+		if len(a.routes) > 0 {
+			a.fleet.t.Errorf("%s removes %s while it is announced", a.self.Name, p)
+		}
+		if a.addresses[p] {
+			delete(a.addresses, p)
+		}
+	}
+	return nil
+}
+
+func (a *testAddresses) Owned() ([]netip.Prefix, error) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	var all []netip.Prefix
+	for p, ours := range a.addresses {
+		if ours {
+			all = append(all, p)
+		}
+	}
+	return all, nil
+}
+
+type testListener testNode
+
+func (l *testListener) Listen(_ context.Context, at []netip.AddrPort) error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for _, s := range at {
+		if !l.addresses[netip.PrefixFrom(s.Addr(), s.Addr().BitLen())] {
+			return fmt.Errorf("%s is not on this machine", s)
+		}
+		l.listening[s] = 0
+	}
+	return nil
+}
+
+func (l *testListener) Unlisten(at ...netip.AddrPort) error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for _, s := range at {
+		delete(l.listening, s)
+	}
+	return nil
+}
+
+func (l *testListener) Queries(netip.AddrPort) uint64 { return 0 }
+
+type testMembers testNode
+
+func (m *testMembers) Name() string { return "test" }
+
+func (m *testMembers) Members() []bgp.Member {
+	var all []bgp.Member
+	for _, name := range sortedKeys(m.fleet.nodes) {
+		all = append(all, m.fleet.nodes[name].self)
+	}
+	return all
+}
+
+func (m *testMembers) Key(name string) (ed25519.PublicKey, bool) {
+	n, ok := m.fleet.nodes[name]
+	if !ok {
+		return nil, false
+	}
+	return n.key.Public().(ed25519.PublicKey), true
+}
+
+func (m *testMembers) Frozen() string {
+	m.fleet.mu.Lock()
+	defer m.fleet.mu.Unlock()
+	return m.fleet.frozen
+}
+
+func (m *testMembers) Call(ctx context.Context, member, path string, in, out any) error {
+	n := m.fleet.nodes[member]
+	time.Sleep(10 * time.Millisecond)
+	if n == nil || n.Announcer == nil || !m.fleet.reachable(member) || !m.fleet.reachable(m.self.Name) {
+		return errors.New("connection refused")
+	}
+	body, err := json.Marshal(in)
+	if err != nil {
+		return err
+	}
+	answer, err := n.Handle(ctx, m.self.Name, path, body)
+	if err != nil {
+		return &link.RemoteError{Member: member, Path: path, Text: err.Error()}
+	}
+	if out == nil {
+		return nil
+	}
+	if body, err = json.Marshal(answer); err != nil {
+		return err
+	}
+	return json.Unmarshal(body, out)
+}
+
+func (m *testMembers) State(vip string, v edge.Verdict, _ string) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.said[vip] = v
+}
+
+// foreign is an address on the machine that is not ours.
+var foreign = netip.MustParsePrefix("192.0.2.99/32")

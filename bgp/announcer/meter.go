@@ -1,0 +1,46 @@
+package announcer
+
+import "time"
+
+// meter says whether hardly a query comes to a VIP any more, compared with what
+// came while it was announced. The zero value has seen nothing.
+type meter struct {
+	at       time.Duration
+	total    uint64
+	started  bool
+	rate     float64 // queries per second, smoothed over some seconds
+	baseline float64 // the rate when it was announced last
+	silent   time.Duration
+}
+
+const (
+	quietShare = 0.01            // of the baseline
+	quietFor   = 3 * time.Second // without a query
+)
+
+// note takes the count of queries so far; busy says that the VIP is announced.
+func (m *meter) note(now time.Duration, total uint64, busy bool) {
+	passed := now - m.at
+	if m.started && passed < time.Second {
+		return
+	}
+	switch {
+	case !m.started:
+		m.silent = now
+	default:
+		total = max(total, m.total) // our own checks are counted before they arrive
+		rate := float64(total-m.total) / passed.Seconds()
+		m.rate += (rate - m.rate) / 3
+		if total > m.total {
+			m.silent = now
+		}
+	}
+	if busy {
+		m.baseline = m.rate
+	}
+	m.at, m.total, m.started = now, total, true
+}
+
+func (m *meter) quiet(now time.Duration) bool {
+	return m.started && (now-m.silent >= quietFor || m.rate < quietShare*m.baseline)
+}

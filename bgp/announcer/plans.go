@@ -1,0 +1,166 @@
+package announcer
+
+import (
+	"errors"
+	"fmt"
+	"net/netip"
+	"time"
+
+	"edged/bgp"
+)
+
+// Report is what a node tells a member that plans, rolls out or asks for an
+// operation.
+type Report struct {
+	Wish       bgp.NodeWish         `json:"wish"`
+	States     map[string]bgp.State `json:"states"`
+	Operations []bgp.Operation      `json:"operations"`
+	InFlight   []bgp.InFlight       `json:"in_flight"`
+	Status     bgp.NodeStatus       `json:"status"`
+}
+
+// report is what this node tells of itself.
+func (a *Announcer) report() Report {
+	flaps := uint64(0)
+	peers := a.cfg.Speaker.Peers()
+	for _, p := range peers {
+		flaps += uint64(p.Flaps)
+	}
+	queries, servfails := a.cfg.Answers()
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	r := Report{
+		Wish: bgp.NodeWish{
+			Stored: a.plan, File: a.file.VIPs,
+			Peers: planned(a.peers), FilePeers: planned(a.file.Peers),
+		},
+		States:     map[string]bgp.State{},
+		Operations: a.operations,
+		Status: bgp.NodeStatus{
+			Generation: a.plan.Generation, Plan: a.plan.ID(),
+			Tally: bgp.Tally{Queries: queries, Servfails: servfails, Flaps: flaps},
+		},
+	}
+	for name, v := range a.vips {
+		r.States[name] = v.wish.State
+	}
+	r.Status.Waits, r.Status.AnswerTTL = a.waits()
+	r.Status.Confirmed = r.Status.Waits == ""
+	if a.rollout != nil {
+		if f, ok := a.rollout.InFlight(a.cfg.Self.Name); ok {
+			r.InFlight = append(r.InFlight, f)
+		}
+	}
+	return r
+}
+
+// waits says what is not yet as the plan or an operator wants it; empty: all is,
+// and peers were told. The caller holds the lock.
+func (a *Announcer) waits() (waits string, ttl time.Duration) {
+	clock := time.Now()
+	for _, name := range sortedKeys(a.vips) {
+		v := a.vips[name]
+		ttl = max(ttl, a.file.Required[name])
+		if waits != "" {
+			continue
+		}
+		o := bgp.InForce(a.operations, a.cfg.Self, name, clock)
+		out := !v.planned || o != nil && (o.Kind == bgp.Drain || o.Kind == bgp.Maintenance)
+		switch {
+		case out && v.wish.State != bgp.Withdrawn && v.wish.State != bgp.Absent:
+			waits = fmt.Sprintf("%s is %s, to be withdrawn: %s", name, v.wish.State, v.wish.Waits)
+		case !out && v.wish.State != bgp.Announced:
+			waits = fmt.Sprintf("%s is %s, to be announced: %s", name, v.wish.State, firstOf(v.fault, v.wish.Waits, v.wish.Cause))
+		case !out && !a.wasSent(v.spec, v.spec.Baseline()):
+			waits = fmt.Sprintf("%s is announced, but no peer was sent all of it", name)
+		}
+	}
+	return waits, ttl
+}
+
+func firstOf(words ...string) string {
+	for _, w := range words {
+		if w != "" {
+			return w
+		}
+	}
+	return "nothing that is known"
+}
+
+// preflight says why a plan cannot be stored now. The caller holds the lock.
+func (a *Announcer) preflight(p bgp.NodePlan, restore bool) error {
+	if err := errors.Join(p.Check(), p.CanReplace(a.plan, restore)); err != nil {
+		return err
+	}
+	if a.stopping {
+		return fmt.Errorf("%s is stopping", a.cfg.Self.Name)
+	}
+	return nil
+}
+
+// take stores a plan and brings it into force. When it returns nil the plan is
+// on disk.
+func (a *Announcer) take(p bgp.NodePlan, restore bool, actor, cause string) error {
+	a.mu.Lock()
+	if err := a.preflight(p, restore); err != nil {
+		a.mu.Unlock()
+		return err
+	}
+	before, earlier := a.plan, a.earlier
+	if before.Generation == p.Generation {
+		a.mu.Unlock()
+		return nil // it was stored before
+	}
+	a.earlier = append([]bgp.NodePlan{before}, earlier...)
+	a.earlier = a.earlier[:min(len(a.earlier), keepPlans)]
+	a.plan, a.dirty = p, true
+	a.mu.Unlock()
+	if err := a.keep(); err != nil {
+		a.mu.Lock()
+		a.plan, a.earlier = before, earlier
+		a.mu.Unlock()
+		return fmt.Errorf("the plan cannot be stored: %w", err)
+	}
+	a.recordPlan(before, p, actor, cause)
+	if err := a.allow(); err != nil {
+		return err
+	}
+	a.mu.Lock()
+	a.usePlan()
+	a.mu.Unlock()
+	a.poke()
+	return nil
+}
+
+// allow lets exactly the plan's prefixes leave, and those that are on their way
+// out.
+func (a *Announcer) allow() error {
+	a.mu.Lock()
+	var prefixes []netip.Prefix
+	for _, v := range a.plan.VIPs {
+		prefixes = append(prefixes, v.Prefixes...)
+	}
+	for _, v := range a.vips {
+		prefixes = append(prefixes, v.spec.Prefixes...)
+	}
+	a.mu.Unlock()
+	return a.cfg.Speaker.Allow(prefixes)
+}
+
+// usePlan gives each VIP of the plan a machine, and takes the others out. The
+// caller holds the lock.
+func (a *Announcer) usePlan() {
+	members := a.cfg.Fleet.Members()
+	for _, v := range a.vips {
+		v.planned = false
+	}
+	for _, spec := range a.plan.VIPs {
+		v := a.vips[spec.Name]
+		if v == nil {
+			v = a.newVIP(spec, bgp.Kept{})
+		}
+		v.planned, v.spec = true, spec
+		v.machine.SetVIP(spec)
+		v.guard.Set(spec, members)
+	}
+}

@@ -1,0 +1,118 @@
+package announcer
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"sync"
+	"time"
+
+	"edged/bgp"
+)
+
+// asks begins a round of asking for each VIP that wants promises. The caller
+// holds the lock.
+func (a *Announcer) asks(now time.Duration) []bgp.Ask {
+	var all []bgp.Ask
+	for _, name := range sortedKeys(a.vips) {
+		v := a.vips[name]
+		if !v.wish.Ask || now < v.guard.Due() {
+			continue
+		}
+		var nonce bgp.Nonce
+		_, _ = rand.Read(nonce[:]) // never fails
+		all = append(all, v.guard.Begin(now, nonce))
+	}
+	return all
+}
+
+// sealed carries an ask or a grant.
+type sealed struct {
+	Message []byte `json:"message"`
+}
+
+// ask sends an ask to all other members, and takes the grants as they come.
+func (a *Announcer) ask(ask bgp.Ask) {
+	message := sealed{ask.Seal(a.cfg.Fleet.Name(), a.cfg.Key)}
+	a.beside.Go(func() {
+		ctx, cancel := context.WithTimeout(a.ctx, bgp.PromiseFor/2)
+		defer cancel()
+		var calls sync.WaitGroup
+		for _, m := range a.cfg.Fleet.Members() {
+			if m.Name == a.cfg.Self.Name {
+				continue
+			}
+			calls.Go(func() {
+				var answer sealed
+				if err := a.cfg.Fleet.Call(ctx, m.Name, pathPromise, message, &answer); err != nil {
+					a.cfg.Log.Debug("no promise", "vip", ask.VIP, "of", m.Name, "why", err)
+					return
+				}
+				a.takeGrant(m.Name, answer.Message)
+			})
+		}
+		calls.Wait()
+	})
+}
+
+// takeGrant takes what a member answered to an ask. A grant counts as its signer's,
+// whoever brought it.
+func (a *Announcer) takeGrant(from string, message []byte) {
+	grant, err := bgp.OpenGrant(a.cfg.Fleet.Name(), a.cfg.Fleet.Key, message)
+	a.mu.Lock()
+	if err == nil {
+		if v := a.vips[grant.VIP]; v != nil {
+			err = v.guard.Take(a.now(), grant)
+		}
+	}
+	a.dropped(err)
+	a.mu.Unlock()
+	if err != nil {
+		a.cfg.Log.Warn("promise dropped", "from", from, "error", err)
+		return
+	}
+	a.poke()
+}
+
+// Dropped counts messages about promises that were dropped, by why.
+type Dropped struct{ Malformed, Forged, Foreign, Replayed uint64 }
+
+// dropped counts why a message was dropped; nil: it was not. The caller holds
+// the lock.
+func (a *Announcer) dropped(err error) {
+	switch {
+	case errors.Is(err, bgp.ErrMalformed):
+		a.drops.Malformed++
+	case errors.Is(err, bgp.ErrForged):
+		a.drops.Forged++
+	case errors.Is(err, bgp.ErrForeign):
+		a.drops.Foreign++
+	case errors.Is(err, bgp.ErrReplayed):
+		a.drops.Replayed++
+	}
+}
+
+// promise answers an ask of another member.
+func (a *Announcer) promise(caller string, message []byte) (sealed, error) {
+	ask, err := bgp.OpenAsk(a.cfg.Fleet.Name(), a.cfg.Fleet.Key, message)
+	if err == nil && ask.Asker != caller {
+		err = fmt.Errorf("%w ask: it is of %q, and %q sent it", bgp.ErrForeign, ask.Asker, caller)
+	}
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if err != nil {
+		a.dropped(err)
+		return sealed{}, err
+	}
+	v := a.vips[ask.VIP]
+	if v == nil {
+		return sealed{}, fmt.Errorf("%s has no VIP %q", a.cfg.Self.Name, ask.VIP)
+	}
+	grant, err := v.guard.Consider(a.now(), ask, v.machine.Standing())
+	if err != nil {
+		a.dropped(err)
+		return sealed{}, err
+	}
+	return sealed{grant.Seal(a.cfg.Fleet.Name(), a.cfg.Key)}, nil
+}

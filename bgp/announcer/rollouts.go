@@ -1,0 +1,124 @@
+package announcer
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"edged/bgp"
+	"edged/bgp/audit"
+	"edged/bgp/link"
+)
+
+// Application asks that a plan be rolled out.
+type Application struct {
+	Plan   string        `json:"plan"`  // ID, as Plan showed it
+	Nodes  string        `json:"nodes"` // the selector
+	VIPs   []string      `json:"vips,omitempty"`
+	Wide   bool          `json:"wide,omitempty"`
+	Bake   time.Duration `json:"bake,omitempty"` // 0: the default; negative: none
+	Reason string        `json:"reason"`
+	Actor  string        `json:"actor,omitempty"`
+}
+
+// Steering is what an operator wants of the rollout.
+type Steering struct {
+	Action string `json:"action"` // pause, resume, abort or rollback
+	Reason string `json:"reason"`
+	Actor  string `json:"actor,omitempty"`
+}
+
+// Apply makes a plan again and begins to roll it out from this node. It errs, and
+// nothing begins, when it is not the plan that the request names any more, when a
+// rule speaks against it, or when a rollout is under way.
+func (a *Announcer) Apply(ctx context.Context, q Application) (Proposal, error) {
+	if q.Reason == "" {
+		return Proposal{}, errors.New("a rollout needs a reason, for those who read of it later")
+	}
+	p, err := a.Plan(ctx, q.Nodes, q.VIPs, bgp.Limits{AllowWide: q.Wide})
+	if err != nil {
+		return p, err
+	}
+	if p.Plan.ID != q.Plan {
+		return p, fmt.Errorf("plan %s is stale: what would change now is plan %s; look at it, and apply that one", q.Plan, p.Plan.ID)
+	}
+	if err := p.Verdict.Err(); err != nil {
+		return p, err
+	}
+	r, err := bgp.NewRollout(p.Plan, q.Bake, q.Actor, q.Reason)
+	if err != nil {
+		return p, err
+	}
+	return p, a.coordinator.begin(r)
+}
+
+// Rollout returns the last rollout that this node coordinates, as it stands; nil:
+// there was none.
+func (a *Announcer) Rollout() *bgp.Rollout { return a.coordinator.view() }
+
+// Steer does what an operator wants of the rollout.
+func (a *Announcer) Steer(q Steering) error {
+	if q.Reason == "" {
+		return fmt.Errorf("to %s a rollout needs a reason, for those who read of it later", q.Action)
+	}
+	return a.coordinator.steer(q)
+}
+
+// saveRollout puts a step of the rollout on disk.
+func (a *Announcer) saveRollout(r *bgp.Rollout) error {
+	a.mu.Lock()
+	a.rollout, a.dirty = r, true
+	a.mu.Unlock()
+	return a.keep()
+}
+
+// tellRollout writes a step of the rollout to the logs.
+func (a *Announcer) tellRollout(r *bgp.Rollout) {
+	a.cfg.Log.Info("rollout", "plan", r.Plan.ID, "wave", r.Wave+1, "of", len(r.Waves), "phase", r.Phase, "cause", r.Cause)
+	a.record(audit.Entry{Actor: r.Actor, Cause: firstOf(r.Cause, r.Reason), Plan: r.Plan.ID, After: r.String()})
+	var err error
+	if r.Phase == bgp.PhasePaused || r.Phase == bgp.PhaseAborted || r.Phase == bgp.PhaseAborting {
+		err = errors.New(r.String())
+	}
+	a.fault("rollout", err)
+}
+
+// calls carries a rollout's calls to nodes.
+type calls struct{ *Announcer }
+
+func (c calls) Preflight(ctx context.Context, node string, o order) error {
+	return c.order(ctx, node, pathPreflight, o)
+}
+
+func (c calls) Apply(ctx context.Context, node string, o order) error {
+	return c.order(ctx, node, pathApply, o)
+}
+
+func (c calls) Restore(ctx context.Context, node string, o order) error {
+	return c.order(ctx, node, pathRestore, o)
+}
+
+func (c calls) order(ctx context.Context, node, path string, o order) error {
+	var err error
+	if node == c.cfg.Self.Name {
+		if err = c.obey(path, o); err != nil {
+			return &refused{err.Error()}
+		}
+		return nil
+	}
+	err = c.cfg.Fleet.Call(ctx, node, path, o, nil)
+	if said, ok := errors.AsType[*link.RemoteError](err); ok && !said.Busy {
+		return &refused{said.Text}
+	}
+	return err
+}
+
+func (c calls) Status(ctx context.Context, node string) (bgp.NodeStatus, error) {
+	if node == c.cfg.Self.Name {
+		return c.report().Status, nil
+	}
+	var r Report
+	err := c.cfg.Fleet.Call(ctx, node, pathReport, struct{}{}, &r)
+	return r.Status, err
+}

@@ -1,0 +1,197 @@
+package announcer
+
+import (
+	"context"
+	"fmt"
+	"net/netip"
+
+	"edged/bgp"
+	"edged/bgp/speaker"
+)
+
+// Status is how a node has its VIPs, and what it knows of others. It is what
+// "edged vip list" shows.
+type Status struct {
+	Node       string               `json:"node"`
+	PoP        string               `json:"pop"`
+	Plan       string               `json:"plan"`
+	Generation uint64               `json:"generation"`
+	Pending    []bgp.Change         `json:"pending"` // what the file wants and no plan says yet
+	Frozen     string               `json:"frozen,omitempty"`
+	VIPs       []VIPStatus          `json:"vips"`
+	Peers      []speaker.PeerStatus `json:"peers"`
+	Operations []bgp.Operation      `json:"operations"`
+	Overdue    []string             `json:"overdue,omitempty"`
+	Rollout    string               `json:"rollout,omitempty"`
+	Dropped    Dropped              `json:"dropped"`
+}
+
+// VIPStatus is how a node has one VIP.
+type VIPStatus struct {
+	Name     string          `json:"name"`
+	Prefixes []netip.Prefix  `json:"prefixes"`
+	State    bgp.State       `json:"state"`
+	Seconds  float64         `json:"seconds"` // in this state
+	Cause    string          `json:"cause"`
+	Waits    string          `json:"waits,omitempty"`
+	Route    string          `json:"route"` // as it is wished, in words
+	Sent     []string        `json:"sent"`  // the peers that were sent just that
+	Bound    bool            `json:"bound"`
+	Fault    string          `json:"fault,omitempty"`
+	Penalty  float64         `json:"penalty"` // for flapping
+	Breaker  string          `json:"breaker,omitempty"`
+	Promises string          `json:"promises"`
+	Guard    bgp.GuardCounts `json:"guard"`
+
+	MinAnnouncers int         `json:"min_announcers"`
+	MinPoPs       int         `json:"min_pops"`
+	Nodes         []NodeOfVIP `json:"nodes"` // this node and those heard lately
+	Announcers    int         `json:"announcers"`
+}
+
+// NodeOfVIP is how another node has a VIP.
+type NodeOfVIP struct {
+	Node  string    `json:"node"`
+	PoP   string    `json:"pop"`
+	State bgp.State `json:"state"`
+}
+
+// Status tells how this node has its VIPs.
+func (a *Announcer) Status() Status {
+	peers := a.cfg.Speaker.Peers()
+	frozen := a.cfg.Fleet.Frozen()
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	now := a.now()
+	s := Status{
+		Node: a.cfg.Self.Name, PoP: a.cfg.Self.PoP, Plan: a.plan.ID(), Generation: a.plan.Generation,
+		Pending: []bgp.Change{}, Frozen: frozen, VIPs: []VIPStatus{}, Peers: peers,
+		Operations: append([]bgp.Operation{}, a.operations...), Dropped: a.drops,
+	}
+	next := bgp.Pending(a.plan, a.file.VIPs, nil)
+	s.Pending = append(s.Pending, bgp.Diff(a.plan, next, planned(a.peers), planned(a.file.Peers))...)
+	for _, id := range sortedKeys(a.overdue) {
+		s.Overdue = append(s.Overdue, a.overdue[id])
+	}
+	if a.rollout != nil {
+		s.Rollout = a.rollout.String()
+	}
+	lately := a.lately(now)
+	for _, name := range sortedKeys(a.vips) {
+		v := a.vips[name]
+		_, promises := v.guard.Permit(now)
+		out := VIPStatus{
+			Name: name, Prefixes: v.spec.Prefixes, State: v.wish.State, Seconds: (now - v.wish.Since).Seconds(),
+			Cause: v.wish.Cause, Waits: v.wish.Waits, Route: words(v.wish.Route), Sent: a.sentTo(v), Bound: v.bound, Fault: v.fault,
+			Penalty: v.machine.Damping(now).Penalty, Breaker: v.breaker.Open(now, a.announcers(v)), Promises: promises, Guard: v.guard.Counts(),
+			MinAnnouncers: v.spec.MinAnnouncers, MinPoPs: v.spec.MinPoPs,
+			Nodes: []NodeOfVIP{{a.cfg.Self.Name, a.cfg.Self.PoP, v.wish.State}},
+		}
+		for _, other := range lately {
+			if state, has := other.VIPs[name]; has {
+				out.Nodes = append(out.Nodes, NodeOfVIP{other.Node, other.PoP, state})
+			}
+		}
+		for _, n := range out.Nodes {
+			if n.State.Announces() {
+				out.Announcers++
+			}
+		}
+		s.VIPs = append(s.VIPs, out)
+	}
+	return s
+}
+
+// sentTo names the peers that have a VIP as it is wished, every prefix that they
+// can carry. The caller holds the lock.
+func (a *Announcer) sentTo(v *vip) []string {
+	names := []string{}
+	if v.wish.Route == nil {
+		return names
+	}
+	for _, p := range a.peers {
+		some, all := false, true
+		for _, prefix := range v.spec.Prefixes {
+			if !Carries(p, v.spec, prefix) {
+				continue
+			}
+			has := false
+			for _, r := range a.sent[prefix] {
+				has = has || r.peer == p.Name && r.attributes.Equal(*v.wish.Route)
+			}
+			some, all = true, all && has
+		}
+		if some && all {
+			names = append(names, p.Name)
+		}
+	}
+	return names
+}
+
+// planned returns the peers as plans see them.
+func planned(peers []speaker.Peer) []bgp.Peer {
+	var all []bgp.Peer
+	for _, p := range peers {
+		all = append(all, bgp.Peer{Name: p.Name, Groups: p.Groups, Session: session(p)})
+	}
+	return all
+}
+
+// Plan makes a plan of what the files of the nodes that a selector names want,
+// and judges it. Nothing changes. only names VIPs; empty: all.
+func (a *Announcer) Plan(ctx context.Context, selector string, only []string, limits bgp.Limits) (Proposal, error) {
+	reports, missing := a.reports(ctx, false)
+	members := a.cfg.Fleet.Members()
+	var wishes []bgp.NodeWish
+	for _, m := range members {
+		if r, ok := reports[m.Name]; ok {
+			wishes = append(wishes, r.Wish)
+		}
+	}
+	p := Proposal{Silent: map[string]string{}}
+	for name, err := range missing {
+		p.Silent[name] = err.Error()
+	}
+	var err error
+	if p.Plan, err = bgp.Plan(selector, only, members, wishes); err != nil {
+		return p, err
+	}
+	fleet := bgp.Fleet{}
+	for _, m := range members {
+		r := reports[m.Name]
+		fleet.Nodes = append(fleet.Nodes, bgp.FleetNode{Member: m, Stored: r.Wish.Stored, States: r.States})
+		fleet.InFlight = append(fleet.InFlight, r.InFlight...)
+	}
+	p.Verdict = bgp.Judge(p.Plan, fleet, limits)
+	p.Waves = bgp.Waves(p.Plan)
+	return p, nil
+}
+
+// Proposal is a plan with what speaks for and against it.
+type Proposal struct {
+	Plan    bgp.FleetPlan     `json:"plan"`
+	Verdict bgp.Verdict       `json:"verdict"`
+	Waves   [][]string        `json:"waves"`
+	Silent  map[string]string `json:"silent,omitempty"` // nodes that did not answer, and why
+}
+
+// session says what a session with a peer is made with, without its password.
+func session(p speaker.Peer) string {
+	words := fmt.Sprintf("%s AS %d, hold %s", p.Address, p.ASN, p.Hold)
+	for _, option := range []struct {
+		on   bool
+		word string
+	}{
+		{p.Local.IsValid(), "from " + p.Local.String()},
+		{p.Password != "", "MD5"},
+		{p.GTSM, "GTSM"},
+		{p.Multihop > 0, fmt.Sprintf("multihop %d", p.Multihop)},
+		{p.Passive, "passive"},
+		{p.BFD.Interval > 0, fmt.Sprintf("BFD %s x %d", p.BFD.Interval, p.BFD.Multiplier)},
+	} {
+		if option.on {
+			words += ", " + option.word
+		}
+	}
+	return words
+}

@@ -1,0 +1,285 @@
+package main
+
+import (
+	"bytes"
+	"cmp"
+	"context"
+	"crypto/ed25519"
+	"errors"
+	"fmt"
+	"net/netip"
+	"os"
+	"slices"
+	"strconv"
+	"time"
+
+	"edged/admin"
+	"edged/bgp"
+	"edged/bgp/announcer"
+	"edged/bgp/link"
+	"edged/bgp/loopback"
+	"edged/bgp/selfcheck"
+	"edged/bgp/speaker"
+	"edged/config"
+	"edged/dnsserver"
+	"edged/edge"
+	"edged/health"
+	"edged/health/fleet"
+)
+
+// spread is how much longer than its TTL an answer may be given that still names
+// a PoP: until all nodes have heard that it leaves.
+const spread = 3 * time.Second
+
+// readVIPs reads what the configuration says of VIPs.
+func (b *builder) readVIPs(fault func(key string, err error)) {
+	f := &b.announce
+	for i, p := range b.config.BGP.Peers {
+		password := ""
+		if p.PasswordFile != "" {
+			text, err := os.ReadFile(string(p.PasswordFile))
+			if err == nil {
+				password = string(bytes.TrimRight(text, "\r\n"))
+				err = checkPassword(password)
+			}
+			if err != nil {
+				fault(fmt.Sprintf("bgp.peers[%d].password_file", i), err)
+			}
+		}
+		f.Peers = append(f.Peers, speaker.Peer{
+			Name: p.Name, Address: p.Address, ASN: uint32(p.ASN), Local: p.LocalAddress, Password: password,
+			GTSM: p.GTSM, Multihop: p.Multihop, Passive: p.Passive, Hold: p.Hold,
+			BFD: speaker.BFD{Interval: p.BFD.Interval, Multiplier: p.BFD.Multiplier}, Groups: p.Groups,
+		})
+	}
+	for _, name := range sortedKeys(b.config.VIPs) {
+		v := vipOf(name, b.config.VIPs[name])
+		f.VIPs = append(f.VIPs, v)
+		b.warnUnheard(v)
+		if n := len(b.config.Fleet.Members); n > 0 && v.MinAnnouncers >= n {
+			b.warnf("vips."+name+".min_announcers", "%d others must stay before a node withdraws, and there are only %d: no node can, but by force", v.MinAnnouncers, n-1)
+		}
+	}
+	f.Required = map[string]time.Duration{}
+	for _, name := range sortedKeys(b.config.Pools) {
+		p := b.config.Pools[name]
+		if p.RequiresVIP == "" {
+			continue
+		}
+		f.Required[p.RequiresVIP] = max(f.Required[p.RequiresVIP], p.TTL.Max+spread)
+		if _, here := b.config.VIPs[p.RequiresVIP]; !here && b.config.BGP.ASN > 0 {
+			b.warnf("pools."+name+".requires_vip", "there is no vip %q in this file: this PoP is not answered unless another node here announces it", p.RequiresVIP)
+		}
+	}
+}
+
+func checkPassword(s string) error {
+	if s == "" || len(s) > 80 {
+		return fmt.Errorf("a password has 1 to 80 octets, this one %d", len(s))
+	}
+	return nil
+}
+
+// vipOf turns a VIP of the configuration, which is in order, into one of package
+// bgp.
+func vipOf(name string, c config.VIP) bgp.VIP {
+	v := bgp.VIP{
+		Name: name, Prefixes: slices.Clone(c.Prefixes), Port: uint16(c.Listen), MinAnnouncers: c.MinAnnouncers, MinPoPs: c.MinPoPs,
+		Groups: c.Groups, Hold: c.Drain.Hold, Linger: c.Drain.Linger,
+	}
+	slices.SortFunc(v.Prefixes, netip.Prefix.Compare)
+	for _, text := range c.Communities {
+		community, _ := bgp.ParseCommunity(text) // the configuration has checked it
+		v.Communities = append(v.Communities, community)
+	}
+	slices.Sort(v.Communities)
+	for _, r := range c.Ladder {
+		rung := bgp.Rung{Kind: bgp.RungKind(r.Kind)}
+		switch r.Kind {
+		case "withdraw":
+			rung.Kind = bgp.Withdraw
+		case "community":
+			community, _ := bgp.ParseCommunity(r.Value)
+			rung.Value = uint32(community)
+		case "prepend", "med":
+			n, _ := strconv.ParseUint(r.Value, 10, 32)
+			rung.Value = uint32(n)
+		}
+		v.Ladder = append(v.Ladder, rung)
+	}
+	return v
+}
+
+// warnUnheard warns of prefixes that no peer hears.
+func (b *builder) warnUnheard(v bgp.VIP) {
+	for i, p := range v.Prefixes {
+		if !slices.ContainsFunc(b.announce.Peers, func(peer speaker.Peer) bool { return announcer.Carries(peer, v, p) }) {
+			b.warnf(fmt.Sprintf("vips.%s.prefixes[%d]", v.Name, i), "no peer hears of %s: IPv6 goes over IPv6 sessions only, and groups must meet", p)
+		}
+	}
+}
+
+// startVIPs starts what announces VIPs, if the configuration has BGP.
+func (n *node) startVIPs() (err error) {
+	l, c := n.started, n.started.config
+	if c.BGP.ASN == 0 {
+		return nil
+	}
+	key, err := nodeKey(c)
+	if err != nil {
+		return err
+	}
+	members := vipFleet{name: c.Fleet.Name, self: bgp.Member{Name: c.Node.Name, PoP: c.Node.PoP}, fleet: n.fleet, required: n.required}
+	if c.Fleet.Name != "" && !n.apart {
+		if members.link, err = link.New(link.Config{Name: c.Node.Name, Key: key, KeyOf: n.fleet.Key, Log: n.log}); err != nil {
+			return fmt.Errorf("fleet.link: %w", err)
+		}
+		n.link = members.link
+		if _, err = n.link.Listen(c.Fleet.Link); err != nil {
+			return fmt.Errorf("fleet.link: %w", err)
+		}
+	}
+	n.speaker, err = speaker.New(speaker.Config{
+		ASN: uint32(c.BGP.ASN), RouterID: c.BGP.RouterID, Listen: uint16(c.BGP.Listen), Peers: l.announce.Peers, Log: n.log,
+	})
+	if err != nil {
+		return fmt.Errorf("bgp: %w", err)
+	}
+	a, err := announcer.Start(announcer.Config{
+		Self: members.self, Key: key, Dir: vipsDir(c.DataDir), Log: n.log, Alarm: n.vipAlarm,
+		Speaker: n.speaker, Addresses: loopback.New(n.log), Listener: n.server, Check: n.checkVIP, Fleet: members,
+		Answers: n.answers, File: l.announce,
+	})
+	if err != nil {
+		return fmt.Errorf("vips: %w", err)
+	}
+	n.vips.Store(a)
+	if n.link != nil {
+		return n.link.Serve(a.Handle)
+	}
+	return nil
+}
+
+// stopVIPs takes this node's VIPs away before anything else ends, and says what
+// could not be done in time.
+func (n *node) stopVIPs(ctx context.Context) (errs []error) {
+	if a := n.vips.Load(); a != nil {
+		errs = append(errs, a.Stop(ctx))
+	}
+	if n.link != nil {
+		errs = append(errs, n.link.Close(ctx))
+	}
+	if n.speaker != nil {
+		errs = append(errs, n.speaker.Close(ctx))
+	}
+	return errs
+}
+
+// useVIPs tells what the files want of VIPs now. What they want beyond the plan
+// is pending until an engineer applies it.
+func (n *node) useVIPs(l *loaded) {
+	a := n.vips.Load()
+	if a == nil {
+		return
+	}
+	a.Use(l.announce)
+}
+
+// vipAlarm raises an alarm of the VIPs, or ends it when there is no detail.
+func (n *node) vipAlarm(overdue bool, detail []string) {
+	reason, what := alarmVIPs, "VIPs are not as they should be"
+	if overdue {
+		reason, what = alarmOverdue, "an operation's time has run out"
+	}
+	if len(detail) == 0 {
+		n.clear(reason)
+		return
+	}
+	n.raise(reason, what, detail)
+}
+
+// VIPs implements admin.Node.
+func (n *node) VIPs() admin.VIPs {
+	if a := n.vips.Load(); a != nil {
+		return a
+	}
+	return nil
+}
+
+// checkVIP asks through a VIP what the node serves.
+func (n *node) checkVIP(ctx context.Context, v bgp.VIP) (asked int, err error) {
+	l := n.serving()
+	q := selfcheck.Questions{Node: l.config.Node.Name}
+	for _, z := range l.zones {
+		q.Zones = append(q.Zones, z.Origin())
+	}
+	return selfcheck.Run(ctx, v, q)
+}
+
+// answers counts what the node answered since its start.
+func (n *node) answers() (total, servfail uint64) {
+	for key, count := range n.server.Stats().Replies {
+		total += count
+		if key.Rcode == "SERVFAIL" {
+			servfail += count
+		}
+	}
+	return total, servfail
+}
+
+// required says whether a pool requires a VIP.
+func (n *node) required(vip string) bool {
+	_, ok := n.serving().vips[vipAt{vip, n.started.config.Node.PoP}]
+	return ok
+}
+
+// vipFleet is the fleet as VIPs see it.
+type vipFleet struct {
+	name     string
+	self     bgp.Member
+	fleet    *fleet.Fleet
+	link     *link.Link // nil: this node is alone
+	required func(vip string) bool
+}
+
+// Name implements announcer.Fleet.
+func (f vipFleet) Name() string { return f.name }
+
+// Members implements announcer.Fleet.
+func (f vipFleet) Members() []bgp.Member {
+	all := []bgp.Member{f.self}
+	for _, m := range f.fleet.Members() {
+		if m.Name != f.self.Name {
+			all = append(all, bgp.Member{Name: m.Name, PoP: m.PoP})
+		}
+	}
+	slices.SortFunc(all, func(a, b bgp.Member) int { return cmp.Compare(a.Name, b.Name) })
+	return all
+}
+
+// Key implements announcer.Fleet.
+func (f vipFleet) Key(member string) (ed25519.PublicKey, bool) { return f.fleet.Key(member) }
+
+// Frozen implements announcer.Fleet.
+func (f vipFleet) Frozen() string { return f.fleet.View().Frozen }
+
+// Call implements announcer.Fleet.
+func (f vipFleet) Call(ctx context.Context, member, path string, in, out any) error {
+	if f.link == nil {
+		return errors.New("this node is in no fleet")
+	}
+	at := f.fleet.Link(member)
+	if !at.IsValid() {
+		return fmt.Errorf("%s has not been heard yet, so nobody knows where it takes calls", member)
+	}
+	return f.link.Call(ctx, member, at, path, in, out)
+}
+
+// State implements announcer.Fleet.
+func (f vipFleet) State(vip string, v edge.Verdict, reason string) {
+	if f.required(vip) {
+		f.fleet.State(health.NewVIP(vip, f.self.PoP).ID, v, reason)
+	}
+}
+
+var _ announcer.Listener = (*dnsserver.Server)(nil)
