@@ -16,8 +16,6 @@ type groups []string
 
 func newGroups(names []string) groups { return slices.Compact(slices.Sorted(slices.Values(names))) }
 
-func (g groups) equal(names []string) bool { return slices.Equal(g, newGroups(names)) }
-
 // include says whether a peer in those groups is meant.
 func (g groups) include(names []string) bool {
 	return len(g) == 0 || slices.ContainsFunc(names, func(n string) bool { return slices.Contains(g, n) })

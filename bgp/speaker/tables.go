@@ -14,10 +14,6 @@ import (
 
 type prefixes map[netip.Prefix]bool
 
-func sortPrefixes(p []netip.Prefix) {
-	slices.SortFunc(p, netip.Prefix.Compare)
-}
-
 // PeerRoutes is what one peer was sent.
 type PeerRoutes struct {
 	Peer   string      `json:"peer"`
