@@ -51,7 +51,7 @@ func (r *Rollout) Result(now time.Duration, node string, c Call, refusal string)
 	switch {
 	case p == nil:
 	case c == CallRestore && refusal != "" && (r.Phase == PhaseAborting || r.Phase == PhaseAborted):
-		p.Left, p.Owed = "it refuses to be restored: "+refusal, false
+		p.Left, p.Owed = "it refuses to be restored: "+refusal, now-p.planned < reachWithin // it may be starting
 	case c == CallPreflight && r.Phase == PhasePreflight && refusal == "":
 		p.ready = true
 	case refusal != "" && (c == CallPreflight && r.Phase == PhasePreflight || c == CallApply && r.Phase == PhaseActing):

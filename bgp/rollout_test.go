@@ -278,6 +278,36 @@ func TestRestorePassesOverAbsent(t *testing.T) {
 	}
 }
 
+// TestRestoreRefused: a node that refuses for a moment is asked again, and not
+// for ever.
+func TestRestoreRefused(t *testing.T) {
+	for _, tc := range []struct {
+		seconds int
+		left    string
+	}{{20, ""}, {40, "it refuses to be restored: it is stopping"}} {
+		s := newStage(t, "ams1 fra1")
+		s.run("done", 300)
+		s.nodes["fra1"].refuses = "it is stopping"
+		if err := s.rollout.Rollback(s.now, "ada", "wrong prefix"); err != nil {
+			t.Fatal(err)
+		}
+		for range tc.seconds {
+			s.second()
+		}
+		s.nodes["fra1"].refuses = ""
+		for range 20 {
+			s.second()
+		}
+		s.restored("ams1")
+		if p := s.rollout.Nodes["fra1"]; p.Left != tc.left || p.Restored != (tc.left == "") {
+			t.Errorf("refused for %d s: %+v, want %q", tc.seconds, p, tc.left)
+		}
+		if len(s.rollout.Watched()) != 0 {
+			t.Errorf("refused for %d s: it still asks %q", tc.seconds, s.rollout.Watched())
+		}
+	}
+}
+
 // TestRestoreLeavesLaterPlans: a node that took yet another plan keeps it.
 func TestRestoreLeavesLaterPlans(t *testing.T) {
 	s := newStage(t, "ams1 fra1")
