@@ -20,8 +20,8 @@ type Breaker struct {
 	count     int                      // of those that left, in the words
 }
 
-// Note takes that a node, this one included, announces the VIP or does not. What
-// is not heard of a node is no news.
+// Note takes that a node, this one included, announces the VIP or does not. One
+// that is not heard of any more does not.
 func (b *Breaker) Note(now time.Duration, node string, announced bool) {
 	if b.announces == nil {
 		b.announces, b.left = map[string]bool{}, map[string]time.Duration{}

@@ -29,8 +29,7 @@ var scripted = VIP{
 // TestMachineScripts runs testdata/machine/*.txt. A line that begins with ">"
 // is a time and what happens then; the lines below it are all that the machine
 // does until the next one, as it does it: when, the state, the route, what else
-// is wished, and why the state was entered. See TestMachineScripts' player for
-// the words.
+// is wished, and why the state was entered. The words are those of player.apply.
 func TestMachineScripts(t *testing.T) {
 	files, err := filepath.Glob("testdata/machine/*.txt")
 	if err != nil || len(files) == 0 {

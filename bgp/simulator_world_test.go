@@ -23,10 +23,9 @@ func (n *simNode) listenTo() {
 			continue
 		}
 		m, ok := n.hears(other)
-		if !ok {
-			continue // no news: the breaker is told nothing
+		if ok {
+			hears++
 		}
-		hears++
 		if m.announcing {
 			f.Others++
 			seen |= 1 << (other.id % w.pops)
