@@ -111,6 +111,8 @@ type Machine struct {
 	short   bool          // too few others announce it
 	turned  time.Duration // since when short is what it is
 
+	returned bool // in LastResort: it came back there, for too few others announced it
+
 	facts  Facts // of the last step
 	before *Kept // the process stops: what was before
 	next   time.Duration
@@ -258,7 +260,7 @@ func (m *Machine) move() bool {
 
 // to enters a state that was ordered.
 func (m *Machine) to(s State, format string, args ...any) bool {
-	m.state, m.since, m.cause = s, m.facts.Now, fmt.Sprintf(format, args...)
+	m.state, m.since, m.cause, m.returned = s, m.facts.Now, fmt.Sprintf(format, args...), false
 	switch s {
 	case Announced:
 		m.answers = true

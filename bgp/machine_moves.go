@@ -105,7 +105,9 @@ func (m *Machine) comeBack() bool {
 		return false
 	}
 	m.answers = !m.leaving
-	return m.auto(LastResort, "%s", m.tooFew())
+	m.auto(LastResort, "%s", m.tooFew())
+	m.returned = true
+	return true
 }
 
 // descend takes a VIP whose checks fail one rung down.

@@ -38,7 +38,7 @@ func (m *Machine) obstacle() obstacle {
 		return broken
 	case m.short:
 		return fewOthers
-	case !m.reached(m.turned+enoughFor, obstacles[tooSoon]):
+	case m.returned && !m.reached(m.turned+enoughFor, obstacles[tooSoon]):
 		return tooSoon
 	case !f.Permit:
 		return noPermit

@@ -29,8 +29,8 @@ func TestUp(t *testing.T) {
 		if got, want := n.route(), "64512:100"; got != want {
 			t.Errorf("the route is %q, want %q", got, want)
 		}
-		if n.said["ns1"] != edge.OK {
-			t.Errorf("the fleet was told %v", n.said["ns1"])
+		if n.told() != edge.OK {
+			t.Errorf("the fleet was told %v", n.told())
 		}
 		t.Logf("announced %v after the canary", took)
 	})
@@ -50,7 +50,7 @@ func TestDrain(t *testing.T) {
 			t.Fatalf("got %+v, %v", out, err)
 		}
 		f.await("draining", time.Second, func() bool { return a.state() == bgp.Draining })
-		if got := a.said["ns1"]; got != edge.Dead {
+		if got := a.told(); got != edge.Dead {
 			t.Errorf("a draining node says %v of the VIP", got)
 		}
 		if got, want := a.route(), "64512:100"; got != want {
@@ -58,7 +58,7 @@ func TestDrain(t *testing.T) {
 		}
 		f.await("graceful shutdown", 3*time.Second, func() bool { return a.route() == "64512:100 graceful-shutdown" })
 		f.await("withdrawn", 10*time.Second, func() bool { return a.route() == "none" })
-		f.await("address gone", 10*time.Second, func() bool { return len(a.addresses) == 0 })
+		f.await("address gone", 10*time.Second, func() bool { return a.held() == 0 })
 		if got := a.state(); got != bgp.Withdrawn {
 			t.Errorf("the state is %v", got)
 		}
@@ -108,7 +108,7 @@ func TestCrashOfOthers(t *testing.T) {
 		if _, err := a.Operate(t.Context(), Request{Kind: bgp.Drain, Node: "a1", Reason: "new kernel", Actor: "ann"}); err != nil {
 			t.Fatal(err)
 		}
-		f.await("drained", time.Minute, func() bool { return a.state() == bgp.Withdrawn && len(a.addresses) == 0 })
+		f.await("drained", time.Minute, func() bool { return a.state() == bgp.Withdrawn && a.held() == 0 })
 		f.kill("b1")
 		took := f.await("back as the last resort", 10*time.Second, func() bool {
 			return a.state() == bgp.LastResort && a.route() == "64512:100 graceful-shutdown prepend 3"
@@ -133,7 +133,7 @@ func TestStop(t *testing.T) {
 		if took := time.Since(begun); took > 4*time.Second {
 			t.Errorf("stopping took %v", took)
 		}
-		if a.route() != "none" || len(a.listening) != 0 || len(a.addresses) != 1 {
+		if a.route() != "none" || len(a.listening) != 0 || a.held() != 1 {
 			t.Errorf("what is left: route %s, sockets %v, addresses %v", a.route(), a.listening, a.addresses)
 		}
 		f.start("a1") // what an orderly stop kept is no flap

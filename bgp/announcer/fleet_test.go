@@ -214,6 +214,20 @@ func (n *testNode) alarm(overdue bool, detail []string) {
 	}
 }
 
+// held counts the addresses on the machine.
+func (n *testNode) held() int {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	return len(n.addresses)
+}
+
+// told returns what the fleet heard of ns1 last.
+func (n *testNode) told() edge.Verdict {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	return n.said["ns1"]
+}
+
 // alarmed returns the alarms that are raised, in a line.
 func (n *testNode) alarmed() string {
 	n.mu.Lock()
