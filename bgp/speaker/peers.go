@@ -18,7 +18,7 @@ type Peer struct {
 	Address  netip.Addr
 	ASN      uint32
 	Local    netip.Addr    // our address; the zero value lets the system choose
-	Password string        // for TCP MD5 signatures, at most 80 bytes; empty: none
+	Password string        `json:"-"` // for TCP MD5 signatures, at most 80 bytes; empty: none
 	GTSM     bool          // the peer is directly connected, and both ends hold each other to that
 	Multihop int           // hops to the peer, 2 to 255; 0: directly connected
 	Passive  bool          // wait for the peer to connect

@@ -78,7 +78,6 @@ func TestFamilies(t *testing.T) {
 	}
 }
 
-// A peer that did not ask for IPv4 routes with IPv6 next hops gets none, and that
 // Peers hear what their groups share with the route's, and nobody's session ends
 // when that changes.
 func TestGroups(t *testing.T) {
@@ -118,8 +117,6 @@ func TestGroups(t *testing.T) {
 	}
 }
 
-// What keeps a session down is said in words within 10 s, and no route gets out.
-// A peer may connect to us; a password that is taken away is taken off the
 // What the router announces stays out: ten thousand routes, the default route
 // and our own VIP. The withdrawal goes out all the same. (B10)
 func TestNothingImported(t *testing.T) {
@@ -194,8 +191,6 @@ func TestOnlyAllowed(t *testing.T) {
 	}
 }
 
-// Sessions outlive every change of VIPs, and only the session of a peer that
-// BFD comes up, sees a path that loses all packets long before the hold time,
 // A thousand VIPs come and go.
 func TestThousand(t *testing.T) {
 	l := newLab(t, "bird", "birdc")

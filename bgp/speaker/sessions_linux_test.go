@@ -2,12 +2,30 @@ package speaker
 
 import (
 	"fmt"
+	"net/netip"
 	"slices"
 	"strings"
 	"testing"
 	"time"
 )
 
+// MD5 and GTSM work over IPv6 too, and several hops with an address of ours.
+func TestTransports(t *testing.T) {
+	l := newLab(t, "bird", "birdc")
+	r1, r2 := l.router(1), l.router(2)
+	b1, b2 := r1.bird(r1.session6(`ttl security on; password "right";`)), r2.bird(r2.session4("multihop 4;"), "protocol direct { ipv4; }\n")
+	p1, p2 := r1.peer6(), r2.peer()
+	p1.GTSM, p1.Password = true, "right"
+	p2.Multihop, p2.Local = 4, netip.MustParseAddr(our4)
+	s := speak(t, Config{Peers: []Peer{p1, p2}})
+	allow(t, s, vip4)
+	apply(t, s, plain(vip4))
+	up(t, s)
+	b1.has(vip4 + " as_path 64512 next_hop " + our6)
+	b2.has(vip4 + " as_path 64512 next_hop " + our4)
+}
+
+// A peer that did not ask for IPv4 routes with IPv6 next hops gets none, and that
 // is said.
 func TestNoExtendedNextHop(t *testing.T) {
 	l := newLab(t, "bird", "birdc")
@@ -27,6 +45,7 @@ func TestNoExtendedNextHop(t *testing.T) {
 	}
 }
 
+// What keeps a session down is said in words within 10 s, and no route gets out.
 // (B9)
 func TestReasons(t *testing.T) {
 	l := newLab(t, "bird", "birdc")
@@ -106,6 +125,7 @@ func TestReasons(t *testing.T) {
 	}
 }
 
+// A peer may connect to us; a password that is taken away is taken off the
 // listening socket too.
 func TestPassive(t *testing.T) {
 	l := newLab(t, "bird", "birdc")
@@ -137,6 +157,7 @@ func TestPassive(t *testing.T) {
 	b1.has(vip4 + " as_path 64512 next_hop 192.0.2.11")
 }
 
+// Sessions outlive every change of VIPs, and only the session of a peer that
 // changed is reset. (B14)
 func TestSessionsStay(t *testing.T) {
 	l := newLab(t, "bird", "birdc")
@@ -176,6 +197,7 @@ func TestSessionsStay(t *testing.T) {
 	b1.has(vip4+" as_path 64512 next_hop 192.0.2.11", "198.51.100.49/32 as_path 64512 next_hop 192.0.2.11 med 49")
 }
 
+// BFD comes up, sees a path that loses all packets long before the hold time,
 // and the session comes back with the path.
 func TestBFD(t *testing.T) {
 	l := newLab(t, "bird", "birdc")
