@@ -7,6 +7,7 @@ type obstacle uint8
 
 const (
 	free obstacle = iota
+	held
 	frozen
 	broken
 	fewOthers
@@ -17,6 +18,7 @@ const (
 // obstacles are what a VIP waits for.
 var obstacles = [...]string{
 	free:      "",
+	held:      "an operator to end the hold",
 	frozen:    "the node to be frozen no more",
 	broken:    "the breaker to close",
 	fewOthers: "others to announce it",
@@ -32,6 +34,8 @@ func (m *Machine) obstacle() obstacle {
 	switch {
 	case f.Forced && m.leaving:
 		return free
+	case f.Hold:
+		return held
 	case f.Frozen != "":
 		return frozen
 	case f.Breaker != "" && f.Leave == Stay:
@@ -49,6 +53,8 @@ func (m *Machine) obstacle() obstacle {
 // detail says more about an obstacle.
 func (m *Machine) detail(o obstacle) string {
 	switch o {
+	case held:
+		return "held by an operator"
 	case frozen:
 		return "frozen, " + m.facts.Frozen
 	case broken:

@@ -56,6 +56,7 @@ type Announcer struct {
 	overdue    map[string]string // operations whose time ran out, in words, by ID
 	stopping   bool
 	dirty      bool // what is kept is behind
+	narrow     bool // a VIP is gone: its prefixes may leave no more
 }
 
 // vip is one VIP on this node.
@@ -143,7 +144,7 @@ func (a *Announcer) start(k kept, faults []string) error {
 // newVIP makes the machine and the guard of a VIP. The caller holds the lock, or
 // is the only one.
 func (a *Announcer) newVIP(spec bgp.VIP, kept bgp.Kept) *vip {
-	v := &vip{spec: spec, machine: bgp.NewMachine(spec, kept), guard: bgp.NewGuard(spec, a.cfg.Self, a.cfg.Fleet.Members()), checked: -checkEvery}
+	v := &vip{spec: spec, machine: bgp.NewMachine(spec, kept), guard: bgp.NewGuard(spec, a.cfg.Self, nil), checked: -checkEvery}
 	a.vips[spec.Name] = v
 	return v
 }
@@ -179,10 +180,6 @@ func (a *Announcer) Use(f File) {
 	a.stateRequired()
 	for _, v := range a.vips { // a pool may have begun to require it
 		a.state(v.spec.Name, v.wish)
-	}
-	for name, v := range a.vips {
-		v.guard.Set(v.spec, a.cfg.Fleet.Members())
-		_ = name
 	}
 	a.poke()
 }

@@ -72,6 +72,21 @@ func (a *Announcer) hear(m bgp.Member, s Standing, err error) {
 	}
 }
 
+// noteSilence has the breakers take a node that is not heard any more for one
+// that left. The caller holds the lock.
+func (a *Announcer) noteSilence(now time.Duration) {
+	for name, h := range a.heard {
+		if h.standing.Node == "" || now-h.at < hearFor {
+			continue
+		}
+		for vip := range h.standing.VIPs {
+			if v := a.vips[vip]; v != nil {
+				v.breaker.Note(now, name, false)
+			}
+		}
+	}
+}
+
 // lately returns what was heard of members a short while ago, by name. The caller
 // holds the lock.
 func (a *Announcer) lately(now time.Duration) []Standing {

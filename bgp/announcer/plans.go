@@ -150,7 +150,6 @@ func (a *Announcer) allow() error {
 // usePlan gives each VIP of the plan a machine, and takes the others out. The
 // caller holds the lock.
 func (a *Announcer) usePlan() {
-	members := a.cfg.Fleet.Members()
 	for _, v := range a.vips {
 		v.planned = false
 	}
@@ -159,8 +158,8 @@ func (a *Announcer) usePlan() {
 		if v == nil {
 			v = a.newVIP(spec, bgp.Kept{})
 		}
-		v.planned, v.spec = true, spec
+		v.planned = true
 		v.machine.SetVIP(spec)
-		v.guard.Set(spec, members)
+		v.spec = v.machine.VIP() // one that loses a prefix goes down whole before
 	}
 }

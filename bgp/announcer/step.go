@@ -41,14 +41,21 @@ func (a *Announcer) run() {
 func (a *Announcer) step() {
 	sent := routesOf(a.cfg.Speaker.Sent())
 	a.meter()
+	members, frozen := a.cfg.Fleet.Members(), a.cfg.Fleet.Frozen()
 	a.mu.Lock()
 	a.sent = sent
 	now := a.now()
-	changes := a.decide(now)
+	a.noteSilence(now)
+	changes := a.decide(now, members, frozen)
 	wishes := a.wishes()
 	asks := a.asks(now)
 	worries := a.worries(now)
+	narrow := a.narrow
+	a.narrow = false
 	a.mu.Unlock()
+	if narrow {
+		a.fault("export policy", a.allow())
+	}
 	for what, err := range worries {
 		a.fault(what, err)
 	}
@@ -87,14 +94,15 @@ type change struct {
 }
 
 // decide has each machine take a step. The caller holds the lock.
-func (a *Announcer) decide(now time.Duration) []change {
+func (a *Announcer) decide(now time.Duration, members []bgp.Member, frozen string) []change {
 	var changes []change
 	clock := time.Now()
-	frozen := a.cfg.Fleet.Frozen()
 	for _, name := range sortedKeys(a.vips) {
 		v := a.vips[name]
+		v.guard.Set(v.spec, members)
 		f := a.facts(v, now, clock, frozen)
 		wish := v.machine.Step(f)
+		v.spec = v.machine.VIP()
 		if wish.State != v.wish.State || !sameRoute(wish.Route, v.wish.Route) {
 			changes = append(changes, change{vip: name, plan: a.plan.ID(), before: v.wish, after: wish, evidence: f.Promises})
 			a.dirty = true
@@ -103,7 +111,7 @@ func (a *Announcer) decide(now time.Duration) []change {
 		v.breaker.Note(now, a.cfg.Self.Name, wish.State.Announces())
 		if !v.planned && wish.State == bgp.Absent && !v.bound && !a.stopping && !wish.Address {
 			delete(a.vips, name) // nothing is left of it
-			a.dirty = true
+			a.dirty, a.narrow = true, true
 		}
 	}
 	return changes
@@ -229,7 +237,7 @@ func (a *Announcer) makeSo(all []wished) {
 		if w.wish.Route == nil {
 			continue
 		}
-		for _, p := range w.spec.Prefixes {
+		for _, p := range a.answered(w) {
 			routes = append(routes, bgp.Route{Prefix: p, Attributes: *w.wish.Route, Groups: w.spec.Groups})
 		}
 	}
@@ -244,6 +252,20 @@ func (a *Announcer) makeSo(all []wished) {
 	for _, w := range all {
 		a.close(w)
 	}
+}
+
+// answered returns the prefixes of a VIP that there is a socket for: one that a
+// plan adds to a VIP that is announced may still have none.
+func (a *Announcer) answered(w wished) []netip.Prefix {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	var all []netip.Prefix
+	for i, s := range sockets(w.spec) {
+		if slices.Contains(w.vip.have, s) {
+			all = append(all, w.spec.Prefixes[i])
+		}
+	}
+	return all
 }
 
 // sockets are where DNS is answered on a VIP.

@@ -53,6 +53,7 @@ func (c nodeCollector) Describe(ch chan<- *prometheus.Desc) {
 		ch <- d
 	}
 	describeHealth(ch)
+	describeVIPs(ch)
 }
 
 func (c nodeCollector) Collect(ch chan<- prometheus.Metric) {
@@ -89,6 +90,7 @@ func (c nodeCollector) Collect(ch chan<- prometheus.Metric) {
 	}
 	gauge(descBuild, 1, version())
 	c.collectHealth(counter, gauge)
+	c.collectVIPs(counter, gauge)
 
 	c.mu.Lock()
 	defer c.mu.Unlock()
