@@ -15,13 +15,13 @@ func TestEdgeFails(t *testing.T) {
 		lost   int           // queries at most
 		window time.Duration // at most
 	}{
-		"killed":          {Config{}, func(e *Edge) error { e.Kill(); return nil }, 20, 300 * time.Millisecond},
-		"killed, FRR":     {Config{Router: FRR}, func(e *Edge) error { e.Kill(); return nil }, 60, 600 * time.Millisecond},
-		"killed, ExaBGP":  {Config{Router: ExaBGP}, func(e *Edge) error { e.Kill(); return nil }, 20, 300 * time.Millisecond},
-		"hangs, BFD":      {Config{}, func(e *Edge) error { return e.Pause() }, 500, 2 * time.Second},
-		"hangs, hold":     {Config{Hold: 3 * time.Second, BFD: -1}, func(e *Edge) error { return e.Pause() }, 1500, 6 * time.Second},
-		"path lost, BFD":  {Config{}, func(e *Edge) error { return e.Cut(Fabric) }, 500, 2 * time.Second},
-		"path lost, hold": {Config{Hold: 3 * time.Second, BFD: -1}, func(e *Edge) error { return e.Cut(Fabric) }, 1500, 6 * time.Second},
+		"killed":                {Config{}, func(e *Edge) error { e.Kill(); return nil }, 20, 300 * time.Millisecond},
+		"killed behind FRR":     {Config{Router: FRR}, func(e *Edge) error { e.Kill(); return nil }, 60, 600 * time.Millisecond},
+		"killed behind ExaBGP":  {Config{Router: ExaBGP}, func(e *Edge) error { e.Kill(); return nil }, 20, 300 * time.Millisecond},
+		"hangs with BFD":        {Config{}, func(e *Edge) error { return e.Pause() }, 500, 2 * time.Second},
+		"hangs without BFD":     {Config{Hold: 3 * time.Second, BFD: -1}, func(e *Edge) error { return e.Pause() }, 1500, 6 * time.Second},
+		"path lost with BFD":    {Config{}, func(e *Edge) error { return e.Cut(Fabric) }, 500, 2 * time.Second},
+		"path lost without BFD": {Config{Hold: 3 * time.Second, BFD: -1}, func(e *Edge) error { return e.Cut(Fabric) }, 1500, 6 * time.Second},
 	} {
 		t.Run(name, func(t *testing.T) {
 			l := startLab(t, c.config)

@@ -94,7 +94,7 @@ func newLab(t *testing.T, c Config) *lab {
 // what they promise, and this machine may be busy.
 const upWithin = 40 * time.Second
 
-// startLab makes a lab in which all edges run and announce.
+// startLab makes a lab in which all edges run, announce and hear each other.
 func startLab(t *testing.T, c Config) *lab {
 	t.Helper()
 	l := newLab(t, c)
@@ -102,6 +102,7 @@ func startLab(t *testing.T, c Config) *lab {
 	for _, v := range l.Config.VIPs {
 		l.must(Await(upWithin, v.Name, "announced", l.Edges...))
 	}
+	l.must(until(upWithin, func() error { return l.frozen() }))
 	return l
 }
 
