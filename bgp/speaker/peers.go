@@ -27,7 +27,8 @@ type Peer struct {
 	Groups   []string // which routes with groups must share to be heard here
 }
 
-// BFD is how a path is watched. The zero value does not watch it.
+// BFD is how a path is watched. The zero value does not watch it. Its packets come
+// from the address that the system chooses, whatever Peer.Local says.
 type BFD struct {
 	Interval   time.Duration // between packets, both ways; at least 50 ms
 	Multiplier int           // how many must be missing, 1 to 255; 0: 3
@@ -115,34 +116,40 @@ func (s *Speaker) SetPeers(peers []Peer) (reset []string, err error) {
 	ctx := context.Background()
 	before := s.peers
 	reset = Resets(before, now)
-	kept := map[netip.Addr]bool{}
+	// s.peers is at all times what GoBGP has, so that the call after one that
+	// failed does the rest.
+	running := map[netip.Addr]bool{}
 	for _, p := range before {
 		if slices.ContainsFunc(now, p.sameSession) {
-			kept[p.Address] = true
-		} else if err := s.remove(ctx, p); err != nil {
+			running[p.Address] = true
+			continue
+		}
+		if err := s.remove(ctx, p); err != nil {
 			return nil, err
 		}
+		s.peers = slices.DeleteFunc(slices.Clone(s.peers), func(q Peer) bool { return q.Address == p.Address })
 	}
 	// A new peer's policy stands before its session can.
 	s.peers = now
 	have, err := s.table()
-	if err != nil {
-		return reset, err
-	}
-	if err := s.setPolicy(ctx, have); err != nil {
-		return reset, err
+	if err == nil {
+		err = s.setPolicy(ctx, have)
 	}
 	for _, p := range now {
-		s.sessions.configure(p, !kept[p.Address])
-		if kept[p.Address] {
-			continue
-		}
-		if err := s.server.AddPeer(ctx, &api.AddPeerRequest{Peer: p.request()}); err != nil {
-			return reset, fmt.Errorf("cannot add BGP peer %q (%s): %w", p.Name, p.Address, err)
+		s.sessions.configure(p, !running[p.Address])
+		if err == nil && !running[p.Address] {
+			if err = s.server.AddPeer(ctx, &api.AddPeerRequest{Peer: p.request()}); err != nil {
+				err = fmt.Errorf("cannot add BGP peer %q (%s): %w", p.Name, p.Address, err)
+			} else {
+				running[p.Address] = true
+			}
 		}
 	}
+	if err != nil {
+		s.peers = slices.DeleteFunc(now, func(p Peer) bool { return !running[p.Address] })
+	}
 	s.sessions.signal()
-	return reset, nil
+	return reset, err
 }
 
 func (s *Speaker) remove(ctx context.Context, p Peer) error {
