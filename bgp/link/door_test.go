@@ -294,3 +294,32 @@ func TestBucket(t *testing.T) {
 		t.Error("a bucket is idle one step after the last thing done, and not before")
 	}
 }
+
+// BenchmarkRefusedStranger is what both sides of a handshake that is refused
+// cost together.
+func BenchmarkRefusedStranger(b *testing.B) {
+	f := &fleet{keys: map[string]ed25519.PublicKey{"ams-1": public(newKey('a'))}}
+	l, err := New(Config{Name: "ams-1", Key: newKey('a'), KeyOf: f.keyOf})
+	if err != nil {
+		b.Fatal(err)
+	}
+	l.limits.strangers, l.limits.everybody = rate{burst: 1 << 30}, rate{burst: 1 << 30}
+	addr, err := l.Listen(netip.MustParseAddrPort("127.0.0.1:0"))
+	if err == nil {
+		err = l.Serve(echo)
+	}
+	if err != nil {
+		b.Fatal(err)
+	}
+	defer l.Close(context.Background())
+	eve, err := certificate("eve", newKey('e'))
+	if err != nil {
+		b.Fatal(err)
+	}
+	config := &tls.Config{Certificates: []tls.Certificate{eve}, InsecureSkipVerify: true, NextProtos: []string{"h2"}}
+	for b.Loop() {
+		if knock(addr, config) == nil {
+			b.Fatal("a stranger was let in")
+		}
+	}
+}

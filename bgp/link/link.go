@@ -128,7 +128,7 @@ type limits struct {
 
 // defaultLimits leave a fleet of some hundred members room: members call when a
 // VIP changes, and keep their connections. All the handshakes that strangers can
-// cause take some tenth of one core.
+// cause take about an eighth of one core.
 var defaultLimits = limits{
 	handshake: 3 * time.Second, request: 5 * time.Second, answer: 15 * time.Second, idle: 2 * time.Minute,
 	pending: 32, perSource: 4, strangers: rate{burst: 20, every: 200 * time.Millisecond},
