@@ -38,7 +38,9 @@ names:
   g.example.com: {pool: g}
   e.example.com: {pool: e}
   x.example.com: {pool: x}
-fleet: {name: f, advertise: "192.0.2.9:7946", key_file: gossip.key, members: [{name: a1, pop: a, key: "ed25519:AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA="}]}
+fleet: {name: f, advertise: "192.0.2.9:7946", key_file: gossip.key, members: [{name: a1, pop: a, key: "ed25519:AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA="}, {name: a2, pop: a, key: "ed25519:AQAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA="}]}
+bgp: {asn: 64512, router_id: 192.0.2.9, peers: [{name: tor, address: 192.0.2.1, asn: 64500, local_address: 192.0.2.9, groups: [fabric], bfd: {interval: 300ms}}]}
+vips: {ns1: {prefixes: [198.51.100.53/32]}}
 rules: [{at_least: 1, of: pops}]
 `
 
@@ -61,6 +63,10 @@ var given = map[string]string{
 	"pools.NAME.check.command": "[]", "pools.NAME.check.source": `""`,
 	"fleet.name": `""`, "fleet.advertise": `""`, "fleet.bind": `""`, "fleet.key_file": `""`,
 	"fleet.members[].name": "required", "fleet.members[].pop": "required", "fleet.members[].key": "required",
+	"fleet.link": `""`, "bgp.asn": "0", "bgp.router_id": "none", "bgp.peers[].name": "required", "bgp.peers[].address": "required",
+	"bgp.peers[].asn": "required", "bgp.peers[].local_address": "none", "bgp.peers[].gtsm": "by multihop",
+	"bgp.peers[].groups": "[]", "bgp.peers[].bfd.interval": "0s",
+	"vips.NAME.prefixes": "required", "vips.NAME.ladder": "[gshut, prepend: 3, withdraw]", "vips.NAME.communities": "[]",
 	"rules[].at_least": "0", "rules[].of": `""`,
 }
 
@@ -108,7 +114,7 @@ func TestConfigDocument(t *testing.T) {
 }
 
 // sections with names of the user's choice.
-var sections = map[string]bool{"maps": true, "pools": true, "names": true}
+var sections = map[string]bool{"maps": true, "pools": true, "names": true, "vips": true}
 
 // flatten turns a YAML document into its keys with their values. Elements of
 // lists share a key, as do names of the user's choice.
@@ -132,7 +138,7 @@ func flatten(v any, key string, into map[string]string) {
 			into[key] = "[]"
 		}
 		for _, item := range v {
-			if _, isMap := item.(map[string]any); !isMap {
+			if _, isMap := item.(map[string]any); !isMap || strings.HasSuffix(key, ".ladder") {
 				into[key] = fmt.Sprint(v)
 				continue
 			}
