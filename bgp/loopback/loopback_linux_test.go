@@ -10,6 +10,7 @@ import (
 	"os"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -18,15 +19,20 @@ import (
 	"edged/test/netns"
 )
 
+var possible = sync.OnceValue(netns.Possible)
+
 // namespace returns a network namespace of the test's own, with lo up.
 func namespace(t *testing.T) *netns.Namespace {
 	t.Helper()
-	n, err := netns.New()
-	if err != nil {
+	if err := possible(); err != nil {
 		if os.Getenv("CI") != "" {
 			t.Fatal(err)
 		}
 		t.Skipf("skipped: %v", err)
+	}
+	n, err := netns.New()
+	if err != nil {
+		t.Fatal(err)
 	}
 	t.Cleanup(n.Close)
 	if err := n.IP("link set lo up"); err != nil {
