@@ -32,7 +32,7 @@ func buildEdged(t *testing.T) *program {
 func (p *program) fault(t *testing.T, words []string) string {
 	t.Helper()
 	command := words[:1]
-	if (words[0] == "map" || words[0] == "fleet") && len(words) > 1 {
+	if slices.Contains([]string{"map", "fleet", "vip", "beacon"}, words[0]) && len(words) > 1 {
 		command = words[:2]
 	}
 	usage := strings.Join(command, " ")
