@@ -9,7 +9,9 @@ import (
 	"math/rand/v2"
 	"net"
 	"net/netip"
+	"runtime"
 	"slices"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -202,6 +204,38 @@ func TestSilentOpen(t *testing.T) {
 		}
 		return ""
 	})
+}
+
+// GoBGP may leave the goroutine of a peer's send queue behind, when something was
+// still in it as the peer was deleted: one for each peer, however often its session
+// was lost, and one for the watched events.
+func TestLeftOver(t *testing.T) {
+	queues := func() int {
+		stacks := make([]byte, 1<<20)
+		return strings.Count(string(stacks[:runtime.Stack(stacks, true)]), "infiniteBuffer(")
+	}
+	l := newLab(t)
+	bad := l.router(2).rogues(4, false)
+	before := queues()
+	var peers []Peer
+	for _, v := range bad {
+		peers = append(peers, v.peer)
+	}
+	s := speak(t, Config{Peers: peers})
+	for range 3 {
+		for _, v := range bad {
+			c := <-v.sessions
+			c.Close()
+		}
+	}
+	end(t, s)
+	until(t, 5*time.Second, func() string {
+		if left, most := queues()-before, len(bad)+1; left > most {
+			return fmt.Sprintf("%d queues are left over, want at most %d", left, most)
+		}
+		return ""
+	})
+	t.Logf("%d queues are left over", queues()-before)
 }
 
 // Ten thousand random UPDATEs over several sessions do no harm either. (B12)

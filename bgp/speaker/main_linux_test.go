@@ -32,7 +32,7 @@ func TestMain(m *testing.M) {
 			fmt.Fprintln(os.Stderr, err)
 			os.Exit(1)
 		}
-		goleak.VerifyTestMain(m) // all tests and their routers are over then
+		goleak.VerifyTestMain(m, leftOver) // all tests and their routers are over then
 	}
 	cmd := exec.Command("/proc/self/exe", os.Args[1:]...)
 	cmd.Env = append(os.Environ(), insideKey+"=yes")

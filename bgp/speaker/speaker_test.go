@@ -15,6 +15,9 @@ import (
 	"edged/bgp"
 )
 
+// leftOver lets pass what TestLeftOver bounds.
+var leftOver = goleak.IgnoreTopFunction("github.com/eapache/channels.(*InfiniteChannel).infiniteBuffer")
+
 // alone starts a speaker without a network around it.
 func alone(t *testing.T, c Config) *Speaker {
 	t.Helper()
@@ -52,7 +55,7 @@ func TestNewRefuses(t *testing.T) {
 
 // A port that is taken is an error, and nothing stays behind.
 func TestPortTaken(t *testing.T) {
-	defer goleak.VerifyNone(t, goleak.IgnoreCurrent())
+	defer goleak.VerifyNone(t, goleak.IgnoreCurrent(), leftOver)
 	l, err := net.Listen("tcp", "0.0.0.0:0")
 	if err != nil {
 		t.Fatal(err)
@@ -68,7 +71,7 @@ func TestPortTaken(t *testing.T) {
 // Nothing of GoBGP outlives Close, whatever was going on; and afterwards calls
 // say so.
 func TestClose(t *testing.T) {
-	defer goleak.VerifyNone(t, goleak.IgnoreCurrent())
+	defer goleak.VerifyNone(t, goleak.IgnoreCurrent(), leftOver)
 	s := alone(t, Config{Listen: 17900, Peers: []Peer{
 		{Name: "refuses", Address: netip.MustParseAddr("127.0.0.2"), ASN: 64500, BFD: BFD{Interval: 100 * time.Millisecond}},
 		{Name: "passive", Address: netip.MustParseAddr("127.0.0.3"), ASN: 64500, Passive: true, Password: "secret"},
