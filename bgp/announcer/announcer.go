@@ -21,7 +21,9 @@ const (
 	stepEvery  = 200 * time.Millisecond
 	checkEvery = time.Second
 	hearEvery  = time.Second
-	hearFor    = 4 * time.Second // what another node said counts for so long
+	hearFor    = 4 * time.Second  // what another node said counts for so long
+	tellEvery  = 5 * time.Second  // peers are told again what they were told
+	settleFor  = 30 * time.Second // after a start, until few announcers are an alarm
 )
 
 // Announcer runs the VIPs of one node. Its methods are safe for concurrent use.
@@ -38,9 +40,13 @@ type Announcer struct {
 
 	coordinator *coordinator
 
-	beside  sync.WaitGroup // what runs beside the loop
-	hearing sync.Mutex     // others are being asked how they stand
-	saving  sync.Mutex     // one save at a time; taken before mu
+	beside   sync.WaitGroup // what runs beside the loop
+	hearing  sync.Mutex     // others are being asked how they stand
+	metering sync.Mutex     // queries are being counted
+	saving   sync.Mutex     // one save at a time; taken before mu
+
+	told   []bgp.Route // what peers were told last; of the loop
+	toldAt time.Duration
 
 	mu         sync.Mutex
 	file       File // guarded by mu, as is all that follows

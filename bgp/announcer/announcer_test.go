@@ -263,3 +263,33 @@ func TestRollout(t *testing.T) {
 		}
 	})
 }
+
+// TestAnnounceLocally announces a VIP of the node's file that no plan names, for
+// as long as the operator wants it.
+func TestAnnounceLocally(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := newFleet(t, "a1", "b1")
+		a := f.nodes["a1"]
+		a.file.VIPs = nil
+		f.start("a1", "b1")
+		defer f.stopAll()
+		f.await("the other one", 15*time.Second, f.all(bgp.Announced, "b1"))
+		q := Request{Kind: bgp.Announce, VIP: "ns1", Local: true, Reason: "all else is dead", Actor: "ann"}
+		if _, err := a.Operate(t.Context(), q); err == nil || !strings.Contains(err.Error(), `no VIP "ns1" in this node's file`) {
+			t.Errorf("a VIP that the file does not know: %v", err)
+		}
+		a.file.VIPs = []bgp.VIP{testVIP}
+		a.Use(a.file)
+		if _, err := a.Operate(t.Context(), q); err != nil {
+			t.Fatal(err)
+		}
+		f.await("announced", 15*time.Second, f.all(bgp.Announced, "a1"))
+		if got := a.Status().Generation; got != 0 {
+			t.Errorf("the plan is generation %d", got)
+		}
+		if _, err := a.Operate(t.Context(), Request{End: "release", Local: true, VIP: "ns1", Reason: "others live", Actor: "ann"}); err != nil {
+			t.Fatal(err)
+		}
+		f.await("gone", time.Minute, func() bool { return a.route() == "none" && a.held() == 0 })
+	})
+}

@@ -39,8 +39,9 @@ func (a *Announcer) check(now time.Duration) {
 	}
 }
 
-// meter notes how many queries come to each VIP, beside those of our own checks.
-func (a *Announcer) meter() {
+// measure counts the queries that come to each VIP, beside those of our own
+// checks. It does not wait for the counters.
+func (a *Announcer) measure() {
 	now := a.now()
 	type metered struct {
 		vip     *vip
@@ -55,14 +56,20 @@ func (a *Announcer) meter() {
 		}
 	}
 	a.mu.Unlock()
-	for i := range all {
-		for _, s := range all[i].sockets {
-			all[i].total += a.cfg.Listener.Queries(s)
+	if len(all) == 0 || !a.metering.TryLock() {
+		return
+	}
+	a.beside.Go(func() {
+		defer a.metering.Unlock()
+		for i := range all {
+			for _, s := range all[i].sockets {
+				all[i].total += a.cfg.Listener.Queries(s)
+			}
 		}
-	}
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	for _, m := range all {
-		m.vip.meter.note(now, m.total-min(m.total, m.vip.asked), m.vip.wish.Route != nil)
-	}
+		a.mu.Lock()
+		defer a.mu.Unlock()
+		for _, m := range all {
+			m.vip.meter.note(now, m.total-min(m.total, m.vip.asked), m.vip.wish.Route != nil)
+		}
+	})
 }

@@ -190,6 +190,10 @@ func (a *Announcer) accept(o bgp.Operation) error {
 		a.mu.Unlock()
 		return fmt.Errorf("%s: there are %d operations already: end some", o.What(), len(before))
 	}
+	if _, ok := inFile(a.file, o.VIP); o.Kind == bgp.Announce && !ok && a.vips[o.VIP] == nil {
+		a.mu.Unlock()
+		return fmt.Errorf("%s: there is no VIP %q in this node's file", o.What(), o.VIP)
+	}
 	a.operations = append(slices.Clone(before), o)
 	a.usePlan() // "announce" may name what no plan does
 	a.dirty = true
@@ -198,6 +202,9 @@ func (a *Announcer) accept(o bgp.Operation) error {
 		return err
 	}
 	a.recordOperation(o.Actor, o.String(), o.Reason)
+	if err := a.allow(); err != nil {
+		return err
+	}
 	a.poke()
 	return nil
 }

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"net/netip"
+	"slices"
 	"time"
 
 	"edged/bgp"
@@ -162,4 +163,17 @@ func (a *Announcer) usePlan() {
 		v.machine.SetVIP(spec)
 		v.spec = v.machine.VIP() // one that loses a prefix goes down whole before
 	}
+	for _, o := range a.operations {
+		if spec, ok := inFile(a.file, o.VIP); ok && o.Kind == bgp.Announce && a.vips[o.VIP] == nil {
+			a.newVIP(spec, bgp.Kept{})
+		}
+	}
+}
+
+func inFile(f File, vip string) (bgp.VIP, bool) {
+	i := slices.IndexFunc(f.VIPs, func(v bgp.VIP) bool { return v.Name == vip })
+	if i < 0 {
+		return bgp.VIP{}, false
+	}
+	return f.VIPs[i], true
 }

@@ -40,7 +40,7 @@ func (a *Announcer) run() {
 // step looks, decides and makes it so.
 func (a *Announcer) step() {
 	sent := routesOf(a.cfg.Speaker.Sent())
-	a.meter()
+	a.measure()
 	members, frozen := a.cfg.Fleet.Members(), a.cfg.Fleet.Frozen()
 	a.mu.Lock()
 	a.sent = sent
@@ -124,6 +124,11 @@ func (a *Announcer) worries(now time.Duration) map[string]error {
 	for name, v := range a.vips {
 		var err error
 		breaker := v.breaker.Open(now, a.announcers(v))
+		others, _ := a.others(v, now)
+		total := others
+		if v.wish.State == bgp.Announced {
+			total++
+		}
 		switch {
 		case v.wish.State == bgp.LastResort:
 			err = fmt.Errorf("announced as the last resort: %s", v.wish.Cause)
@@ -133,6 +138,8 @@ func (a *Announcer) worries(now time.Duration) map[string]error {
 			err = errors.New("flaps: it is not announced as planned until the penalty has decayed")
 		case v.wish.State == bgp.Degraded:
 			err = fmt.Errorf("degraded: %s", v.wish.Cause)
+		case total < v.spec.MinAnnouncers && now > settleFor:
+			err = fmt.Errorf("only %d nodes announce it as planned, as far as is heard, want %d at least", total, v.spec.MinAnnouncers)
 		}
 		all["vip "+name] = err
 	}
@@ -242,16 +249,33 @@ func (a *Announcer) makeSo(all []wished) {
 		}
 	}
 	bgp.SortRoutes(routes)
-	ctx, cancel := context.WithTimeout(a.ctx, 5*time.Second)
-	defer cancel()
-	if _, err := a.cfg.Speaker.Apply(ctx, routes); err != nil {
-		a.fault("routes", err)
+	if err := a.announce(routes); err != nil {
 		return // nothing is closed while its route may still be out
 	}
-	a.fault("routes", nil)
 	for _, w := range all {
 		a.close(w)
 	}
+}
+
+// announce has peers told these routes and no others. That nothing changed is
+// made sure of now and then.
+func (a *Announcer) announce(routes []bgp.Route) error {
+	same := slices.EqualFunc(routes, a.told, func(a, b bgp.Route) bool {
+		return a.Prefix == b.Prefix && a.Attributes.Equal(b.Attributes) && slices.Equal(a.Groups, b.Groups)
+	})
+	if same && a.now()-a.toldAt < tellEvery {
+		return nil
+	}
+	ctx, cancel := context.WithTimeout(a.ctx, 5*time.Second)
+	defer cancel()
+	_, err := a.cfg.Speaker.Apply(ctx, routes)
+	a.fault("routes", err)
+	if err == nil {
+		a.told, a.toldAt = routes, a.now()
+	} else {
+		a.toldAt = -tellEvery
+	}
+	return err
 }
 
 // answered returns the prefixes of a VIP that there is a socket for: one that a

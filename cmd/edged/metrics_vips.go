@@ -78,4 +78,3 @@ func (n *node) collectVIPs(counter func(*prometheus.Desc, uint64, ...string), ga
 		}
 	}
 }
-
