@@ -36,7 +36,8 @@ var packages = []row{
 	{"geo/place/internal/gen", []string{"geo/place", "geo/place/internal/country"}},
 	{"geo/prefetch", nil},
 	{"geo", []string{"edge", "edge/pages", "geo/place", "geo/prefetch", "maps"}},
-	{"mapper", []string{"edge", "geo/place", "maps"}},
+	{"mapper/beacon", []string{"edge"}},
+	{"mapper", []string{"edge", "geo/place", "maps", "mapper/beacon"}},
 	{"dnsserver", []string{"edge", "zone", "geo", "geo/prefetch", "maps"}},
 	{"dnsserver/conformance", nil}, // a black box: it must not know edged
 	{"health", []string{"edge"}},

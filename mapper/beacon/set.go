@@ -1,0 +1,329 @@
+package beacon
+
+import (
+	"bufio"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"hash/crc32"
+	"io"
+	"io/fs"
+	"iter"
+	"os"
+	"path/filepath"
+	"slices"
+	"time"
+)
+
+// Set is the segments of a folder within a span of time, as they were when it was
+// opened. Its methods may be called by several goroutines.
+type Set struct {
+	PoPs  []string // all names in the segments, ascending; what Row.PoP of its sessions indexes
+	Rows  int
+	Hours []Hour // ascending
+}
+
+// Hour is the sessions that began within one hour.
+type Hour struct {
+	Start time.Time // UTC
+	Rows  int
+
+	set      *Set
+	segments []*segment
+}
+
+// segment is an open file; it can be read even when it is removed meanwhile.
+type segment struct {
+	header
+	file *os.File
+	body int64    // where groups begin
+	end  int64    // and end
+	pops []uint16 // the set's index of each PoP
+}
+
+// Open opens the segments of the hours that overlap the span from (included) to
+// to (not included). Every segment is verified whole: a damaged one is an error,
+// so a reading is never a part without saying so. The caller closes the set.
+func Open(dir string, from, to time.Time) (*Set, error) {
+	for {
+		s, err := open(dir, from, to)
+		if !errors.Is(err, fs.ErrNotExist) {
+			return s, err
+		}
+		if _, err := os.Stat(dir); err != nil {
+			return nil, fmt.Errorf("cannot read beacons: %w", err)
+		}
+		// A segment was merged or removed since the folder was listed: list it again.
+	}
+}
+
+func open(dir string, from, to time.Time) (_ *Set, err error) {
+	files, err := listSegments(dir)
+	if err != nil {
+		return nil, err
+	}
+	s := &Set{}
+	defer func() {
+		if err != nil {
+			s.Close()
+		}
+	}()
+	for _, f := range files {
+		start := hourTime(f.hour)
+		if !start.Before(to) || !start.Add(time.Hour).After(from) {
+			continue
+		}
+		seg, err := openSegment(filepath.Join(dir, f.name), f.hour)
+		if err != nil {
+			return nil, err
+		}
+		if n := len(s.Hours); n == 0 || !s.Hours[n-1].Start.Equal(start) {
+			s.Hours = append(s.Hours, Hour{Start: start, set: s})
+		}
+		hour := &s.Hours[len(s.Hours)-1]
+		hour.segments = append(hour.segments, seg)
+	}
+	for i := range s.Hours {
+		h := &s.Hours[i]
+		h.segments = notContained(h.segments)
+		for _, seg := range h.segments {
+			h.Rows += int(seg.rows)
+			s.PoPs = append(s.PoPs, seg.header.pops...)
+		}
+		s.Rows += h.Rows
+	}
+	slices.Sort(s.PoPs)
+	s.PoPs = slices.Compact(s.PoPs)
+	for _, h := range s.Hours {
+		for _, seg := range h.segments {
+			for _, name := range seg.header.pops {
+				at, _ := slices.BinarySearch(s.PoPs, name)
+				seg.pops = append(seg.pops, uint16(at))
+			}
+		}
+	}
+	return s, nil
+}
+
+// Close closes the segments' files.
+func (s *Set) Close() error {
+	var all []error
+	for _, h := range s.Hours {
+		for _, seg := range h.segments {
+			all = append(all, seg.file.Close())
+		}
+	}
+	return errors.Join(all...)
+}
+
+// notContained leaves out the segments of an hour whose batches are all in
+// another one: those that were merged and not removed yet.
+func notContained(segments []*segment) []*segment {
+	holder := map[string]*segment{} // of each batch, the segment with most batches
+	for _, seg := range segments {
+		for _, batch := range seg.batches {
+			if h := holder[batch]; h == nil || len(seg.batches) > len(h.batches) {
+				holder[batch] = seg
+			}
+		}
+	}
+	return slices.DeleteFunc(segments, func(seg *segment) bool {
+		for _, batch := range seg.batches {
+			if holder[batch] == seg {
+				return false
+			}
+		}
+		seg.file.Close()
+		return true
+	})
+}
+
+// openSegment opens a file and verifies its checksum.
+func openSegment(path string, hour uint32) (_ *segment, err error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return nil, err
+	}
+	defer func() {
+		if err != nil {
+			f.Close()
+			err = fmt.Errorf("bad segment %q: %w: remove it to read the others", path, err)
+		}
+	}()
+	info, err := f.Stat()
+	if err != nil {
+		return nil, err
+	}
+	h, size, err := readHeader(f)
+	if err != nil {
+		return nil, err
+	}
+	if h.hour != hour {
+		return nil, fmt.Errorf("it holds the hour %s", hourTime(h.hour).Format(hourLayout))
+	}
+	seg := &segment{header: h, file: f, body: int64(size), end: info.Size() - trailerSize}
+	if seg.end < seg.body {
+		return nil, errShort
+	}
+	sum := crc32.New(castagnoli)
+	if _, err := io.Copy(sum, io.NewSectionReader(f, 0, seg.end)); err != nil {
+		return nil, err
+	}
+	var trailer [trailerSize]byte
+	if _, err := f.ReadAt(trailer[:], seg.end); err != nil {
+		return nil, short(err)
+	}
+	if want := binary.LittleEndian.Uint32(trailer[:]); want != sum.Sum32() {
+		return nil, fmt.Errorf("its checksum is %08x, want %08x: it is damaged", sum.Sum32(), want)
+	}
+	return seg, nil
+}
+
+// Sessions yields the sessions of a folder that began within the span from
+// (included) to to (not included), ordered by hour and session. After an error,
+// which is the last it yields, the reading is not whole.
+func Sessions(dir string, from, to time.Time) iter.Seq2[Session, error] {
+	return func(yield func(Session, error) bool) {
+		set, err := Open(dir, from, to)
+		if err != nil {
+			yield(Session{}, err)
+			return
+		}
+		defer set.Close()
+		for s, err := range set.Sessions() {
+			if err != nil {
+				yield(s, err)
+				return
+			}
+			if at := time.Unix(s.Time(), 0); at.Before(from) || !at.Before(to) {
+				continue
+			}
+			if !yield(s, nil) {
+				return
+			}
+		}
+	}
+}
+
+// Sessions yields the sessions of all hours. The first and the last hour are
+// whole. After an error, which is the last it yields, the reading is not whole.
+func (s *Set) Sessions() iter.Seq2[Session, error] {
+	return func(yield func(Session, error) bool) {
+		for i := range s.Hours {
+			for session, err := range s.Hours[i].Sessions() {
+				if !yield(session, err) || err != nil {
+					return
+				}
+			}
+		}
+	}
+}
+
+// Sessions yields the sessions of the hour, by their number. Rows of one session
+// that came in several batches are together.
+func (h *Hour) Sessions() iter.Seq2[Session, error] {
+	return func(yield func(Session, error) bool) {
+		cursors := make([]*cursor, 0, len(h.segments))
+		for _, seg := range h.segments {
+			c := newCursor(seg)
+			if err := c.next(); err != nil {
+				yield(Session{}, err)
+				return
+			}
+			cursors = append(cursors, c)
+		}
+		from := h.Start.Unix()
+		var arena []Row // rows are cut from it, so that sessions may be kept
+		for {
+			id, any := uint64(0), false
+			for _, c := range cursors {
+				if !c.done && (!any || c.group.session < id) {
+					id, any = c.group.session, true
+				}
+			}
+			if !any {
+				return
+			}
+			if cap(arena)-len(arena) < maxMeasure {
+				arena = make([]Row, 0, arenaRows)
+			}
+			rows, groups := arena[len(arena):], 0
+			for _, c := range cursors {
+				for !c.done && c.group.session == id {
+					var err error
+					rows, err = c.group.appendRows(rows, from, c.segment.pops)
+					if err == nil {
+						err = c.next()
+					}
+					if err != nil {
+						yield(Session{}, fmt.Errorf("bad segment %q: %w", c.segment.file.Name(), err))
+						return
+					}
+					groups++
+				}
+			}
+			if groups > 1 {
+				slices.SortFunc(rows, compareRows)
+			}
+			if len(rows) <= cap(arena)-len(arena) {
+				arena = arena[:len(arena)+len(rows)]
+			}
+			if !yield(Session{ID: id, PoPs: h.set.PoPs, Rows: slices.Clip(rows)}, nil) {
+				return
+			}
+		}
+	}
+}
+
+// arenaRows is how many rows are allocated at a time.
+const arenaRows = 4096
+
+// cursor reads the groups of one segment.
+type cursor struct {
+	segment *segment
+	reader  *bufio.Reader
+	left    uint32 // groups
+	rows    uint32
+	pending int // octets of the group, to discard
+	group   group
+	done    bool
+}
+
+func newCursor(seg *segment) *cursor {
+	body := io.NewSectionReader(seg.file, seg.body, seg.end-seg.body)
+	return &cursor{segment: seg, reader: bufio.NewReaderSize(body, 64<<10), left: seg.groups}
+}
+
+// next steps to the next group, which is good until the one after.
+func (c *cursor) next() error {
+	if _, err := c.reader.Discard(c.pending); err != nil {
+		return short(err)
+	}
+	c.pending = 0
+	before := c.group.session
+	if c.left == 0 {
+		c.done = true
+		if _, err := c.reader.Peek(1); err != io.EOF || c.rows != c.segment.rows {
+			return fmt.Errorf("it does not hold the %d rows that it claims", c.segment.rows)
+		}
+		return nil
+	}
+	c.left--
+	b, err := c.reader.Peek(groupHeader)
+	if err != nil {
+		return short(err)
+	}
+	size, err := groupSize(b)
+	if err != nil {
+		return err
+	}
+	if b, err = c.reader.Peek(size); err != nil {
+		return short(err)
+	}
+	c.group, c.pending = parseGroup(b), size
+	c.rows += uint32(b[8])
+	if c.group.session < before {
+		return errors.New("its sessions are out of order")
+	}
+	return nil
+}
