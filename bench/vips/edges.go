@@ -3,6 +3,7 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"time"
 
@@ -42,13 +43,17 @@ func (b *bench) edges(c lab.Config) (*lab.Lab, error) {
 }
 
 // loss is what a series of rounds cost the clients.
-type loss struct{ lost, window, reset, took []float64 }
+type loss struct {
+	lost, window, reset, took []float64
+	outcomes                  []lab.Outcome
+}
 
 func (s *loss) note(o lab.Outcome, took time.Duration) {
 	s.lost = append(s.lost, float64(len(o.UDP.Lost())))
 	s.window = append(s.window, ms(o.UDP.Window()))
 	s.reset = append(s.reset, float64(len(o.TCP.Lost())))
 	s.took = append(s.took, ms(took))
+	s.outcomes = append(s.outcomes, o)
 }
 
 // eachEdge does something to one edge after another under load. The edge must
@@ -82,8 +87,64 @@ func (b *bench) eachEdge(l *lab.Lab, rounds int, do, mend func(*lab.Edge) error)
 			return s, healed, err
 		}
 		healed = append(healed, time.Since(begun).Seconds())
+		if err := l.Settled(upWithin); err != nil {
+			return s, healed, err
+		}
 	}
 	return s, healed, nil
+}
+
+// drained drains edges, and stops them when they have no address of the VIP any
+// more.
+func (b *bench) drained(kind lab.Kind) error {
+	l, err := b.edges(lab.Config{Router: kind, Edges: 4, PoPs: 3}) // any of them may go
+	if err != nil {
+		return err
+	}
+	defer l.Close()
+	vip := families["IPv4"]
+	var late []float64
+	s, _, err := b.eachEdge(l, b.slowRounds(), func(e *lab.Edge) error {
+		if err := operate(e, "drain"); err != nil {
+			return err
+		}
+		return errors.Join(
+			l.Withdrawn(downWithin, vip, e),
+			e.Without(downWithin, vip.Addr()),
+			stopped(e))
+	}, func(e *lab.Edge) error {
+		if err := e.Start(); err != nil {
+			return err
+		}
+		return lab.Until(upWithin, func() error { return operate(e, "undrain") })
+	})
+	if err != nil {
+		return err
+	}
+	for i, o := range s.outcomes {
+		held := o.TCP.Between(o.Begun.Add(time.Duration(s.took[i])*time.Millisecond+drainHold), time.Now())
+		late = append(late, float64(len(held.Lost())))
+	}
+	b.add(fmt.Sprintf("%s: drained, then stopped: lost at %d q/s", kind, queries), "queries", s.lost, most(0))
+	b.add(fmt.Sprintf("%s: drained, then stopped: broken at %d a second, after drain.hold", kind, connections), "connections", late, most(0))
+	return nil
+}
+
+// drainHold is that of the lab's VIP.
+const drainHold = 2 * time.Second
+
+func stopped(e *lab.Edge) error {
+	_, err := e.Stop(10 * time.Second)
+	return err
+}
+
+// operate has an edge drain itself, or end that.
+func operate(e *lab.Edge, what string) error {
+	out, errOut, err := e.Edged("vip", what, "node/"+e.Name, "--reason", "bench")
+	if err != nil {
+		return fmt.Errorf("%s %s: %w: %s%s", what, e.Name, err, out, errOut)
+	}
+	return nil
 }
 
 // killed kills edges with SIGKILL.

@@ -92,6 +92,7 @@ type experiment struct {
 var experiments = []experiment{
 	{"B1", func(b *bench) error { return b.routes(lab.BIRD) }},
 	{"B2", (*bench).thousand},
+	{"B3", func(b *bench) error { return b.drained(lab.BIRD) }},
 	{"B4", (*bench).preferences},
 	{"B5", func(b *bench) error { return b.killed(lab.BIRD, 20) }},
 	{"B6", (*bench).silent}, // and B7

@@ -195,6 +195,9 @@ func (b *bench) otherRouters() error {
 		if err := b.routes(kind); err != nil {
 			return fmt.Errorf("%s: %w", kind, err)
 		}
+		if err := b.drained(kind); err != nil {
+			return fmt.Errorf("%s: %w", kind, err)
+		}
 		if err := b.killed(kind, 200); err != nil {
 			return fmt.Errorf("%s: %w", kind, err)
 		}

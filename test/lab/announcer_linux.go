@@ -184,7 +184,7 @@ func (c *announcerConfig) peers() []speaker.Peer {
 }
 
 func sessionsUp(s *speaker.Speaker) error {
-	return until(15*time.Second, func() error {
+	return Until(15*time.Second, func() error {
 		for _, p := range s.Peers() {
 			if p.State != speaker.Established {
 				return fmt.Errorf("the session with %s is %s: %s", p.Name, p.State, p.LastError)

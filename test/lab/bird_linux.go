@@ -67,7 +67,7 @@ func (r *Router) startBIRD() error {
 	if err := r.bird.start(r.Host, r.file("out"), "bird", "-f", "-c", r.file("bird.conf"), "-s", r.file("bird.ctl"), "-P", r.file("bird.pid")); err != nil {
 		return err
 	}
-	return until(5*time.Second, func() error {
+	return Until(5*time.Second, func() error {
 		_, err := r.BIRD("show status")
 		return err
 	})

@@ -70,7 +70,7 @@ func TestTwoOfFiveFail(t *testing.T) {
 	if took := at.Sub(begun); took > 10*time.Second {
 		t.Errorf("they were in the FIB for %s, want three checks and 5 s at most", took)
 	}
-	l.must(until(90*time.Second, func() error {
+	l.must(Until(90*time.Second, func() error {
 		paths, err := l.Router.Paths(vip4)
 		if err == nil && len(paths) > len(good) {
 			err = fmt.Errorf("the router still has %v", paths)
@@ -118,7 +118,7 @@ func TestObserverIsBroken(t *testing.T) {
 		}
 	}()
 	l.must(l.Start(upWithin, l.Edges...))
-	l.must(until(30*time.Second, func() error { return l.suspected() }))
+	l.must(Until(30*time.Second, func() error { return l.suspected() }))
 
 	begun := time.Now()
 	broken := l.Edges[0]
@@ -126,7 +126,7 @@ func TestObserverIsBroken(t *testing.T) {
 		if err := broken.IP("route add blackhole 203.0.113.80/29"); err != nil {
 			return err
 		}
-		err := until(20*time.Second, func() error { return l.suspected(broken) })
+		err := Until(20*time.Second, func() error { return l.suspected(broken) })
 		t.Logf("suspected after %s", time.Since(begun))
 		time.Sleep(10 * time.Second)
 		return err

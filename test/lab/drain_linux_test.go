@@ -26,29 +26,6 @@ func (e *Edge) vip(args ...string) (string, error) {
 	return out, err
 }
 
-// gone waits until the router has no path of ns1 from an edge.
-func (l *lab) gone(limit time.Duration, e *Edge) error {
-	return until(limit, func() error {
-		p, ok, err := l.Router.PathFrom(vip4, e)
-		if ok {
-			return fmt.Errorf("the router still has %v", p)
-		}
-		return err
-	})
-}
-
-// unbound waits until an edge has no address of ns1.
-func unbound(limit time.Duration, e *Edge) error {
-	return until(limit, func() error {
-		for _, p := range ns1 {
-			if has, err := e.Has(p.Addr()); has || err != nil {
-				return fmt.Errorf("%s has %s: %v, %w", e.Name, p.Addr(), has, err)
-			}
-		}
-		return nil
-	})
-}
-
 // An edge that is drained and then stopped costs no query, behind any router:
 // packets go elsewhere first, then the route goes, then the address.
 func TestDrainThenStop(t *testing.T) {
@@ -63,14 +40,14 @@ func TestDrainThenStop(t *testing.T) {
 				}
 				at, err := l.ReachAt(10*time.Second, vip4, l.But(victim)...)
 				moved = at
-				if err := errors.Join(err, l.gone(20*time.Second, victim)); err != nil {
+				if err := errors.Join(err, l.Withdrawn(20*time.Second, vip4, victim)); err != nil {
 					return err
 				}
 				withdrawn = time.Now()
 				if has, err := victim.Has(vip4.Addr()); !has || err != nil {
 					return fmt.Errorf("the address was gone before the route, %w", err)
 				}
-				if err := unbound(20*time.Second, victim); err != nil {
+				if err := victim.Without(20*time.Second, addresses...); err != nil {
 					return err
 				}
 				unaddressed = time.Now()
@@ -99,8 +76,8 @@ func TestDrainLasts(t *testing.T) {
 	l := startLab(t, Config{})
 	victim := l.Edges[0]
 	l.vip(l.Edges[1], "drain", "node/e1", "--reason", "test") // by way of another
-	l.must(l.gone(30*time.Second, victim))
-	l.must(unbound(20*time.Second, victim))
+	l.must(l.Withdrawn(30*time.Second, vip4, victim))
+	l.must(victim.Without(20*time.Second, addresses...))
 	victim.Kill()
 	begun := time.Now()
 	l.must(victim.Start())

@@ -84,6 +84,18 @@ func (e *Edge) Has(a netip.Addr) (bool, error) {
 	return strings.Contains(out, " "+a.String()+"/"), err
 }
 
+// Without waits until lo has none of the addresses.
+func (e *Edge) Without(limit time.Duration, addresses ...netip.Addr) error {
+	return Until(limit, func() error {
+		for _, a := range addresses {
+			if has, err := e.Has(a); err != nil || has {
+				return errors.Join(fmt.Errorf("%s has %s: %v", e.Name, a, has), err)
+			}
+		}
+		return nil
+	})
+}
+
 // process is one that is started, paused and ended.
 type process struct {
 	cmd   *exec.Cmd // nil: it does not run

@@ -83,7 +83,7 @@ func (r *Router) startExaBGP() error {
 		return err
 	}
 	x.read.Go(x.follow)
-	return until(10*time.Second, func() error {
+	return Until(10*time.Second, func() error {
 		out, err := r.Run("ss", "-Hltn", "sport = :179")
 		if err == nil && strings.Count(out, "\n") < 2 {
 			err = errors.New("ExaBGP does not listen; see " + filepath.Join(r.Dir, "out"))

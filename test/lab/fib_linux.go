@@ -182,7 +182,7 @@ func (f *FIB) Wait(limit time.Duration, prefix netip.Prefix, edges ...string) (t
 // began to.
 func (f *FIB) WaitAll(limit time.Duration, prefixes []netip.Prefix, edges ...string) (last time.Time, err error) {
 	slices.Sort(edges)
-	err = until(limit, func() error {
+	err = Until(limit, func() error {
 		missing := 0
 		f.mu.Lock()
 		for _, p := range prefixes {

@@ -82,7 +82,7 @@ func (r *Router) startFRR() error {
 		if err := r.frr[i].start(r.Host, r.file("out"), "/usr/lib/frr/"+name, args...); err != nil {
 			return err
 		}
-		if err := until(10*time.Second, func() error {
+		if err := Until(10*time.Second, func() error {
 			_, err := r.vtysh(name, "show version")
 			return err
 		}); err != nil {

@@ -208,14 +208,19 @@ func (l *Lab) Edge(name string) *Edge {
 	panic("the lab has no edge " + name)
 }
 
-// Start starts edges and returns when the router has the routes of all VIPs from
-// all that run.
+// Start starts edges and returns when all that run have Settled.
 func (l *Lab) Start(limit time.Duration, edges ...*Edge) error {
 	for _, e := range edges {
 		if err := e.Start(); err != nil {
 			return err
 		}
 	}
+	return l.Settled(limit)
+}
+
+// Settled waits until the router sends the packets for all VIPs to all edges that
+// run, and these hear each other.
+func (l *Lab) Settled(limit time.Duration) error {
 	var running []*Edge
 	for _, e := range l.Edges {
 		if e.Running() {
@@ -228,8 +233,18 @@ func (l *Lab) Start(limit time.Duration, edges ...*Edge) error {
 				return err
 			}
 		}
+		if err := Await(limit, v.Name, "announced", running...); err != nil {
+			return err
+		}
 	}
-	return nil
+	return Until(limit, func() error {
+		for _, e := range running {
+			if s, err := e.Status(); err != nil || s.Frozen != "" {
+				return errors.Join(fmt.Errorf("%s is frozen: %q", e.Name, s.Frozen), err)
+			}
+		}
+		return nil
+	})
 }
 
 // Reach waits until the router sends a VIP's packets to just these edges.
@@ -245,6 +260,17 @@ func (l *Lab) ReachAt(limit time.Duration, vip netip.Prefix, edges ...*Edge) (ti
 		want = append(want, e.Name)
 	}
 	return l.FIB.Wait(limit, vip, want...)
+}
+
+// Withdrawn waits until the router has no path of a VIP from an edge.
+func (l *Lab) Withdrawn(limit time.Duration, vip netip.Prefix, e *Edge) error {
+	return Until(limit, func() error {
+		p, ok, err := l.Router.PathFrom(vip, e)
+		if ok {
+			return fmt.Errorf("the router still has %v", p)
+		}
+		return err
+	})
 }
 
 // But returns all edges but some.

@@ -51,6 +51,8 @@ func run(m *testing.M) int {
 var (
 	ns1  = DefaultVIPs[0].Prefixes
 	vip4 = ns1[0]
+
+	addresses = []netip.Addr{ns1[0].Addr(), ns1[1].Addr()}
 )
 
 // clients ask as many questions as the figures are given for.
@@ -99,10 +101,6 @@ func startLab(t *testing.T, c Config) *lab {
 	t.Helper()
 	l := newLab(t, c)
 	l.must(l.Start(upWithin, l.Edges...))
-	for _, v := range l.Config.VIPs {
-		l.must(Await(upWithin, v.Name, "announced", l.Edges...))
-	}
-	l.must(until(upWithin, func() error { return l.frozen() }))
 	return l
 }
 

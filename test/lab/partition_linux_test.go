@@ -42,7 +42,7 @@ func TestControlPlaneIsLost(t *testing.T) {
 				return err
 			}
 		}
-		if err := until(20*time.Second, func() error { return l.frozen(l.Edges...) }); err != nil {
+		if err := Until(20*time.Second, func() error { return l.frozen(l.Edges...) }); err != nil {
 			return err
 		}
 		t.Logf("frozen after %s", time.Since(begun))
@@ -59,7 +59,7 @@ func TestControlPlaneIsLost(t *testing.T) {
 		}
 		l.must(e.Join(Management))
 	}
-	l.must(until(time.Minute, func() error { return l.frozen() }))
+	l.must(Until(time.Minute, func() error { return l.frozen() }))
 	l.unchanged(begun)
 }
 
@@ -74,7 +74,7 @@ func TestFleetSplits(t *testing.T) {
 				return err
 			}
 		}
-		if err := until(30*time.Second, func() error { return l.frozen(few...) }); err != nil {
+		if err := Until(30*time.Second, func() error { return l.frozen(few...) }); err != nil {
 			return err
 		}
 		time.Sleep(15 * time.Second)
@@ -86,7 +86,7 @@ func TestFleetSplits(t *testing.T) {
 	for _, e := range few {
 		l.must(e.Join(Management))
 	}
-	l.must(until(time.Minute, func() error { return l.frozen() }))
+	l.must(Until(time.Minute, func() error { return l.frozen() }))
 	l.unchanged(begun)
 	l.must(Await(time.Second, "ns1", "announced", l.Edges...))
 }

@@ -20,7 +20,7 @@ func (l *lab) rewrite(vips []VIP, edges ...*Edge) {
 		l.must(l.Write(e, vips))
 		l.must(e.Reload())
 	}
-	l.must(until(10*time.Second, func() error {
+	l.must(Until(10*time.Second, func() error {
 		for _, e := range edges {
 			if s, err := e.Status(); err != nil || len(s.Pending) == 0 {
 				return fmt.Errorf("%s has nothing pending, %w", e.Name, err)
@@ -49,7 +49,7 @@ func (e *Edge) phase() (phase, cause string, err error) {
 // reached waits until an edge's rollout is in a phase.
 func (l *lab) reached(limit time.Duration, e *Edge, want string) (cause string) {
 	l.t.Helper()
-	l.must(until(limit, func() error {
+	l.must(Until(limit, func() error {
 		phase, why, err := e.phase()
 		cause = why
 		if err == nil && phase != want {
@@ -63,7 +63,7 @@ func (l *lab) reached(limit time.Duration, e *Edge, want string) (cause string) 
 // community waits until the router has a community on the paths from just these
 // edges.
 func (l *lab) community(limit time.Duration, c string, edges ...*Edge) error {
-	return until(limit, func() error {
+	return Until(limit, func() error {
 		paths, err := l.Router.Paths(vip4)
 		if err != nil {
 			return err
@@ -151,8 +151,8 @@ func TestRollbackAfterUnbind(t *testing.T) {
 	id := l.plan(at, "--nodes", "node/e1", "--allow-wide")
 	l.vip(at, "apply", id, "--nodes", "node/e1", "--allow-wide", "--reason", "test", "--bake", "1s")
 	l.reached(2*time.Minute, at, "done")
-	l.must(l.gone(10*time.Second, victim))
-	l.must(unbound(30*time.Second, victim))
+	l.must(l.Withdrawn(10*time.Second, vip4, victim))
+	l.must(victim.Without(30*time.Second, addresses...))
 
 	begun := time.Now()
 	l.vip(at, "rollback", "--reason", "test")
@@ -174,8 +174,8 @@ func TestMaintenanceRunsOut(t *testing.T) {
 	l := startLab(t, Config{})
 	victim := l.Edges[0]
 	l.vip(victim, "maintenance", "node/e1", "--for", "15s", "--reason", "test")
-	l.must(l.gone(30*time.Second, victim))
-	l.must(until(30*time.Second, func() error {
+	l.must(l.Withdrawn(30*time.Second, vip4, victim))
+	l.must(Until(30*time.Second, func() error {
 		s, err := victim.Status()
 		if err == nil && (len(s.Overdue) != 1 || !strings.Contains(s.Overdue[0], "still drained")) {
 			err = fmt.Errorf("overdue is %q", s.Overdue)
@@ -183,7 +183,7 @@ func TestMaintenanceRunsOut(t *testing.T) {
 		return err
 	}))
 	begun := time.Now()
-	l.hold(15*time.Second, "it stays drained", func() error { return l.gone(0, victim) })
+	l.hold(15*time.Second, "it stays drained", func() error { return l.Withdrawn(0, vip4, victim) })
 	l.unchanged(begun)
 	var audit []byte
 	l.must(victim.Get("/v1/audit", &audit))

@@ -160,9 +160,9 @@ func edgeAt(a netip.Addr) string {
 
 func (r *Router) file(name string) string { return filepath.Join(r.Dir, name) }
 
-// until tries until f returns nil, and returns the last error when it does not
+// Until tries until f returns nil, and returns the last error when it does not
 // within a limit.
-func until(limit time.Duration, f func() error) error {
+func Until(limit time.Duration, f func() error) error {
 	for end := time.Now().Add(limit); ; time.Sleep(20 * time.Millisecond) {
 		err := f()
 		if err == nil {

@@ -63,7 +63,7 @@ func TestRouters(t *testing.T) {
 
 			for _, p := range ns1 {
 				load := l.Client.Load(Rate{VIP: p.Addr(), UDP: 200, TCP: 20})
-				l.must(until(10*time.Second, func() error {
+				l.must(Until(10*time.Second, func() error {
 					if load.Sent() < 200 {
 						return fmt.Errorf("%d queries", load.Sent())
 					}

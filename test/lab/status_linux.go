@@ -67,7 +67,7 @@ func (e *Edge) VIP(name string) (VIPStatus, error) {
 
 // Await waits until edges have a VIP in a state.
 func Await(limit time.Duration, vip, state string, edges ...*Edge) error {
-	return until(limit, func() error {
+	return Until(limit, func() error {
 		for _, e := range edges {
 			v, err := e.VIP(vip)
 			if err != nil {

@@ -115,7 +115,7 @@ func TestCrashesWhenAnnounced(t *testing.T) {
 	for crashes := 0; !damped && crashes < 6; crashes++ {
 		victim.Kill()
 		l.must(victim.Start())
-		l.must(until(upWithin, func() error {
+		l.must(Until(upWithin, func() error {
 			v, err := victim.VIP("ns1")
 			damped = strings.Contains(v.Waits, "penalty")
 			if err == nil && v.State != "announced" && !damped {
@@ -133,5 +133,5 @@ func TestCrashesWhenAnnounced(t *testing.T) {
 	if !strings.Contains(victim.Log(), `"alarm":"vips"`) {
 		t.Error("there is no alarm")
 	}
-	l.hold(15*time.Second, "it stays out", func() error { return l.gone(0, victim) })
+	l.hold(15*time.Second, "it stays out", func() error { return l.Withdrawn(0, vip4, victim) })
 }
