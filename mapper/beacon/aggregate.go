@@ -55,7 +55,7 @@ type Aggregation interface {
 const Skip = math.MinInt16
 
 // Plan says how sessions become samples. Its functions may be called by several
-// goroutines.
+// goroutines, and may not keep the sessions they are given.
 type Plan struct {
 	PoPs []string // what Sample.PoP indexes; rows of other PoPs make no sample
 
@@ -154,7 +154,7 @@ type adder struct {
 const samplesAtOnce = 8192
 
 func (a *adder) hour(ctx context.Context, h *Hour) error {
-	for s, err := range h.Sessions() {
+	for s, err := range h.sessions(false) {
 		if err != nil {
 			return err
 		}

@@ -69,11 +69,27 @@ type embedded struct {
 
 type lane struct {
 	v4 [parts4]chunks
-	v6 [parts6]struct {
-		chunks
-		ids   map[Unit]uint32
-		units []Unit // by id
+	v6 [parts6]part6
+}
+
+// part6 is a part of IPv6, which numbers its units.
+type part6 struct {
+	chunks
+	ids   map[Unit]uint32
+	units []Unit // by id
+}
+
+func (p *part6) id(u Unit) uint32 {
+	id, ok := p.ids[u]
+	if !ok {
+		if p.ids == nil {
+			p.ids = map[Unit]uint32{}
+		}
+		id = uint32(len(p.units))
+		p.ids[u] = id
+		p.units = append(p.units, u)
 	}
+	return id
 }
 
 // chunks is a list of packed samples that grows without being copied.
@@ -108,6 +124,11 @@ func (c *chunks) drain(dst []uint64) []uint64 {
 func (e *embedded) Add(samples []Sample) error {
 	l := <-e.lanes
 	defer func() { e.lanes <- l }()
+	var (
+		unit Unit // of IPv6, the last seen
+		part *part6
+		id   uint32
+	)
 	for _, s := range samples {
 		if s.Weight == 0 || s.Weight > MaxWeight || s.PoP >= maxPoPs {
 			return fmt.Errorf("a sample has pop %d and weight %d: want below %d, and 1 to %d", s.PoP, s.Weight, maxPoPs, MaxWeight)
@@ -117,19 +138,13 @@ func (e *embedded) Add(samples []Sample) error {
 			l.v4[s.Unit>>localBits4].add(uint64(s.Unit&(1<<localBits4-1))<<unitShift | packed)
 			continue
 		}
-		p := &l.v6[e.part6(s.Unit)]
-		id, ok := p.ids[s.Unit]
-		if !ok {
-			if id = uint32(len(p.units)); id >= 1<<unitBits {
+		if s.Unit != unit { // a session's samples follow each other
+			unit, part = s.Unit, &l.v6[e.part6(s.Unit)]
+			if id = part.id(unit); id >= 1<<unitBits {
 				return fmt.Errorf("more than %d ipv6 units", parts6<<unitBits)
 			}
-			if p.ids == nil {
-				p.ids = map[Unit]uint32{}
-			}
-			p.ids[s.Unit] = id
-			p.units = append(p.units, s.Unit)
 		}
-		p.add(uint64(id)<<unitShift | packed)
+		part.add(uint64(id)<<unitShift | packed)
 	}
 	return nil
 }
@@ -165,14 +180,23 @@ func (e *embedded) Cells() iter.Seq2[Cell, error] {
 		if stop {
 			return
 		}
-		var all []Cell // the parts of IPv6 are no ranges
-		e.inOrder(parts6, func(s *sorter, part int) []Cell { return s.cells6(lanes, part) }, func(cells []Cell) bool {
-			all = append(all, cells...)
+		var byPart [parts6][]Cell // they are no ranges
+		n := 0
+		e.inOrder(parts6, func(s *sorter, part int) []Cell {
+			cells := s.cells6(lanes, part)
+			byPart[part] = slices.Clone(cells)
+			return cells
+		}, func(cells []Cell) bool {
+			n += len(cells)
 			return true
 		})
 		if err := context.Cause(e.ctx); err != nil {
 			yield(Cell{}, err)
 			return
+		}
+		all := make([]Cell, 0, n)
+		for part := range byPart {
+			all, byPart[part] = append(all, byPart[part]...), nil
 		}
 		slices.SortFunc(all, compareCells)
 		for _, c := range all {
@@ -194,19 +218,25 @@ func compareCells(a, b Cell) int {
 }
 
 // inOrder works on parts in several goroutines and takes their results in order,
-// until take returns false or the context ends. Few results wait at a time.
+// until take returns false or the context ends. Few results wait at a time, and
+// their memory is used again after take.
 func (e *embedded) inOrder(parts int, work func(*sorter, int) []Cell, take func([]Cell) bool) {
 	workers := cap(e.lanes)
 	results := make([]chan []Cell, parts)
 	for i := range results {
 		results[i] = make(chan []Cell, 1)
 	}
-	next := make(chan int)
+	next, used := make(chan int), make(chan []Cell, 4*workers)
 	var wg sync.WaitGroup
 	for range workers {
 		wg.Go(func() {
 			s := &sorter{}
 			for part := range next {
+				select {
+				case s.made = <-used:
+				default:
+					s.made = nil
+				}
 				results[part] <- work(s, part)
 			}
 		})
@@ -218,8 +248,13 @@ func (e *embedded) inOrder(parts int, work func(*sorter, int) []Cell, take func(
 		for ; given < min(parts, taken+4*workers); given++ {
 			next <- given
 		}
-		if cells := <-results[taken]; e.ctx.Err() != nil || !take(cells) {
+		cells := <-results[taken]
+		if e.ctx.Err() != nil || !take(cells) {
 			return
+		}
+		select {
+		case used <- cells:
+		default:
 		}
 	}
 }
@@ -227,6 +262,7 @@ func (e *embedded) inOrder(parts int, work func(*sorter, int) []Cell, take func(
 // sorter has the memory of one goroutine.
 type sorter struct {
 	a, b []uint64
+	made []Cell
 }
 
 func (s *sorter) cells4(lanes []*lane, part int) []Cell {
@@ -316,7 +352,7 @@ func (s *sorter) sort(unitBits int) {
 
 // cells makes the cells of sorted samples.
 func (s *sorter) cells(unit func(local uint64) Unit) []Cell {
-	var cells []Cell
+	cells := s.made[:0]
 	for a := s.a; len(a) > 0; {
 		key, n, weight := a[0]>>popShift, 0, uint64(0)
 		for n < len(a) && a[n]>>popShift == key {

@@ -221,7 +221,11 @@ func (s *Set) Sessions() iter.Seq2[Session, error] {
 
 // Sessions yields the sessions of the hour, by their number. Rows of one session
 // that came in several batches are together.
-func (h *Hour) Sessions() iter.Seq2[Session, error] {
+func (h *Hour) Sessions() iter.Seq2[Session, error] { return h.sessions(true) }
+
+// sessions is Sessions; when keep is false, the rows of a session are good only
+// until the next one.
+func (h *Hour) sessions(keep bool) iter.Seq2[Session, error] {
 	return func(yield func(Session, error) bool) {
 		cursors := make([]*cursor, 0, len(h.segments))
 		for _, seg := range h.segments {
@@ -265,7 +269,7 @@ func (h *Hour) Sessions() iter.Seq2[Session, error] {
 			if groups > 1 {
 				slices.SortFunc(rows, compareRows)
 			}
-			if len(rows) <= cap(arena)-len(arena) {
+			if keep && len(rows) <= cap(arena)-len(arena) {
 				arena = arena[:len(arena)+len(rows)]
 			}
 			if !yield(Session{ID: id, PoPs: h.set.PoPs, Rows: slices.Clip(rows)}, nil) {

@@ -54,16 +54,13 @@ func (w *Writer) Append(b Batch) (added bool, err error) {
 	if err := checkRows(b); err != nil {
 		return false, fmt.Errorf("batch %q: %w", b.ID, err)
 	}
-	hours, err := hourly(b.Rows)
+	hours := hourly(b.Rows)
+	there, err := w.hoursOf(b.ID)
 	if err != nil {
-		return false, fmt.Errorf("batch %q: %w", b.ID, err)
+		return false, err
 	}
 	for hour, rows := range hours {
-		there, err := w.has(hour, b.ID)
-		if err != nil {
-			return false, err
-		}
-		if there {
+		if there[hour] {
 			continue
 		}
 		if err := w.write(header{hour: hour, batches: []string{b.ID}}, segmentName(hour, b.ID), rows, b.PoPs); err != nil {
@@ -105,7 +102,7 @@ func checkRows(b Batch) error {
 
 // hourly sorts rows and parts them by the hour in which their session began. A
 // row more than 18 hours later begins its session anew.
-func hourly(rows []Row) (map[uint32][]Row, error) {
+func hourly(rows []Row) map[uint32][]Row {
 	slices.SortFunc(rows, func(a, b Row) int {
 		return cmp.Or(cmp.Compare(a.Session, b.Session), cmp.Compare(a.Time, b.Time), compareRows(a, b))
 	})
@@ -119,7 +116,7 @@ func hourly(rows []Row) (map[uint32][]Row, error) {
 		hours[uint32(hour)] = append(hours[uint32(hour)], rows[i:n]...)
 		i = n
 	}
-	return hours, nil
+	return hours
 }
 
 // write makes one segment of rows.
@@ -168,29 +165,30 @@ func syncFolder(path string) error {
 	return errors.Join(dir.Sync(), dir.Close())
 }
 
-// has reports whether a batch's rows of an hour are in the folder, in a segment
-// of their own or a merged one.
-func (w *Writer) has(hour uint32, batch string) (bool, error) {
-	if _, err := os.Stat(filepath.Join(w.dir, segmentName(hour, batch))); err == nil {
-		return true, nil
-	}
+// hoursOf returns the hours for which the folder has rows of a batch, in segments
+// of their own or merged ones.
+func (w *Writer) hoursOf(batch string) (map[uint32]bool, error) {
 	files, err := listSegments(w.dir)
 	if err != nil {
-		return false, err
+		return nil, err
 	}
+	hours := map[uint32]bool{}
 	for _, f := range files {
-		if f.hour != hour || !f.merged {
+		if !f.merged {
+			if f.name == segmentName(f.hour, batch) {
+				hours[f.hour] = true
+			}
 			continue
 		}
 		h, err := w.mergedHeader(f.name)
 		if err != nil {
-			return false, err
+			return nil, err
 		}
 		if _, found := slices.BinarySearch(h.batches, batch); found {
-			return true, nil
+			hours[f.hour] = true
 		}
 	}
-	return false, nil
+	return hours, nil
 }
 
 func (w *Writer) mergedHeader(name string) (header, error) {
