@@ -37,6 +37,7 @@ var packages = []row{
 	{"geo/prefetch", nil},
 	{"geo", []string{"edge", "edge/pages", "geo/place", "geo/prefetch", "maps"}},
 	{"mapper/beacon", []string{"edge"}},
+	{"mapper/assign", nil},
 	{"mapper", []string{"edge", "geo/place", "maps", "mapper/beacon"}},
 	{"dnsserver", []string{"edge", "zone", "geo", "geo/prefetch", "maps"}},
 	{"dnsserver/conformance", nil}, // a black box: it must not know edged
