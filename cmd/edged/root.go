@@ -57,6 +57,7 @@ func rootCommand() *cobra.Command {
 		vipCommand(),
 		auditCommand(),
 		mapCommand(),
+		beaconCommand(),
 		conformanceCommand(),
 		versionCommand(),
 	)

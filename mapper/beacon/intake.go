@@ -31,6 +31,8 @@ type Options struct {
 	// Progress, when set, is told now and then how many octets were read, before
 	// decompression.
 	Progress func(octets int64)
+
+	chunk int // for tests: instead of chunkLines
 }
 
 // ErrQuota says that a file is larger than Options allow.
@@ -186,7 +188,10 @@ func take(ctx context.Context, from records, o Options, octets func() int64) (re
 	defer func() {
 		slices.SortStableFunc(report.Rejected, func(a, b Rejection) int { return b.Rows - a.Rows })
 	}()
-	parser := newRowParser(o)
+	parser, chunk := newRowParser(o), chunkLines
+	if o.chunk > 0 {
+		chunk = o.chunk
+	}
 	var (
 		rec  record
 		rows []Row
@@ -199,7 +204,7 @@ func take(ctx context.Context, from records, o Options, octets func() int64) (re
 			if o.Progress != nil {
 				o.Progress(octets())
 			}
-			return report, o.keep(&report, (n-1)/chunkLines+1, rows, parser.pops)
+			return report, o.keep(&report, (n-1)/chunk+1, rows, parser.pops)
 		case errors.As(err, &f):
 		case err != nil:
 			// Rows of this chunk are not kept: a chunk is whole or not there.
@@ -224,8 +229,8 @@ func take(ctx context.Context, from records, o Options, octets func() int64) (re
 				o.Progress(octets())
 			}
 		}
-		if n%chunkLines == 0 {
-			if err := o.keep(&report, n/chunkLines, rows, parser.pops); err != nil {
+		if n%chunk == 0 {
+			if err := o.keep(&report, n/chunk, rows, parser.pops); err != nil {
 				return report, err
 			}
 			rows = rows[:0]

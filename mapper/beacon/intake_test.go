@@ -241,15 +241,15 @@ func TestWrongParquet(t *testing.T) {
 // TestResume: a file that broke off is taken in again under its batch, and each
 // row is there once.
 func TestResume(t *testing.T) {
-	const n = chunkLines + 5000
-	plain := rowsAsText(n, 200_000)
+	const chunk, n = 1000, 1300
+	plain := rowsAsText(n, 600)
 	dir := t.TempDir()
 	o := options()
-	o.Oldest = time.Time{}
+	o.chunk = chunk
 	o.Into, o.Batch = writer(t, dir), "upload-1"
 	cut := io.MultiReader(strings.NewReader(plain[:len(plain)-1000]), iotest.ErrReader(io.ErrUnexpectedEOF))
 	report, err := Intake(t.Context(), cut, o)
-	if !errors.Is(err, errShort) || report.Accepted != chunkLines {
+	if !errors.Is(err, errShort) || report.Accepted != chunk {
 		t.Fatalf("cut off: %d accepted, %v", report.Accepted, err)
 	}
 	from, to := all()
@@ -257,7 +257,7 @@ func TestResume(t *testing.T) {
 		t.Errorf("after the cut %d rows are there, want the %d accepted", got, report.Accepted)
 	}
 	o.Into = writer(t, dir)
-	for _, known := range []int{chunkLines, n} {
+	for _, known := range []int{chunk, n} {
 		report, err = Intake(t.Context(), strings.NewReader(plain), o)
 		if err != nil || report.Accepted != n || report.Known != known {
 			t.Errorf("again: %d accepted, %d known, %v, want %d and %d", report.Accepted, report.Known, err, n, known)

@@ -32,6 +32,9 @@ type Hour struct {
 	segments []*segment
 }
 
+// Segments returns how many files hold the hour.
+func (h *Hour) Segments() int { return len(h.segments) }
+
 // segment is an open file; it can be read even when it is removed meanwhile.
 type segment struct {
 	header
@@ -56,6 +59,9 @@ func Open(dir string, from, to time.Time) (*Set, error) {
 		// A segment was merged or removed since the folder was listed: list it again.
 	}
 }
+
+// OpenAll opens all segments of a folder.
+func OpenAll(dir string) (*Set, error) { return Open(dir, time.Time{}, hourTime(maxHour+1)) }
 
 func open(dir string, from, to time.Time) (_ *Set, err error) {
 	files, err := listSegments(dir)
@@ -85,7 +91,16 @@ func open(dir string, from, to time.Time) (_ *Set, err error) {
 	}
 	for i := range s.Hours {
 		h := &s.Hours[i]
-		h.segments = notContained(h.segments)
+		kept, err := notContained(h.segments)
+		if err != nil {
+			return nil, err
+		}
+		for _, seg := range h.segments {
+			if !slices.Contains(kept, seg) {
+				seg.file.Close()
+			}
+		}
+		h.segments = kept
 		for _, seg := range h.segments {
 			h.Rows += int(seg.rows)
 			s.PoPs = append(s.PoPs, seg.header.pops...)
@@ -117,8 +132,9 @@ func (s *Set) Close() error {
 }
 
 // notContained leaves out the segments of an hour whose batches are all in
-// another one: those that were merged and not removed yet.
-func notContained(segments []*segment) []*segment {
+// another one: those that were merged and not removed yet. It errs when a batch
+// is then in two segments still, for its rows would count twice.
+func notContained(segments []*segment) (kept []*segment, err error) {
 	holder := map[string]*segment{} // of each batch, the segment with most batches
 	for _, seg := range segments {
 		for _, batch := range seg.batches {
@@ -127,15 +143,24 @@ func notContained(segments []*segment) []*segment {
 			}
 		}
 	}
-	return slices.DeleteFunc(segments, func(seg *segment) bool {
+	for _, seg := range segments {
+		held, other := 0, ""
 		for _, batch := range seg.batches {
 			if holder[batch] == seg {
-				return false
+				held++
+			} else {
+				other = batch
 			}
 		}
-		seg.file.Close()
-		return true
-	})
+		switch held {
+		case len(seg.batches):
+			kept = append(kept, seg)
+		case 0:
+		default:
+			return nil, fmt.Errorf("segments %q and %q both hold the batch %q", seg.file.Name(), holder[other].file.Name(), other)
+		}
+	}
+	return kept, nil
 }
 
 // openSegment opens a file and verifies its checksum.

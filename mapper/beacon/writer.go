@@ -23,11 +23,14 @@ type Batch struct {
 }
 
 // Writer adds batches to a folder of segments. Its methods may be called by
-// several goroutines, and several processes may write to one folder.
+// several goroutines. Several processes may write to one folder, but only one of
+// them may merge.
 type Writer struct {
 	dir string
 
-	mu     sync.Mutex
+	merging sync.Mutex // held by Merge
+
+	mu     sync.Mutex        // guards merged
 	merged map[string]header // of the merged segments seen, by file name
 }
 
