@@ -38,6 +38,7 @@ var packages = []row{
 	{"geo", []string{"edge", "edge/pages", "geo/place", "geo/prefetch", "maps"}},
 	{"mapper/beacon", []string{"edge"}},
 	{"mapper/assign", nil},
+	{"mapper/compress", []string{"maps"}},
 	{"mapper", []string{"edge", "geo/place", "maps", "mapper/beacon"}},
 	{"dnsserver", []string{"edge", "zone", "geo", "geo/prefetch", "maps"}},
 	{"dnsserver/conformance", nil}, // a black box: it must not know edged
