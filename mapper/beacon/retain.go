@@ -15,7 +15,7 @@ import (
 // Keep says how much a folder may hold. The zero value bounds nothing.
 type Keep struct {
 	Age    time.Duration // hours that ended longer ago are removed
-	Octets int64         // whole hours are removed, the oldest first, until no more are left
+	Octets int64         // on disk; whole hours are removed, the oldest first, until no more are left
 }
 
 // strayAge is after how long a file that was being written is taken for what a
@@ -42,7 +42,7 @@ func Retain(dir string, keep Keep, now time.Time) (removed int, err error) {
 		if err != nil {
 			return 0, err
 		}
-		size[i] = info.Size()
+		size[i] = roomOf(info)
 		total += size[i]
 	}
 	last := uint32(0) // hour that was removed for its size
@@ -60,6 +60,12 @@ func Retain(dir string, keep Keep, now time.Time) (removed int, err error) {
 		total, last = total-size[i], f.hour
 	}
 	return removed, syncFolder(dir)
+}
+
+// roomOf is how much room a file takes up: most file systems give it in pages.
+func roomOf(info fs.FileInfo) int64 {
+	const page = 4096
+	return (info.Size() + page - 1) / page * page
 }
 
 func removeStrays(dir string, now time.Time) error {

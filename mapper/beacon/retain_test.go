@@ -59,7 +59,7 @@ func TestRetain(t *testing.T) {
 				if err != nil {
 					t.Fatal(err)
 				}
-				tt.keep.Octets += info.Size()
+				tt.keep.Octets += roomOf(info)
 			}
 		}
 		removed, err := Retain(dir, tt.keep, noon.Add(tt.at))
@@ -88,7 +88,7 @@ func TestRetainBySizeTakesWholeHours(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		total += info.Size()
+		total += roomOf(info)
 	}
 	if _, err := Retain(dir, Keep{Octets: total - 1}, noon); err != nil {
 		t.Fatal(err)
