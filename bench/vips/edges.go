@@ -147,8 +147,9 @@ func operate(e *lab.Edge, what string) error {
 	return nil
 }
 
-// killed kills edges with SIGKILL.
-func (b *bench) killed(kind lab.Kind, window float64) error {
+// killed kills edges with SIGKILL. The limits are of queries lost, and of the
+// window in ms.
+func (b *bench) killed(kind lab.Kind, lost, window float64) error {
 	l, err := b.edges(lab.Config{Router: kind})
 	if err != nil {
 		return err
@@ -158,7 +159,7 @@ func (b *bench) killed(kind lab.Kind, window float64) error {
 	if err != nil {
 		return err
 	}
-	b.add(fmt.Sprintf("%s: kill -9: lost at %d q/s", kind, queries), "queries", s.lost, most(2))
+	b.add(fmt.Sprintf("%s: kill -9: lost at %d q/s", kind, queries), "queries", s.lost, most(lost))
 	b.add(fmt.Sprintf("%s: kill -9: window", kind), "ms", s.window, most(window))
 	b.add(fmt.Sprintf("%s: kill -9: out of the FIB", kind), "ms", s.took)
 	b.add(fmt.Sprintf("%s: kill -9: connections broken at %d a second", kind, connections), "connections", s.reset)

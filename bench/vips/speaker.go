@@ -198,7 +198,7 @@ func (b *bench) otherRouters() error {
 		if err := b.drained(kind); err != nil {
 			return fmt.Errorf("%s: %w", kind, err)
 		}
-		if err := b.killed(kind, 200); err != nil {
+		if err := b.killed(kind, 120, 300); err != nil { // what those routers take themselves
 			return fmt.Errorf("%s: %w", kind, err)
 		}
 	}
