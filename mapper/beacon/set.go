@@ -38,10 +38,11 @@ func (h *Hour) Segments() int { return len(h.segments) }
 // segment is an open file; it can be read even when it is removed meanwhile.
 type segment struct {
 	header
-	file *os.File
-	body int64    // where groups begin
-	end  int64    // and end
-	pops []uint16 // the set's index of each PoP
+	octets io.ReaderAt
+	file   *os.File
+	body   int64    // where groups begin
+	end    int64    // and end
+	pops   []uint16 // the set's index of each PoP
 }
 
 // Open opens the segments of the hours that overlap the span from (included) to
@@ -163,39 +164,47 @@ func notContained(segments []*segment) (kept []*segment, err error) {
 	return kept, nil
 }
 
-// openSegment opens a file and verifies its checksum.
-func openSegment(path string, hour uint32) (_ *segment, err error) {
+// openSegment opens a file and verifies it.
+func openSegment(path string, hour uint32) (*segment, error) {
 	f, err := os.Open(path)
 	if err != nil {
 		return nil, err
 	}
-	defer func() {
+	seg, err := func() (*segment, error) {
+		info, err := f.Stat()
 		if err != nil {
-			f.Close()
-			err = fmt.Errorf("bad segment %q: %w: remove it to read the others", path, err)
+			return nil, err
 		}
+		seg, err := parseSegment(f, info.Size())
+		if err == nil && seg.hour != hour {
+			err = fmt.Errorf("it holds the hour %s", hourTime(seg.hour).Format(hourLayout))
+		}
+		return seg, err
 	}()
-	info, err := f.Stat()
+	if err != nil {
+		f.Close()
+		return nil, fmt.Errorf("bad segment %q: %w: remove it to read the others", path, err)
+	}
+	seg.file = f
+	return seg, nil
+}
+
+// parseSegment reads a segment's header and verifies its checksum.
+func parseSegment(r io.ReaderAt, size int64) (*segment, error) {
+	h, body, err := readHeader(io.NewSectionReader(r, 0, size))
 	if err != nil {
 		return nil, err
 	}
-	h, size, err := readHeader(f)
-	if err != nil {
-		return nil, err
-	}
-	if h.hour != hour {
-		return nil, fmt.Errorf("it holds the hour %s", hourTime(h.hour).Format(hourLayout))
-	}
-	seg := &segment{header: h, file: f, body: int64(size), end: info.Size() - trailerSize}
+	seg := &segment{header: h, octets: r, body: int64(body), end: size - trailerSize}
 	if seg.end < seg.body {
 		return nil, errShort
 	}
 	sum := crc32.New(castagnoli)
-	if _, err := io.Copy(sum, io.NewSectionReader(f, 0, seg.end)); err != nil {
+	if _, err := io.Copy(sum, io.NewSectionReader(r, 0, seg.end)); err != nil {
 		return nil, err
 	}
 	var trailer [trailerSize]byte
-	if _, err := f.ReadAt(trailer[:], seg.end); err != nil {
+	if _, err := r.ReadAt(trailer[:], seg.end); err != nil {
 		return nil, short(err)
 	}
 	if want := binary.LittleEndian.Uint32(trailer[:]); want != sum.Sum32() {
@@ -319,7 +328,7 @@ type cursor struct {
 }
 
 func newCursor(seg *segment) *cursor {
-	body := io.NewSectionReader(seg.file, seg.body, seg.end-seg.body)
+	body := io.NewSectionReader(seg.octets, seg.body, seg.end-seg.body)
 	return &cursor{segment: seg, reader: bufio.NewReaderSize(body, 64<<10), left: seg.groups}
 }
 
