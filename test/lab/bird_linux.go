@@ -91,8 +91,12 @@ func (r *Router) Sessions() ([]Session, error) {
 			continue
 		}
 		edge, family, _ := strings.Cut(w[0], "_")
+		since, err := time.Parse("15:04:05", w[4])
+		if err != nil {
+			return nil, fmt.Errorf("%q: %w", line, err)
+		}
 		all = append(all, Session{
-			Edge: edge, IPv6: family == "6", Since: w[4],
+			Edge: edge, IPv6: family == "6", Since: since,
 			Up: len(w) > 5 && w[5] == "Established",
 		})
 	}

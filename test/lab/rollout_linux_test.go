@@ -109,7 +109,7 @@ func TestRollout(t *testing.T) {
 	}
 	l.vip(at, "rollback", "--reason", "test")
 	l.must(l.community(time.Minute, "64512:100", l.Edges...))
-	if after, err := l.Router.Sessions(); err != nil || !slices.Equal(sessions, after) {
+	if after, err := l.Router.Sessions(); err != nil || !same(sessions, after) {
 		t.Errorf("sessions before %+v, after %+v, %v", sessions, after, err)
 	}
 }

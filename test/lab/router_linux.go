@@ -79,7 +79,7 @@ type Session struct {
 	Edge  string
 	IPv6  bool
 	Up    bool
-	Since string // when it last came up or went down, in the router's words
+	Since time.Time // when it last came up or went down: the time of day
 }
 
 // Start starts the router, and returns when it takes sessions.

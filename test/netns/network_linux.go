@@ -65,10 +65,6 @@ func (n *Network) Plug(links ...Link) (*Host, error) {
 	}
 	h := &Host{Namespace: inside, network: n, number: len(n.hosts), home: map[string]string{}}
 	n.hosts = append(n.hosts, h)
-	// A search for duplicates would keep an IPv6 address from being bound at first.
-	if err := h.Sysctl("net.ipv6.conf.default.accept_dad", "0"); err != nil {
-		return nil, err
-	}
 	ends := []string{"link set dev lo up"}
 	var ports []string
 	for _, l := range links {
@@ -80,7 +76,11 @@ func (n *Network) Plug(links ...Link) (*Host, error) {
 			fmt.Sprintf("link add name %s type veth peer name %s netns %s", h.port(l.Name), l.Name, h.Path()),
 			fmt.Sprintf("link set dev %s master %s up", h.port(l.Name), l.Switch))
 		for _, a := range l.Addresses {
-			ends = append(ends, fmt.Sprintf("address add %s dev %s", a, l.Name))
+			line := fmt.Sprintf("address add %s dev %s", a, l.Name)
+			if a.Addr().Is6() {
+				line += " nodad" // else it could not be bound at first
+			}
+			ends = append(ends, line)
 		}
 		ends = append(ends, "link set dev "+l.Name+" up")
 	}
