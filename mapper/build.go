@@ -15,11 +15,12 @@ import (
 
 // Input is what a map is built from.
 type Input struct {
-	PoPs    []edge.PoP
-	Nets    []Net                                // as ReadNets gives them; may be empty
-	Place   iter.Seq2[netip.Prefix, place.Place] // disjoint, ascending, v4 first; nil: no place is known
-	Sources []maps.Input                         // named in the map
-	Created time.Time
+	PoPs     []edge.PoP
+	Nets     []Net                                // as ReadNets gives them; may be empty
+	Place    iter.Seq2[netip.Prefix, place.Place] // disjoint, ascending, v4 first; nil: no place is known
+	Measured *Estimates                           // may be nil; Nets go before it
+	Sources  []maps.Input                         // named in the map
+	Created  time.Time
 
 	// Progress, when set, is told what Build begins to do.
 	Progress func(step string)
@@ -45,6 +46,10 @@ func Build(in Input) (*maps.Contents, Report, error) {
 		progress = func(string) {}
 	}
 	nets := slices.Clone(in.Nets)
+	if in.Measured != nil {
+		progress("ranking measured units")
+		nets = append(nets, in.Measured.nets()...)
+	}
 	if !slices.IsSortedFunc(nets, compareNets) {
 		slices.SortFunc(nets, compareNets)
 	}
@@ -54,10 +59,11 @@ func Build(in Input) (*maps.Contents, Report, error) {
 		}
 		return 1
 	})
-	b := &builder{nets4: nets[:split], nets6: nets[split:], orders: newOrders(in.PoPs), rankings: newRankings()}
+	b := &builder{nets4: nets[:split], nets6: nets[split:],
+		orders: newOrders(in.PoPs), said: []said{{order: maps.NoOrder}}, measured: in.Measured, rankings: newRankings()}
 
 	progress("ordering places")
-	b.places4, b.places6 = flattenPlaces(in.Place, b.orders)
+	b.places4, b.places6 = flattenPlaces(in.Place, b.say())
 	progress(fmt.Sprintf("laying %d measured networks over %d place ranges", len(nets), len(b.places4)+len(b.places6)))
 	ecs := b.table(ECS)
 	resolver := ecs
@@ -82,7 +88,41 @@ type builder struct {
 	nets4, nets6     []Net
 	places4, places6 segments[uint32]
 	orders           *orders
+	said             []said // by id
+	measured         *Estimates
 	rankings         *rankings
+}
+
+// said is what a place says about its addresses: the order of the PoPs by
+// distance and, before it, those that measurements elsewhere let expect.
+type said struct {
+	order uint32
+	hops  []maps.Hop
+}
+
+// say returns a function that gives what each place says an id.
+func (b *builder) say() func(place.Place) uint32 {
+	type key struct {
+		order uint32
+		hops  *maps.Hop
+	}
+	ids := map[key]uint32{{order: maps.NoOrder}: unknownPlace}
+	return func(p place.Place) uint32 {
+		k := key{order: b.orders.at(p)}
+		var hops []maps.Hop
+		if b.measured != nil {
+			if hops = b.measured.at(p); len(hops) > 0 {
+				k.hops = &hops[0]
+			}
+		}
+		id, ok := ids[k]
+		if !ok {
+			id = uint32(len(b.said))
+			ids[k] = id
+			b.said = append(b.said, said{k.order, hops})
+		}
+		return id
+	}
 }
 
 func (b *builder) table(table Tables) maps.Table {
@@ -106,11 +146,12 @@ func (b *builder) merge(nets []Net, table Tables, places segments[uint32]) iter.
 			if start.Less(places[j].start) {
 				start = places[j].start
 			}
-			var hops []maps.Hop
-			if net := flat[i].value; net != noNet {
-				hops = nets[net].Hops
+			at := b.said[places[j].value]
+			net := flat[i].value
+			if net != noNet {
+				at.hops = nets[net].Hops
 			}
-			if !yield(start, b.rankings.row(hops, places[j].value)) {
+			if !yield(start, b.rankings.row(at.hops, at.order, net != noNet)) {
 				return
 			}
 			// Step to whichever changes next, or both.
@@ -138,9 +179,9 @@ type rankings struct {
 
 func newRankings() *rankings { return &rankings{id: map[string]uint32{}} }
 
-// row returns the row for measured PoPs, none of them for a place row, and the
-// order at the place.
-func (r *rankings) row(hops []maps.Hop, order uint32) maps.Row {
+// row returns the row for PoPs with their times and the order at the place
+// behind them.
+func (r *rankings) row(hops []maps.Hop, order uint32, measured bool) maps.Row {
 	r.key = append(r.key[:0], byte(order), byte(order>>8), byte(order>>16), byte(order>>24))
 	for _, h := range hops {
 		r.key = append(r.key, byte(h.PoP), byte(h.PoP>>8), byte(h.RTT), byte(h.RTT>>8))
@@ -151,5 +192,5 @@ func (r *rankings) row(hops []maps.Hop, order uint32) maps.Row {
 		r.list = append(r.list, maps.Ranking{Hops: hops, Order: order})
 		r.id[string(r.key)] = id
 	}
-	return maps.MakeRow(id, len(hops) > 0)
+	return maps.MakeRow(id, measured)
 }

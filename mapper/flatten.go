@@ -98,12 +98,15 @@ func flattenNets(nets []Net, table Tables) segments[int] {
 	return flat
 }
 
-// flattenPlaces returns the great-circle order at each address of both
-// families. The networks come disjoint and ascending, v4 first; between them
-// the place is not known.
-func flattenPlaces(networks iter.Seq2[netip.Prefix, place.Place], orders *orders) (v4, v6 segments[uint32]) {
-	v4 = segments[uint32]{{value: maps.NoOrder}}
-	v6 = segments[uint32]{{value: maps.NoOrder}}
+// unknownPlace is the id of what is said where the place is not known.
+const unknownPlace = 0
+
+// flattenPlaces returns what is said about the place at each address of both
+// families, by its id. The networks come disjoint and ascending, v4 first;
+// between them the place is not known.
+func flattenPlaces(networks iter.Seq2[netip.Prefix, place.Place], id func(place.Place) uint32) (v4, v6 segments[uint32]) {
+	v4 = segments[uint32]{{value: unknownPlace}}
+	v6 = segments[uint32]{{value: unknownPlace}}
 	if networks == nil {
 		return v4, v6
 	}
@@ -113,9 +116,9 @@ func flattenPlaces(networks iter.Seq2[netip.Prefix, place.Place], orders *orders
 			space = &v4
 		}
 		first, after, bounded := bounds(prefix)
-		space.set(first, orders.at(at))
+		space.set(first, id(at))
 		if bounded {
-			space.set(after, maps.NoOrder)
+			space.set(after, unknownPlace)
 		}
 	}
 	return v4, v6

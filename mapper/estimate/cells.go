@@ -1,0 +1,198 @@
+package estimate
+
+import (
+	"cmp"
+	"math"
+	"net/netip"
+	"slices"
+)
+
+// Session is what one client measured in one go.
+type Session struct {
+	Client netip.Addr // the source: samples of one client count as one voice
+	Weight float64    // of each sample, 1 for a fresh one, less with age
+	Values []Value
+}
+
+// Value is one round trip.
+type Value struct {
+	PoP uint16
+	RTT float64 // ms
+}
+
+// Cell is what is known about one PoP from one unit.
+type Cell struct {
+	PoP     uint16
+	RTT     float64 // upper weighted median of the corrected round trips, ms
+	P90     float64 // their 90th percentile, ms
+	Weight  float64 // of the samples
+	Samples int
+	Sources int     // clients
+	Spread  float64 // mean distance of the samples from RTT, ms
+	High    float64 // RTT as it would be if two sources were not believed, ms; +Inf below three sources
+}
+
+// minPaired is the fewest PoPs of a session that tell its last mile: with two,
+// taking it out adds as much noise as it removes.
+const minPaired = 3
+
+// rounds of the two-way fit. It moves little after three.
+const rounds = 8
+
+// Cells corrects the sessions of one unit for their last miles and returns a
+// cell for each PoP that they measured, by PoP. The expected round trips
+// say what differs between PoPs before anything was measured; nil stands for
+// nothing known.
+//
+// The two-way fit is Tukey's median polish: a session's last mile is the median
+// of what its values have above the cells, a cell is the median of the values
+// less their last miles, and so on in turn. The unit's typical last mile stays
+// in the cells, so they are round trips that a client there would see.
+func Cells(sessions []Session, expected func(pop uint16) float64) []Cell {
+	if expected == nil {
+		expected = func(uint16) float64 { return 0 }
+	}
+	f := newTwoWay(sessions, expected)
+	for range rounds {
+		f.fitSessions()
+		f.fitCells()
+	}
+	return f.cells()
+}
+
+// twoWay is a fit in progress.
+type twoWay struct {
+	sessions []Session
+	pops     []uint16    // measured ones, ascending
+	at       [][]int     // position in pops of each value of each session
+	level    []float64   // of each PoP, ms
+	lastMile []float64   // of each session above the unit's typical one, ms
+	scratch  []weighted  // of one median
+	column   [][]reading // of each PoP
+}
+
+// reading is one value's place in the fit.
+type reading struct{ session, value int }
+
+func newTwoWay(sessions []Session, expected func(uint16) float64) *twoWay {
+	f := &twoWay{sessions: sessions, at: make([][]int, len(sessions)), lastMile: make([]float64, len(sessions))}
+	for _, s := range sessions {
+		for _, v := range s.Values {
+			f.pops = append(f.pops, v.PoP)
+		}
+	}
+	slices.Sort(f.pops)
+	f.pops = slices.Compact(f.pops)
+	f.column = make([][]reading, len(f.pops))
+	for i, s := range sessions {
+		f.at[i] = make([]int, len(s.Values))
+		for j, v := range s.Values {
+			p, _ := slices.BinarySearch(f.pops, v.PoP)
+			f.at[i][j] = p
+			f.column[p] = append(f.column[p], reading{i, j})
+		}
+	}
+	for _, p := range f.pops {
+		f.level = append(f.level, expected(p))
+	}
+	return f
+}
+
+func (f *twoWay) fitSessions() {
+	var all []weighted
+	for i, s := range f.sessions {
+		if len(s.Values) < minPaired {
+			continue
+		}
+		f.scratch = f.scratch[:0]
+		for j, v := range s.Values {
+			f.scratch = append(f.scratch, weighted{v.RTT - f.level[f.at[i][j]], 1})
+		}
+		f.lastMile[i] = middle(f.scratch)
+		all = append(all, weighted{f.lastMile[i], s.Weight})
+	}
+	if len(all) == 0 {
+		return
+	}
+	typical := middle(all)
+	for i, s := range f.sessions {
+		if len(s.Values) >= minPaired {
+			f.lastMile[i] -= typical
+		}
+	}
+}
+
+func (f *twoWay) fitCells() {
+	for p := range f.pops {
+		f.level[p] = upperMedian(f.corrected(p))
+	}
+}
+
+// corrected returns a PoP's values less their sessions' last miles.
+func (f *twoWay) corrected(p int) []weighted {
+	f.scratch = f.scratch[:0]
+	for _, r := range f.column[p] {
+		s := f.sessions[r.session]
+		f.scratch = append(f.scratch, weighted{s.Values[r.value].RTT - f.lastMile[r.session], s.Weight})
+	}
+	return f.scratch
+}
+
+func (f *twoWay) cells() []Cell {
+	cells := make([]Cell, len(f.pops))
+	for p, pop := range f.pops {
+		values := f.corrected(p)
+		c := Cell{PoP: pop, Samples: len(values), High: f.high(p)}
+		for _, v := range values {
+			c.Weight += v.weight
+		}
+		c.RTT = upperMedian(values)
+		c.P90 = upperQuantile(values, 0.9)
+		for _, v := range values {
+			c.Spread += v.weight * math.Abs(v.value-c.RTT)
+		}
+		c.Spread /= c.Weight
+		c.Sources = len(f.voices(p))
+		cells[p] = c
+	}
+	return cells
+}
+
+// voices returns what each source says about a PoP: one median each, ascending.
+func (f *twoWay) voices(p int) []float64 {
+	type said struct {
+		by    netip.Addr
+		value float64
+	}
+	var all []said
+	for _, r := range f.column[p] {
+		s := f.sessions[r.session]
+		all = append(all, said{s.Client, s.Values[r.value].RTT - f.lastMile[r.session]})
+	}
+	slices.SortFunc(all, func(a, b said) int { return cmp.Or(a.by.Compare(b.by), cmp.Compare(a.value, b.value)) })
+	var voices []float64
+	for i := 0; i < len(all); {
+		j := i
+		for j < len(all) && all[j].by == all[i].by {
+			j++
+		}
+		voices = append(voices, all[i+(j-i)/2].value)
+		i = j
+	}
+	slices.Sort(voices)
+	return voices
+}
+
+// liars is how many sources together may say anything without effect.
+const liars = 2
+
+// high is the upper median of the voices and of two more that say the most:
+// whatever two of the voices are, the honest ones' median is not above it.
+func (f *twoWay) high(p int) float64 {
+	voices := f.voices(p)
+	at := (len(voices) + liars) / 2
+	if at >= len(voices) {
+		return math.Inf(1)
+	}
+	return voices[at]
+}

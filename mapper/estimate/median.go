@@ -1,0 +1,51 @@
+package estimate
+
+import (
+	"cmp"
+	"slices"
+)
+
+// weighted is a value that counts as much as its weight.
+type weighted struct{ value, weight float64 }
+
+// sortValues sorts by value, and returns the sum of the weights.
+func sortValues(values []weighted) (total float64) {
+	slices.SortFunc(values, func(a, b weighted) int {
+		return cmp.Or(cmp.Compare(a.value, b.value), cmp.Compare(a.weight, b.weight))
+	})
+	for _, v := range values {
+		total += v.weight
+	}
+	return total
+}
+
+// upperQuantile returns the smallest value that has more than the share q of the
+// weight at it or below. It sorts the values, of which there must be one.
+func upperQuantile(values []weighted, q float64) float64 {
+	total := sortValues(values)
+	sum := 0.0
+	for _, v := range values {
+		if sum += v.weight; sum > q*total {
+			return v.value
+		}
+	}
+	return values[len(values)-1].value
+}
+
+// upperMedian is the upper weighted median: of two equal ones the larger.
+func upperMedian(values []weighted) float64 { return upperQuantile(values, 0.5) }
+
+// middle is the weighted median, the mean of both where two are in the middle.
+func middle(values []weighted) float64 {
+	total := sortValues(values)
+	sum := 0.0
+	for i, v := range values {
+		switch sum += v.weight; {
+		case sum > total/2:
+			return v.value
+		case sum == total/2 && i+1 < len(values):
+			return (v.value + values[i+1].value) / 2
+		}
+	}
+	return values[len(values)-1].value
+}

@@ -1,0 +1,114 @@
+package estimate
+
+import (
+	"cmp"
+	"slices"
+
+	"edged/geo/place"
+)
+
+// Estimate is the round trip to one PoP, and where the number comes from.
+type Estimate struct {
+	PoP     uint16
+	RTT     float64 // ms
+	Level   Level   // the lowest with measurements
+	Samples int     // on that level: samples of the unit, or else units
+	Parent  float64 // what the levels above Own say, ms
+}
+
+// candidateCount is how many PoPs nearest by distance are considered.
+const candidateCount = 10
+
+// Unit returns the estimates of a unit's candidates, best first.
+func (m *Model) Unit(i int) []Estimate {
+	u := m.units[i]
+	if len(u.Cells) == 0 {
+		return m.At(u.Place)
+	}
+	v := m.view(u.Place)
+	var estimates []Estimate
+	for _, pop := range m.candidates(u.Place, u.Cells) {
+		e := m.estimate(v, pop, m.access[i], i)
+		if k, ok := slices.BinarySearchFunc(u.Cells, pop, func(c Cell, pop uint16) int { return cmp.Compare(c.PoP, pop) }); ok {
+			c := u.Cells[k]
+			e.Level, e.Samples = Own, c.Samples
+			e.RTT = (c.Weight*c.RTT + m.own*e.Parent) / (c.Weight + m.own)
+			e.RTT = max(e.RTT, min(e.Parent, c.High))
+		}
+		estimates = append(estimates, e)
+	}
+	order(estimates)
+	return estimates
+}
+
+// At returns the estimates of the candidates at a place without measurements of
+// its own, best first.
+func (m *Model) At(p place.Place) []Estimate {
+	v := m.view(p)
+	access := m.ladder(p, accessPoP, nobody)
+	var estimates []Estimate
+	for _, pop := range m.candidates(p, nil) {
+		estimates = append(estimates, m.estimate(v, pop, access, nobody))
+	}
+	order(estimates)
+	return estimates
+}
+
+// Knows reports whether anything was measured from a network.
+func (m *Model) Knows(asn uint32) bool {
+	_, ok := m.nets[asn]
+	return ok
+}
+
+// estimate is what the ladder alone says.
+func (m *Model) estimate(v vantage, pop uint16, access float64, without int) Estimate {
+	e := Estimate{PoP: pop, RTT: access + m.line(v.place, pop)}
+	for level := World; level < Own; level++ {
+		add, units := m.rung(v, level, pop, without)
+		e.RTT += add
+		if units > 0 {
+			e.Level, e.Samples = level, units
+		}
+	}
+	e.Parent = e.RTT
+	return e
+}
+
+func order(list []Estimate) {
+	slices.SortFunc(list, func(a, b Estimate) int { return cmp.Or(cmp.Compare(a.RTT, b.RTT), cmp.Compare(a.PoP, b.PoP)) })
+}
+
+// candidates returns the PoPs that may be best, ascending: the nearest by
+// distance, those that the unit measured, and those that its network or its
+// metro did.
+func (m *Model) candidates(p place.Place, cells []Cell) []uint16 {
+	var list []uint16
+	for _, c := range cells {
+		list = append(list, c.PoP)
+	}
+	for _, level := range []Level{NetMetro, NetCountry, Metro} {
+		if g, ok := groupAt(level, p); ok {
+			for _, c := range m.rungs[level].groups[g] {
+				if c.pop != accessPoP {
+					list = append(list, c.pop)
+				}
+			}
+		}
+	}
+	if p.HasCoord {
+		type far struct {
+			pop uint16
+			km  float64
+		}
+		all := make([]far, len(m.pops))
+		for i, pop := range m.pops {
+			all[i] = far{uint16(i), distance(p, pop)}
+		}
+		slices.SortFunc(all, func(a, b far) int { return cmp.Or(cmp.Compare(a.km, b.km), cmp.Compare(a.pop, b.pop)) })
+		for _, f := range all[:min(len(all), candidateCount)] {
+			list = append(list, f.pop)
+		}
+	}
+	slices.Sort(list)
+	return slices.Compact(list)
+}
