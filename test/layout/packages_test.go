@@ -35,6 +35,7 @@ var packages = []row{
 	{"geo/place", []string{"edge", "geo/place/internal/country"}},
 	{"geo/place/internal/gen", []string{"geo/place", "geo/place/internal/country"}},
 	{"geo/prefetch", nil},
+	{"geo/shed", []string{"maps"}},
 	{"geo", []string{"edge", "edge/pages", "geo/place", "geo/prefetch", "maps"}},
 	{"mapper/beacon", []string{"edge"}},
 	{"mapper/assign", nil},
