@@ -2,6 +2,7 @@ package beacon
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"iter"
 	"math"
@@ -66,6 +67,10 @@ type Plan struct {
 	// Weight returns the weight of a row, 0 to MaxWeight; with 0 it makes no
 	// sample. Nil: all have weight 1.
 	Weight func(s Session, r Row) uint16
+
+	// Limits lowers the weights of sources that bring too much; nil: of none. They
+	// are those that FindLimits found in the same set.
+	Limits *Limits
 }
 
 // Aggregate makes samples of all sessions in a set, has an engine aggregate them
@@ -81,8 +86,9 @@ func Aggregate(ctx context.Context, set *Set, plan Plan, engine Engine, workers 
 
 // aggregate returns an error that was not yielded yet.
 func aggregate(ctx context.Context, set *Set, plan Plan, engine Engine, workers int, yield func(Cell, error) bool) error {
-	ctx, cancel := context.WithCancelCause(ctx)
-	defer cancel(nil)
+	if l := plan.Limits; l != nil && len(l.factors) > 0 && !slices.Equal(l.pops, set.PoPs) {
+		return errors.New("the limits are those of another set")
+	}
 	agg, err := engine.Begin(ctx)
 	if err != nil {
 		return err
@@ -92,24 +98,14 @@ func aggregate(ctx context.Context, set *Set, plan Plan, engine Engine, workers 
 	if err != nil {
 		return err
 	}
-	hours := make(chan *Hour)
-	var wg sync.WaitGroup
-	for range max(1, workers) {
-		wg.Go(func() {
-			a := &adder{plan: plan, pops: pops, to: agg}
-			for h := range hours {
-				if err := a.hour(ctx, h); err != nil {
-					cancel(err)
-				}
-			}
-		})
-	}
-	for i := range set.Hours {
-		hours <- &set.Hours[i]
-	}
-	close(hours)
-	wg.Wait()
-	if err := context.Cause(ctx); err != nil {
+	err = eachHour(ctx, set, workers, func(h *Hour) error {
+		a := &adder{plan: plan, pops: pops, to: agg}
+		if l := plan.Limits; l != nil && len(l.factors) > 0 {
+			a.limits = &limiting{l, map[sourceCell]float64{}}
+		}
+		return a.hour(ctx, h)
+	})
+	if err != nil {
 		return err
 	}
 	for cell, err := range agg.Cells() {
@@ -121,6 +117,33 @@ func aggregate(ctx context.Context, set *Set, plan Plan, engine Engine, workers 
 		}
 	}
 	return nil
+}
+
+// eachHour does something with all hours in several goroutines, until one errs or
+// the context ends.
+func eachHour(ctx context.Context, set *Set, workers int, do func(*Hour) error) error {
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	hours := make(chan *Hour)
+	var wg sync.WaitGroup
+	for range max(1, workers) {
+		wg.Go(func() {
+			for h := range hours {
+				if ctx.Err() != nil {
+					continue
+				}
+				if err := do(h); err != nil {
+					cancel(err)
+				}
+			}
+		})
+	}
+	for i := range set.Hours {
+		hours <- &set.Hours[i]
+	}
+	close(hours)
+	wg.Wait()
+	return context.Cause(ctx)
 }
 
 // notPlanned stands for a PoP of the set that the plan does not have.
@@ -141,10 +164,11 @@ func (p Plan) translate(names []string) ([]uint16, error) {
 	return list, nil
 }
 
-// adder makes samples of one hour after another.
+// adder makes samples of one hour.
 type adder struct {
 	plan    Plan
 	pops    []uint16
+	limits  *limiting // nil: none
 	to      Aggregation
 	values  []int16
 	samples []Sample
@@ -194,9 +218,13 @@ func (a *adder) session(s Session) error {
 			continue
 		}
 		if a.plan.Weight != nil {
-			if weight = a.plan.Weight(s, r); weight == 0 {
-				continue
-			}
+			weight = a.plan.Weight(s, r)
+		}
+		if a.limits != nil {
+			weight = a.limits.weight(r, weight)
+		}
+		if weight == 0 {
+			continue
 		}
 		a.samples = append(a.samples, Sample{UnitOf(r.Client), pop, a.values[i], weight})
 	}
