@@ -5,17 +5,21 @@ import "math"
 // A plan says how to climb: which units take part, and how many times they
 // choose.
 type plan struct {
-	stride int // every stride-th unit takes part, if there are many
-	rounds int
+	stride int     // every stride-th unit takes part, if there are many
+	rounds int     // at most
 	window float64 // ms, the first
 }
+
+// enoughGain is the gain of a step, as a share of the whole, that is not worth a
+// step any more.
+const enoughGain = 1e-5
 
 // The plans. A sixteenth of the units gives prices that are right to within a
 // few per cent of load; the rest is done with all of them.
 var (
 	coldSample = plan{stride: 16, rounds: 60, window: 8}
-	coldWhole  = plan{stride: 1, rounds: 12, window: 1}
-	warmWhole  = plan{stride: 1, rounds: 8, window: 2}
+	coldWhole  = plan{stride: 1, rounds: 40, window: 1}
+	warmWhole  = plan{stride: 1, rounds: 40, window: 3}
 )
 
 // enough is how many units are left of a sample at least.
@@ -27,7 +31,8 @@ const enough = 50_000
 // worse by no more than a window of time. They are what would move, so they
 // make a weighted graph over the PoPs, and the step is the flow through it that
 // levels the loads. Steps are no longer than twice the window, which narrows as
-// they get shorter; one that leads down is halved. The best prices are kept.
+// they get shorter; one that leads down is halved. The best prices are kept, and
+// it is enough when a step would gain next to nothing.
 func (s *solver) ascend(p plan) {
 	const narrowest, widest = 0.2 * perMs, 16 * perMs
 	pops := len(s.limit)
@@ -58,7 +63,11 @@ func (s *solver) ascend(p plan) {
 			for pop, price := range at {
 				here[pop] = float64(price)
 			}
-			step = s.level(sums, limit, window)
+			var gain float64
+			step, gain = s.level(sums, limit, window)
+			if gain < enoughGain*math.Abs(value) {
+				break
+			}
 			for pop := range step {
 				step[pop] = min(2*window, max(-2*window, step[pop]))
 				longest = max(longest, math.Abs(step[pop]))
@@ -98,8 +107,9 @@ func (s *solver) limits(stride int) []float64 {
 
 // level returns the change of the prices that brings every load to its limit,
 // as far as the units at the margin tell. A price of 0 stays while the load is
-// below the limit, and so does that of a PoP without one.
-func (s *solver) level(sums *sums, limit []float64, window float64) []float64 {
+// below the limit, and so does that of a PoP without one. It also returns what
+// the dual function gains by that.
+func (s *solver) level(sums *sums, limit []float64, window float64) (step []float64, gain float64) {
 	pops := len(limit)
 	slope, free := make([]float64, pops), make([]bool, pops)
 	for pop := range slope {
@@ -118,7 +128,11 @@ func (s *solver) level(sums *sums, limit []float64, window float64) []float64 {
 		}
 		diagonal[a] += 1e-4*diagonal[a] + math.Abs(slope[a])/(8*window) + 1e-9
 	}
-	return conjugate(diagonal, weight, slope, free)
+	step = conjugate(diagonal, weight, slope, free)
+	for pop := range step {
+		gain += float64(step[pop] * slope[pop])
+	}
+	return step, gain / 2
 }
 
 // conjugate solves (diagonal - weight) x = b over the free variables, the

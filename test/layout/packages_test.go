@@ -75,6 +75,7 @@ var packages = []row{
 	{"bench/failover", []string{anyOfOurs}},
 	{"bench/hostile", []string{anyOfOurs}},
 	{"bench/lookup", []string{anyOfOurs}},
+	{"bench/mapper", []string{anyOfOurs}},
 	{"bench/vips", []string{anyOfOurs}},
 	{"test/daemon", []string{anyOfOurs}},
 	{"test/fleet", []string{anyOfOurs}},
