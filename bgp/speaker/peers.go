@@ -138,7 +138,7 @@ func (s *Speaker) SetPeers(peers []Peer) (reset []string, err error) {
 	for _, p := range now {
 		s.sessions.configure(p, !running[p.Address])
 		if err == nil && !running[p.Address] {
-			if err = s.server.AddPeer(ctx, &api.AddPeerRequest{Peer: p.request()}); err != nil {
+			if err = s.server.AddPeer(ctx, &api.AddPeerRequest{Peer: p.request(false)}); err != nil {
 				err = fmt.Errorf("cannot add BGP peer %q (%s): %w", p.Name, p.Address, err)
 			} else {
 				running[p.Address] = true
@@ -153,12 +153,12 @@ func (s *Speaker) SetPeers(peers []Peer) (reset []string, err error) {
 }
 
 func (s *Speaker) remove(ctx context.Context, p Peer) error {
-	s.sessions.forget(p.Address)
+	defer s.sessions.forget(p.Address)
 	if s.listen != 0 && p.Password != "" {
 		// GoBGP takes a key off the listening socket when it is changed, but not
 		// when the peer is deleted: the peer could not connect without one again.
 		p.Password = ""
-		if _, err := s.server.UpdatePeer(ctx, &api.UpdatePeerRequest{Peer: p.request()}); err != nil {
+		if _, err := s.server.UpdatePeer(ctx, &api.UpdatePeerRequest{Peer: p.request(s.sessions.get(p.Address).watched)}); err != nil {
 			return fmt.Errorf("cannot take the password off BGP peer %q (%s): %w", p.Name, p.Address, err)
 		}
 	}
@@ -168,8 +168,9 @@ func (s *Speaker) remove(ctx context.Context, p Peer) error {
 	return nil
 }
 
-// request is the peer in GoBGP's words.
-func (p Peer) request() *api.Peer {
+// request is the peer in GoBGP's words; watched says whether its path is watched
+// by BFD, if that is configured.
+func (p Peer) request(watched bool) *api.Peer {
 	hold := uint64(p.Hold / time.Second)
 	local := ""
 	if p.Local.IsValid() {
@@ -191,7 +192,7 @@ func (p Peer) request() *api.Peer {
 		EbgpMultihop: &api.EbgpMultihop{Enabled: p.Multihop > 0, MultihopTtl: uint32(p.Multihop)},
 		Bfd:          &api.BfdPeerConfig{},
 	}
-	if us := uint32(p.BFD.Interval.Microseconds()); us > 0 {
+	if us := uint32(p.BFD.Interval.Microseconds()); us > 0 && watched {
 		r.Bfd = &api.BfdPeerConfig{
 			Enabled: true, DesiredMinimumTxInterval: us, RequiredMinimumReceive: us, DetectionMultiplier: uint32(p.BFD.Multiplier),
 		}

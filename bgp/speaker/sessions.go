@@ -144,7 +144,7 @@ func (s *Speaker) established() map[netip.Addr]bool {
 type sessions struct {
 	log    *slog.Logger
 	events chan struct{}
-	turned chan struct{} // a peer's record.extended is another now
+	turned chan struct{} // a peer's record.extended or record.up is another now
 
 	mu      sync.Mutex // held for moments only, and never while GoBGP is called
 	records map[netip.Addr]*record
@@ -153,6 +153,7 @@ type sessions struct {
 type record struct {
 	peer        Peer
 	up          bool
+	watched     bool // by BFD; see watch
 	extended    bool // the peer takes IPv4 routes with IPv6 next hops
 	connected   bool // by us, and the peer's OPEN is still missing
 	since       time.Time
@@ -272,9 +273,11 @@ func (s *sessions) update(event *apiutil.WatchEventMessage_PeerEvent, at time.Ti
 	switch up := peer.State.SessionState == gobgp.BGP_FSM_ESTABLISHED; {
 	case up && !r.up:
 		r.up, r.since = true, at
+		signal(s.turned)
 		s.log.Info("BGP session up", name, address)
 	case !up && r.up:
 		r.up, r.since = false, at
+		signal(s.turned)
 		if lost { // else it is the end of a peer that was changed
 			r.flaps++
 			s.log.Warn("BGP session down", name, address, slog.String("why", r.lastError))

@@ -94,7 +94,8 @@ func (s *Speaker) start(c Config) error {
 	return err
 }
 
-// follow keeps the policy in step with what peers turn out to be able to.
+// follow keeps the policy in step with what peers turn out to be able to, and BFD
+// in step with the sessions.
 func (s *Speaker) follow(ctx context.Context) {
 	for {
 		select {
@@ -110,6 +111,9 @@ func (s *Speaker) follow(ctx context.Context) {
 			}
 			if err != nil {
 				s.sessions.log.Error("BGP peers hear of routes too late", slog.Any("error", err))
+			}
+			for _, p := range s.peers {
+				s.watch(ctx, p)
 			}
 		}
 		s.mu.Unlock()
