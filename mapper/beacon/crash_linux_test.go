@@ -2,6 +2,7 @@ package beacon
 
 import (
 	"bufio"
+	"context"
 	"errors"
 	"fmt"
 	"math/rand/v2"
@@ -28,6 +29,8 @@ func TestMain(m *testing.M) {
 		os.Exit(appendForEver(dir))
 	case "fill":
 		os.Exit(fillDisk(dir))
+	case "import":
+		os.Exit(importUntilKilled(dir))
 	}
 }
 
@@ -163,6 +166,64 @@ func checkBatches(t *testing.T, dir string, acknowledged int) {
 	}
 	if len(hours) > 0 {
 		t.Fatalf("of %d batches there are %d hours too many", acknowledged, len(hours))
+	}
+}
+
+// What TestKillImport imports: some ten chunks.
+const importRows, importChunk = 4 * progressLines, progressLines / 2
+
+func importOptions(w *Writer) Options {
+	o := options()
+	o.Into, o.Batch, o.chunk = w, "june", importChunk
+	return o
+}
+
+// importUntilKilled imports, and says on standard output how far it is.
+func importUntilKilled(dir string) int {
+	w, err := NewWriter(dir)
+	if err != nil {
+		return 2
+	}
+	o := importOptions(w)
+	o.Progress = func(octets int64) { fmt.Println(octets) }
+	if _, err := Intake(context.Background(), strings.NewReader(rowsAsText(importRows, 3000)), o); err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		return 1
+	}
+	return 0
+}
+
+// TestKillImport: an import that is killed is taken up again, and every row is
+// there once.
+func TestKillImport(t *testing.T) {
+	from, to := all()
+	for round := range 4 {
+		dir := t.TempDir()
+		cmd := child(t, "import "+dir)
+		out, err := cmd.StdoutPipe()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := cmd.Start(); err != nil {
+			t.Fatal(err)
+		}
+		r := bufio.NewScanner(out)
+		for range round {
+			r.Scan()
+		}
+		if err := cmd.Process.Kill(); err != nil {
+			t.Fatal(err)
+		}
+		cmd.Wait()
+		w := writer(t, dir)
+		there := len(text(t, dir, from, to)) // and no half file
+		report, err := Intake(t.Context(), strings.NewReader(rowsAsText(importRows, 3000)), importOptions(w))
+		if err != nil || report.Accepted != importRows || report.Known > there {
+			t.Errorf("round %d: again %s, %d known of %d that were there, %v", round, summary(report), report.Known, there, err)
+		}
+		if got := len(text(t, dir, from, to)); got != importRows {
+			t.Errorf("round %d: %d rows are there, want %d", round, got, importRows)
+		}
 	}
 }
 
