@@ -12,8 +12,7 @@ import (
 const DefaultMaxOut = 1
 
 // Admit says why an operation may not begin, beside those that the fleet has
-// (its own and each node's local ones): it contradicts another, is there
-// already, is about nothing in the fleet, or is maintenance that takes more than
+// (its own and each node's local ones): it contradicts another, is about nothing in the fleet, or is maintenance that takes more than
 // maxOut nodes (0: DefaultMaxOut) out of a VIP at once. Force admits more.
 func Admit(o Operation, all []Operation, f Fleet, maxOut int, now time.Time) error {
 	if err := o.Check(); err != nil {
@@ -26,8 +25,7 @@ func Admit(o Operation, all []Operation, f Fleet, maxOut int, now time.Time) err
 	for _, other := range all {
 		switch {
 		case other.Local != o.Local || !meet(o, other, about):
-		case o.Kind == other.Kind && o.VIP == other.VIP && o.Node == other.Node && o.PoP == other.PoP:
-			return fmt.Errorf("%s: it is there already: %s", o.What(), other)
+		case o.Replaces(other): // another end, or with force
 		case o.leaves() != other.leaves() && !(o.Kind == Hold && other.Kind == Announce || o.Kind == Announce && other.Kind == Hold):
 			return fmt.Errorf("%s: it contradicts %s: end that first", o.What(), other)
 		}
@@ -36,6 +34,12 @@ func Admit(o Operation, all []Operation, f Fleet, maxOut int, now time.Time) err
 		return o.crowd(all, f, about, cmp.Or(maxOut, DefaultMaxOut), now)
 	}
 	return nil
+}
+
+// Replaces says whether an operation asks for the same as another one: it takes
+// its place, with its own end, reason and force.
+func (o Operation) Replaces(other Operation) bool {
+	return o.Kind == other.Kind && o.VIP == other.VIP && o.Node == other.Node && o.PoP == other.PoP && o.Local == other.Local
 }
 
 // about returns the nodes that the operation is about.

@@ -203,13 +203,13 @@ func Plan(selector string, only []string, members []Member, answers []NodeWish) 
 			}
 			continue
 		}
-		everything := Diff(w.Stored, all, w.Peers, w.FilePeers)
+		everything := w.Changes(all)
 		if !isSelected {
 			f.Beside = append(f.Beside, everything...)
 			continue
 		}
 		next := Pending(w.Stored, w.File, only)
-		changes := Diff(w.Stored, next, w.Peers, w.FilePeers)
+		changes := w.Changes(next)
 		f.Changes = append(f.Changes, changes...)
 		for _, c := range everything {
 			if c.VIP != "" && len(only) > 0 && !slices.Contains(only, c.VIP) {
@@ -219,7 +219,7 @@ func Plan(selector string, only []string, members []Member, answers []NodeWish) 
 		if next.Generation == w.Stored.Generation {
 			continue
 		}
-		joins, leaves := comeAndGo(w.Stored, next, w.Peers, w.FilePeers)
+		joins, leaves := comeAndGo(w.Stored, next, w.Peers, w.Peers)
 		f.Steps = append(f.Steps, NodeStep{Prior: w.Stored, Plan: next, Joins: joins, Leaves: leaves})
 	}
 	slices.SortFunc(f.Steps, func(a, b NodeStep) int { return cmp.Compare(a.Plan.Node, b.Plan.Node) })
@@ -227,6 +227,19 @@ func Plan(selector string, only []string, members []Member, answers []NodeWish) 
 	sortChanges(f.Beside)
 	f.ID = shortHash(f.Steps)
 	return f, nil
+}
+
+// Changes returns what changes on the node when it takes the plan next, and what
+// a restart changes of its sessions: a plan leaves these alone.
+func (w NodeWish) Changes(next NodePlan) []Change {
+	changes := Diff(w.Stored, next, w.Peers, w.Peers)
+	for _, c := range Diff(w.Stored, w.Stored, w.Peers, w.FilePeers) {
+		if c.Kind == ResetsSession {
+			changes = append(changes, c)
+		}
+	}
+	sortChanges(changes)
+	return changes
 }
 
 func checkOnly(only []string, answers []NodeWish) error {

@@ -219,9 +219,9 @@ func TestDiff(t *testing.T) {
 			[]VIP{ns1},
 			[]Peer{torA, torB},
 			[]Peer{altered2(torA, "192.0.2.1 AS 64500, hold 3s"), transit},
-			"! fra1                         tor-a    session-reset: 192.0.2.1 AS 64500, hold 9s -> 192.0.2.1 AS 64500, hold 3s\n" +
-				"! fra1                         tor-b    session-reset: 192.0.2.2 AS 64500, hold 9s -> none\n" +
-				"! fra1                         transit  session-reset: none -> 192.0.2.9 AS 64999, hold 9s\n" +
+			"! fra1                         tor-a    session-reset, at the next restart: 192.0.2.1 AS 64500, hold 9s -> 192.0.2.1 AS 64500, hold 3s\n" +
+				"! fra1                         tor-b    session-reset, at the next restart: 192.0.2.2 AS 64500, hold 9s -> none\n" +
+				"! fra1                         transit  session-reset, at the next restart: none -> 192.0.2.9 AS 64999, hold 9s\n" +
 				"+ fra1  ns1  198.51.100.53/32  transit  announce: plain\n" +
 				"- fra1  ns1  198.51.100.53/32  tor-b    withdraw: plain\n",
 		},

@@ -24,6 +24,8 @@ const (
 	hearFor    = 4 * time.Second  // what another node said counts for so long
 	tellEvery  = 5 * time.Second  // peers are told again what they were told
 	settleFor  = 30 * time.Second // after a start, until few announcers are an alarm
+	deafFor    = 10 * time.Second // without a peer that has a prefix, until that is an alarm
+	muteFor    = 5 * time.Second  // without a peer that has any, until answers leave the PoP out
 )
 
 // Announcer runs the VIPs of one node. Its methods are safe for concurrent use.
@@ -57,6 +59,7 @@ type Announcer struct {
 	vips       map[string]*vip
 	heard      map[string]heard // what other members said, by name
 	sent       map[netip.Prefix][]route
+	up         map[string]bool // peers with a session
 	drops      Dropped
 	faults     map[string]string // what cannot be done just now, by what
 	overdue    map[string]string // operations whose time ran out, in words, by ID
@@ -74,9 +77,12 @@ type vip struct {
 	breaker bgp.Breaker
 	wish    bgp.Wish
 
-	have     []netip.AddrPort // that DNS is answered on
-	bound    bool             // on all of them
-	fault    string           // why not
+	have     []netip.AddrPort  // that DNS is answered on
+	bound    bool              // on all of them
+	fault    string            // why not
+	deaf     time.Duration     // since when no peer has one of its prefixes; 0: all are with some
+	mute     time.Duration     // since when no peer has any; 0: some has
+	refusals map[string]string // why members did not promise, by name, in the last round that they answered
 	meter    meter
 	asked    uint64        // questions of our own checks
 	checked  time.Duration // when the last check began
@@ -184,9 +190,6 @@ func (a *Announcer) Use(f File) {
 	defer a.mu.Unlock()
 	a.file = f
 	a.stateRequired()
-	for _, v := range a.vips { // a pool may have begun to require it
-		a.state(v.spec.Name, v.wish)
-	}
 	a.poke()
 }
 

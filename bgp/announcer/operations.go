@@ -57,9 +57,15 @@ func (a *Announcer) Operate(ctx context.Context, q Request) ([]Outcome, error) {
 	if q.End != "" {
 		return a.endAll(ctx, q)
 	}
+	now := time.Now()
 	since := q.Since
-	if since.IsZero() {
-		since = time.Now()
+	switch {
+	case q.For < 0 || q.MaxOut < 0:
+		return nil, fmt.Errorf("for %s, with at most %d nodes out: neither can be less than nothing", q.For, q.MaxOut)
+	case since.IsZero():
+		since = now
+	case since.Before(now.Add(-time.Minute)):
+		return nil, fmt.Errorf("it cannot begin at %s, which is past", since.UTC().Format(time.RFC3339))
 	}
 	o := bgp.Operation{
 		Kind: q.Kind, VIP: q.VIP, Node: q.Node, PoP: q.PoP, Reason: q.Reason, Actor: q.Actor,
@@ -73,7 +79,7 @@ func (a *Announcer) Operate(ctx context.Context, q Request) ([]Outcome, error) {
 		return nil, err
 	}
 	fleet, all, missing := a.fleet(ctx, o.Local)
-	if err := bgp.Admit(o, all, fleet, q.MaxOut, time.Now()); err != nil {
+	if err := bgp.Admit(o, all, fleet, q.MaxOut, now); err != nil {
 		return nil, err
 	}
 	if why := a.silent(o, missing); why != nil {
@@ -186,20 +192,28 @@ func (a *Announcer) accept(o bgp.Operation) error {
 		a.mu.Unlock()
 		return nil
 	}
-	if len(before) >= maxOperations {
+	stay := slices.DeleteFunc(slices.Clone(before), o.Replaces)
+	if len(stay) >= maxOperations {
 		a.mu.Unlock()
-		return fmt.Errorf("%s: there are %d operations already: end some", o.What(), len(before))
+		return fmt.Errorf("%s: there are %d operations already: end some", o.What(), len(stay))
 	}
 	if _, ok := inFile(a.file, o.VIP); o.Kind == bgp.Announce && !ok && a.vips[o.VIP] == nil {
 		a.mu.Unlock()
 		return fmt.Errorf("%s: there is no VIP %q in this node's file", o.What(), o.VIP)
 	}
-	a.operations = append(slices.Clone(before), o)
+	a.operations = append(stay, o)
 	a.usePlan() // "announce" may name what no plan does
 	a.dirty = true
 	a.mu.Unlock()
-	if err := a.stored(before); err != nil {
+	if err := a.stored(before); err != nil && !o.Local {
 		return err
+	} else if err != nil {
+		// Break glass: it works with nothing else alive, the disk included.
+		a.mu.Lock()
+		a.operations = append(stay, o)
+		a.dirty = true
+		a.mu.Unlock()
+		a.cfg.Log.Error("an operation is in force, but a restart forgets it", "operation", o.String(), "error", err)
 	}
 	a.recordOperation(o.Actor, o.String(), o.Reason)
 	if err := a.allow(); err != nil {

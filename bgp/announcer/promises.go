@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"edged/bgp"
+	"edged/bgp/link"
 )
 
 // asks begins a round of asking for each VIP that wants promises. The caller
@@ -46,7 +47,7 @@ func (a *Announcer) ask(ask bgp.Ask) {
 			calls.Go(func() {
 				var answer sealed
 				if err := a.cfg.Fleet.Call(ctx, m.Name, pathPromise, message, &answer); err != nil {
-					a.cfg.Log.Debug("no promise", "vip", ask.VIP, "of", m.Name, "why", err)
+					a.refuse(ask.VIP, m.Name, err)
 					return
 				}
 				a.takeGrant(m.Name, answer.Message)
@@ -54,6 +55,23 @@ func (a *Announcer) ask(ask bgp.Ask) {
 		}
 		calls.Wait()
 	})
+}
+
+// refuse notes why a member does not promise.
+func (a *Announcer) refuse(vip, member string, err error) {
+	why := err.Error()
+	if said, ok := errors.AsType[*link.RemoteError](err); ok {
+		why = said.Text
+	}
+	a.cfg.Log.Debug("no promise", "vip", vip, "of", member, "why", why)
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if v := a.vips[vip]; v != nil {
+		if v.refusals == nil {
+			v.refusals = map[string]string{}
+		}
+		v.refusals[member] = why
+	}
 }
 
 // takeGrant takes what a member answered to an ask. A grant counts as its signer's,
@@ -64,6 +82,7 @@ func (a *Announcer) takeGrant(from string, message []byte) {
 	if err == nil {
 		if v := a.vips[grant.VIP]; v != nil {
 			err = v.guard.Take(a.now(), grant)
+			delete(v.refusals, grant.Granter)
 		}
 	}
 	a.dropped(err)
@@ -109,7 +128,9 @@ func (a *Announcer) promise(caller string, message []byte) (sealed, error) {
 	if v == nil {
 		return sealed{}, fmt.Errorf("%s has no VIP %q", a.cfg.Self.Name, ask.VIP)
 	}
-	grant, err := v.guard.Consider(a.now(), ask, v.machine.Standing())
+	standing := v.machine.Standing()
+	standing.Confirmed = v.wish.Route != nil && len(a.unsent(v.spec, *v.wish.Route)) == 0
+	grant, err := v.guard.Consider(a.now(), ask, standing)
 	if err != nil {
 		a.dropped(err)
 		return sealed{}, err

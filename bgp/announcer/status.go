@@ -42,6 +42,8 @@ type VIPStatus struct {
 	Breaker  string          `json:"breaker,omitempty"`
 	Promises string          `json:"promises"`
 	Guard    bgp.GuardCounts `json:"guard"`
+	Unsent   []string        `json:"unsent,omitempty"`   // prefixes that a peer should have and none has
+	Refusals []string        `json:"refusals,omitempty"` // why members did not promise, when they were asked last
 
 	MinAnnouncers int         `json:"min_announcers"`
 	MinPoPs       int         `json:"min_pops"`
@@ -51,9 +53,10 @@ type VIPStatus struct {
 
 // NodeOfVIP is how another node has a VIP.
 type NodeOfVIP struct {
-	Node  string    `json:"node"`
-	PoP   string    `json:"pop"`
-	State bgp.State `json:"state"`
+	Node   string    `json:"node"`
+	PoP    string    `json:"pop"`
+	State  bgp.State `json:"state"`
+	Silent bool      `json:"silent,omitempty"` // it is not heard any more: the state is its last
 }
 
 // Status tells how this node has its VIPs.
@@ -69,14 +72,14 @@ func (a *Announcer) Status() Status {
 		Operations: append([]bgp.Operation{}, a.operations...), Dropped: a.drops,
 	}
 	next := bgp.Pending(a.plan, a.file.VIPs, nil)
-	s.Pending = append(s.Pending, bgp.Diff(a.plan, next, planned(a.peers), planned(a.file.Peers))...)
+	wish := bgp.NodeWish{Stored: a.plan, File: a.file.VIPs, Peers: planned(a.peers), FilePeers: planned(a.file.Peers)}
+	s.Pending = append(s.Pending, wish.Changes(next)...)
 	for _, id := range sortedKeys(a.overdue) {
 		s.Overdue = append(s.Overdue, a.overdue[id])
 	}
 	if a.rollout != nil {
 		s.Rollout = a.rollout.String()
 	}
-	lately := a.lately(now)
 	for _, name := range sortedKeys(a.vips) {
 		v := a.vips[name]
 		_, promises := v.guard.Permit(now)
@@ -85,43 +88,47 @@ func (a *Announcer) Status() Status {
 			Cause: v.wish.Cause, Waits: v.wish.Waits, Route: words(v.wish.Route), Sent: a.sentTo(v), Bound: v.bound, Fault: v.fault,
 			Penalty: v.machine.Damping(now).Penalty, Breaker: v.breaker.Open(now, a.announcers(v)), Promises: promises, Guard: v.guard.Counts(),
 			MinAnnouncers: v.spec.MinAnnouncers, MinPoPs: v.spec.MinPoPs,
-			Nodes: []NodeOfVIP{{a.cfg.Self.Name, a.cfg.Self.PoP, v.wish.State}},
+			Nodes: []NodeOfVIP{{a.cfg.Self.Name, a.cfg.Self.PoP, v.wish.State, false}},
 		}
-		for _, other := range lately {
-			if state, has := other.VIPs[name]; has {
-				out.Nodes = append(out.Nodes, NodeOfVIP{other.Node, other.PoP, state})
+		for _, member := range sortedKeys(a.heard) {
+			h := a.heard[member]
+			if state, has := h.standing.VIPs[name]; has {
+				out.Nodes = append(out.Nodes, NodeOfVIP{h.standing.Node, h.standing.PoP, state, now-h.at >= hearFor})
 			}
 		}
 		for _, n := range out.Nodes {
-			if n.State.Announces() {
+			if n.State.Announces() && !n.Silent {
 				out.Announcers++
 			}
+		}
+		if v.wish.Route != nil {
+			out.Unsent = a.unsent(v.spec, *v.wish.Route)
+		}
+		for _, member := range sortedKeys(v.refusals) {
+			out.Refusals = append(out.Refusals, member+": "+v.refusals[member])
 		}
 		s.VIPs = append(s.VIPs, out)
 	}
 	return s
 }
 
-// sentTo names the peers that have a VIP as it is wished, every prefix that they
-// can carry. The caller holds the lock.
+// sentTo names the peers that have some of a VIP's prefixes, all as it is wished.
+// The caller holds the lock.
 func (a *Announcer) sentTo(v *vip) []string {
 	names := []string{}
 	if v.wish.Route == nil {
 		return names
 	}
 	for _, p := range a.peers {
-		some, all := false, true
+		some, other := false, false
 		for _, prefix := range v.spec.Prefixes {
-			if !Carries(p, v.spec, prefix) {
-				continue
-			}
-			has := false
 			for _, r := range a.sent[prefix] {
-				has = has || r.peer == p.Name && r.attributes.Equal(*v.wish.Route)
+				if r.peer == p.Name {
+					some, other = true, other || !r.attributes.Equal(*v.wish.Route)
+				}
 			}
-			some, all = true, all && has
 		}
-		if some && all {
+		if some && !other {
 			names = append(names, p.Name)
 		}
 	}

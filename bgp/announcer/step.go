@@ -39,11 +39,15 @@ func (a *Announcer) run() {
 
 // step looks, decides and makes it so.
 func (a *Announcer) step() {
-	sent := routesOf(a.cfg.Speaker.Sent())
+	peers := a.cfg.Speaker.Sent()
+	sent, up := routesOf(peers), map[string]bool{}
+	for _, p := range peers {
+		up[p.Peer] = true
+	}
 	a.measure()
 	members, frozen := a.cfg.Fleet.Members(), a.cfg.Fleet.Frozen()
 	a.mu.Lock()
-	a.sent = sent
+	a.sent, a.up = sent, up
 	now := a.now()
 	a.noteSilence(now)
 	changes := a.decide(now, members, frozen)
@@ -62,6 +66,7 @@ func (a *Announcer) step() {
 	for _, c := range changes {
 		a.tell(c)
 	}
+	a.stateAll(now)
 	a.keep()
 	a.remind(time.Now())
 	a.makeSo(wishes)
@@ -108,6 +113,7 @@ func (a *Announcer) decide(now time.Duration, members []bgp.Member, frozen strin
 			a.dirty = true
 		}
 		v.wish = wish
+		v.heardBy(a, now)
 		v.breaker.Note(now, a.cfg.Self.Name, wish.State.Announces())
 		if !v.planned && wish.State == bgp.Absent && !v.bound && !a.stopping && !wish.Address {
 			delete(a.vips, name) // nothing is left of it
@@ -138,6 +144,8 @@ func (a *Announcer) worries(now time.Duration) map[string]error {
 			err = errors.New("flaps: it is not announced as planned until the penalty has decayed")
 		case v.wish.State == bgp.Degraded:
 			err = fmt.Errorf("degraded: %s", v.wish.Cause)
+		case v.deaf > 0 && now-v.deaf > deafFor:
+			err = fmt.Errorf("it is %s, but no peer has %s", v.wish.State, strings.Join(a.unsent(v.spec, *v.wish.Route), ", "))
 		case total < v.spec.MinAnnouncers && now > settleFor:
 			err = fmt.Errorf("only %d nodes announce it as planned, as far as is heard, want %d at least", total, v.spec.MinAnnouncers)
 		}
@@ -149,6 +157,23 @@ func (a *Announcer) worries(now time.Duration) map[string]error {
 		}
 	}
 	return all
+}
+
+// heardBy notes since when a peer should have a prefix of the VIP and none has.
+// The caller holds the lock.
+func (v *vip) heardBy(a *Announcer, now time.Duration) {
+	switch {
+	case v.wish.Route == nil || len(a.unsent(v.spec, *v.wish.Route)) == 0:
+		v.deaf = 0
+	case v.deaf == 0:
+		v.deaf = now
+	}
+	none := v.wish.Route != nil && !slices.ContainsFunc(v.spec.Prefixes, func(p netip.Prefix) bool { return len(a.sent[p]) > 0 })
+	if !none {
+		v.mute = 0
+	} else if v.mute == 0 {
+		v.mute = now
+	}
 }
 
 func sameRoute(a, b *bgp.Attributes) bool {
@@ -181,20 +206,32 @@ func (a *Announcer) facts(v *vip, now time.Duration, clock time.Time, frozen str
 	return f
 }
 
-// wasSent says whether every prefix of a VIP that any peer can carry was sent to
-// an established one with the attributes. The caller holds the lock.
+// wasSent says whether some prefix of a VIP was sent to a peer with the
+// attributes, and every one that a peer with a session can carry. What only waits
+// for a session is for the alarm. The caller holds the lock.
 func (a *Announcer) wasSent(v bgp.VIP, want bgp.Attributes) bool {
 	some := false
 	for _, p := range v.Prefixes {
-		if !slices.ContainsFunc(a.peers, func(peer speaker.Peer) bool { return Carries(peer, v, p) }) {
-			continue
-		}
-		if !slices.ContainsFunc(a.sent[p], func(r route) bool { return r.attributes.Equal(want) }) {
+		switch {
+		case slices.ContainsFunc(a.sent[p], func(r route) bool { return r.attributes.Equal(want) }):
+			some = true
+		case slices.ContainsFunc(a.peers, func(peer speaker.Peer) bool { return a.up[peer.Name] && Carries(peer, v, p) }):
 			return false
 		}
-		some = true
 	}
 	return some
+}
+
+// unsent names the prefixes of a VIP that a peer should have and none has with the
+// attributes. The caller holds the lock.
+func (a *Announcer) unsent(v bgp.VIP, want bgp.Attributes) (missing []string) {
+	for _, p := range v.Prefixes {
+		has := slices.ContainsFunc(a.sent[p], func(r route) bool { return r.attributes.Equal(want) })
+		if !has && slices.ContainsFunc(a.peers, func(peer speaker.Peer) bool { return Carries(peer, v, p) }) {
+			missing = append(missing, p.String())
+		}
+	}
+	return missing
 }
 
 // Carries says whether a peer is to hear a VIP's prefix: IPv6 goes over IPv6
@@ -385,24 +422,36 @@ func unused(sockets, others []netip.AddrPort) []netip.Prefix {
 func (a *Announcer) tell(c change) {
 	a.cfg.Log.Info("vip changed", "vip", c.vip, "from", c.before.State, "to", c.after.State, "route", words(c.after.Route), "cause", c.after.Cause)
 	a.recordChange(c)
-	a.state(c.vip, c.after)
 }
 
-// state tells the fleet how this node has a VIP.
-func (a *Announcer) state(vip string, w bgp.Wish) {
-	v := edge.Dead
-	switch {
-	case !w.Answer:
-	case w.State == bgp.Announced:
-		v = edge.OK
-	default:
-		v = edge.Degraded
+// stateAll tells the fleet how this node has its VIPs.
+func (a *Announcer) stateAll(now time.Duration) {
+	type stated struct {
+		verdict edge.Verdict
+		reason  string
 	}
-	reason := w.State.String()
-	if w.Cause != "" {
-		reason = fmt.Sprintf("%s: %s", w.State, w.Cause)
+	all := map[string]stated{}
+	a.mu.Lock()
+	for name, v := range a.vips {
+		s := stated{edge.Dead, v.wish.State.String()}
+		if v.wish.Cause != "" {
+			s.reason += ": " + v.wish.Cause
+		}
+		switch {
+		case !v.wish.Answer:
+		case v.mute > 0 && now-v.mute > muteFor:
+			s.reason = "no peer has it: no session is established"
+		case v.wish.State == bgp.Announced:
+			s.verdict = edge.OK
+		default:
+			s.verdict = edge.Degraded
+		}
+		all[name] = s
 	}
-	a.cfg.Fleet.State(vip, v, reason)
+	a.mu.Unlock()
+	for _, name := range sortedKeys(all) {
+		a.cfg.Fleet.State(name, all[name].verdict, all[name].reason)
+	}
 }
 
 func words(route *bgp.Attributes) string {

@@ -19,7 +19,7 @@ import (
 )
 
 // stopTimeout bounds how long a stopping node waits for what it has begun.
-const stopTimeout = 5 * time.Second
+const stopTimeout = 4500 * time.Millisecond
 
 // reloadTimeout bounds how long a stopping node waits for a reload.
 const reloadTimeout = time.Second

@@ -173,8 +173,8 @@ stays paused until "edged vip resume".`,
 		Args:    cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			q.Plan, q.Nodes, q.VIPs, q.Wide, q.Bake, q.Actor = args[0], p.nodes, p.vips, p.wide, bake, whoami()
-			if cmd.Flags().Changed("bake") && bake == 0 {
-				q.Bake = -1 // 0 stands for the default
+			if bake < time.Second {
+				return fmt.Errorf("--bake %s: want 1s at least, or all waves are one", bake)
 			}
 			c, err := f.client()
 			if err != nil {
@@ -318,6 +318,9 @@ func vipOperationCommand(kind, short, long string) *cobra.Command {
 		RunE: func(cmd *cobra.Command, args []string) (err error) {
 			if err := target(args, &q, false); err != nil {
 				return err
+			}
+			if q.For <= 0 && cmd.Flags().Changed("for") {
+				return fmt.Errorf("--for %s: want more than nothing", q.For)
 			}
 			if since != "" {
 				if q.Since, err = time.Parse(time.RFC3339, since); err != nil {

@@ -119,6 +119,12 @@ func writeVIP(w io.Writer, v *announcer.VIPStatus) {
 	fmt.Fprintf(t, "address and socket\t%s\n", map[bool]string{true: "here", false: "not here"}[v.Bound])
 	fmt.Fprintf(t, "minimum\t%d others in %d PoPs\n", v.MinAnnouncers, v.MinPoPs)
 	fmt.Fprintf(t, "promises\t%s (asked %d times, %d given to others, %d refused)\n", v.Promises, v.Guard.Asked, v.Guard.Granted, v.Guard.Refused)
+	for _, r := range v.Refusals {
+		fmt.Fprintf(t, "no promise\t%s\n", r)
+	}
+	if len(v.Unsent) > 0 {
+		fmt.Fprintf(t, "no peer has\t%s\n", strings.Join(v.Unsent, " "))
+	}
 	if v.Breaker != "" {
 		fmt.Fprintf(t, "breaker\t%s\n", v.Breaker)
 	}
@@ -127,7 +133,11 @@ func writeVIP(w io.Writer, v *announcer.VIPStatus) {
 	fmt.Fprintln(w)
 	rows, shades := [][]string{{"node", "PoP", "state"}}, []edge.Verdict{edge.OK}
 	for _, n := range v.Nodes {
-		rows = append(rows, []string{n.Node, n.PoP, n.State.String()})
+		state := n.State.String()
+		if n.Silent {
+			state = "not heard any more; it was " + state
+		}
+		rows = append(rows, []string{n.Node, n.PoP, state})
 		shades = append(shades, shade(n.State))
 	}
 	table(w, colours(w), rows, shades)
