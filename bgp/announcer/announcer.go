@@ -54,6 +54,7 @@ type Announcer struct {
 	file       File // guarded by mu, as is all that follows
 	plan       bgp.NodePlan
 	earlier    []bgp.NodePlan // the newest first
+	pending    []string       // VIPs of the file that no plan names, once seen while the node ran
 	operations []bgp.Operation
 	rollout    *bgp.Rollout
 	vips       map[string]*vip
@@ -126,7 +127,12 @@ func Start(cfg Config) (*Announcer, error) {
 
 func (a *Announcer) start(k kept, faults []string) error {
 	k.Plan.Node, k.Plan.PoP = a.cfg.Self.Name, a.cfg.Self.PoP
-	plan, added := bgp.First(k.Plan, a.file.VIPs)
+	// What became pending while the node ran stays so: an edit of long ago must
+	// not go live with whatever restarts the node.
+	first := slices.DeleteFunc(slices.Clone(a.file.VIPs), func(v bgp.VIP) bool { return slices.Contains(k.Pending, v.Name) })
+	plan, added := bgp.First(k.Plan, first)
+	plan.Generation = max(plan.Generation, 1) // an empty plan is one, too
+	a.pending = k.Pending
 	a.plan = plan
 	for _, spec := range plan.VIPs {
 		a.newVIP(spec, k.VIPs[spec.Name])
@@ -189,8 +195,22 @@ func (a *Announcer) Use(f File) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	a.file = f
+	a.notePending()
 	a.stateRequired()
 	a.poke()
+}
+
+// notePending remembers what the file wants and no plan names. The caller holds
+// the lock.
+func (a *Announcer) notePending() {
+	var pending []string
+	for _, v := range a.file.VIPs {
+		if _, planned := a.plan.VIP(v.Name); !planned {
+			pending = append(pending, v.Name)
+		}
+	}
+	a.dirty = a.dirty || !slices.Equal(pending, a.pending)
+	a.pending = pending
 }
 
 // Stop takes all VIPs away as a node does that ends: less preferred, withdrawn,
@@ -235,7 +255,7 @@ func (a *Announcer) keep() error {
 		return nil
 	}
 	now := a.now()
-	k := kept{Saved: time.Now(), Plan: a.plan, Earlier: a.earlier, Operations: a.operations, VIPs: map[string]bgp.Kept{}, Rollout: a.rollout}
+	k := kept{Saved: time.Now(), Plan: a.plan, Earlier: a.earlier, Pending: a.pending, Operations: a.operations, VIPs: map[string]bgp.Kept{}, Rollout: a.rollout}
 	for name, v := range a.vips {
 		k.VIPs[name] = v.machine.Keep(now)
 	}

@@ -50,9 +50,7 @@ func TestDrain(t *testing.T) {
 			t.Fatalf("got %+v, %v", out, err)
 		}
 		f.await("draining", time.Second, func() bool { return a.state() == bgp.Draining })
-		if got := a.told(); got != edge.Dead {
-			t.Errorf("a draining node says %v of the VIP", got)
-		}
+		f.await("the fleet to hear it", time.Second, func() bool { return a.told() == edge.Dead })
 		if got, want := a.route(), "64512:100"; got != want {
 			t.Errorf("while answers expire the route is %q, want %q", got, want)
 		}
@@ -284,12 +282,65 @@ func TestAnnounceLocally(t *testing.T) {
 			t.Fatal(err)
 		}
 		f.await("announced", 15*time.Second, f.all(bgp.Announced, "a1"))
-		if got := a.Status().Generation; got != 0 {
-			t.Errorf("the plan is generation %d", got)
+		if got := a.Status().Generation; got != 1 {
+			t.Errorf("the plan is generation %d, want the empty one", got)
 		}
 		if _, err := a.Operate(t.Context(), Request{End: "release", Local: true, VIP: "ns1", Reason: "others live", Actor: "ann"}); err != nil {
 			t.Fatal(err)
 		}
 		f.await("gone", time.Minute, func() bool { return a.route() == "none" && a.held() == 0 })
+	})
+}
+
+// TestPendingOutlivesRestarts has a VIP come into the file of a running node: a
+// restart does not announce it, and the first start of another node does.
+func TestPendingOutlivesRestarts(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := newFleet(t, "a1", "b1")
+		a := f.nodes["a1"]
+		a.file.VIPs = nil
+		f.start("a1", "b1")
+		defer f.stopAll()
+		a.file.VIPs = []bgp.VIP{testVIP}
+		a.Use(a.file)
+		time.Sleep(time.Second)
+		f.kill("a1")
+		f.start("a1")
+		time.Sleep(time.Minute)
+		if got := a.state(); got != bgp.Absent {
+			t.Errorf("after a restart what is pending is %v", got)
+		}
+		if n := len(a.Status().Pending); n != 1 {
+			t.Errorf("%d changes are pending, want 1", n)
+		}
+		p, err := a.Plan(t.Context(), "node/a1", nil, bgp.Limits{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := a.Announcer.Apply(t.Context(), Application{Plan: p.Plan.ID, Nodes: "node/a1", Bake: time.Second, Reason: "now", Actor: "ann"}); err != nil {
+			t.Fatal(err)
+		}
+		f.await("announced", 30*time.Second, f.all(bgp.Announced, "a1", "b1"))
+	})
+}
+
+// TestNoPeerHasIt raises an alarm, and has answers leave the PoP out.
+func TestNoPeerHasIt(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := newFleet(t, "a1", "b1")
+		f.start("a1", "b1")
+		defer f.stopAll()
+		a := f.nodes["a1"]
+		f.await("both announced", 15*time.Second, f.all(bgp.Announced, "a1", "b1"))
+		a.setSession(false)
+		f.await("an alarm", 20*time.Second, func() bool { return strings.Contains(a.alarmed(), "no peer has 198.51.100.53/32") })
+		if a.state() != bgp.Announced || a.told() != edge.Dead {
+			t.Errorf("the state is %v, and the fleet was told %v", a.state(), a.told())
+		}
+		f.await("b1 to count one less", 10*time.Second, func() bool {
+			return f.nodes["b1"].others() == 0
+		})
+		a.setSession(true)
+		f.await("all to be well", 10*time.Second, func() bool { return a.alarmed() == "" && a.told() == edge.OK })
 	})
 }

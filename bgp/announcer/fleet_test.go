@@ -29,6 +29,7 @@ type fleet struct {
 
 	mu     sync.Mutex
 	cut    map[string]bool // nodes that nobody reaches
+	runs   map[string]*Announcer
 	frozen string
 }
 
@@ -63,7 +64,7 @@ var testVIP = bgp.VIP{
 // newFleet prepares nodes a1, a2, b1, b2… in the PoPs that their first letter
 // names.
 func newFleet(t *testing.T, names ...string) *fleet {
-	f := &fleet{t: t, nodes: map[string]*testNode{}, cut: map[string]bool{}}
+	f := &fleet{t: t, nodes: map[string]*testNode{}, cut: map[string]bool{}, runs: map[string]*Announcer{}}
 	for i, name := range names {
 		seed := make([]byte, ed25519.SeedSize)
 		seed[0] = byte(i + 1)
@@ -94,6 +95,7 @@ func (f *fleet) start(names ...string) {
 			f.t.Fatal(err)
 		}
 		n.Announcer = a
+		f.run(name, a)
 	}
 }
 
@@ -107,6 +109,7 @@ func (f *fleet) stop(names ...string) {
 				f.t.Errorf("%s: %v", name, err)
 			}
 			cancel()
+			f.run(name, nil)
 			n.Announcer = nil
 		}
 	}
@@ -129,16 +132,28 @@ func (f *fleet) kill(name string) {
 	<-n.ended
 	n.beside.Wait()
 	n.audit.Close()
+	f.run(name, nil)
 	n.Announcer = nil
 	n.mu.Lock()
 	n.routes = nil
 	n.mu.Unlock()
 }
 
-func (f *fleet) reachable(name string) bool {
+// run notes that a node takes calls, or no more.
+func (f *fleet) run(name string, a *Announcer) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	return !f.cut[name]
+	f.runs[name] = a
+}
+
+// reach returns what takes calls of one node to another; nil: nothing does.
+func (f *fleet) reach(from, to string) *Announcer {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.cut[from] || f.cut[to] {
+		return nil
+	}
+	return f.runs[to]
 }
 
 // state returns how a node has the VIP ns1.
@@ -226,6 +241,21 @@ func (n *testNode) told() edge.Verdict {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	return n.said["ns1"]
+}
+
+// setSession ends the session with the peer, or brings it back.
+func (n *testNode) setSession(up bool) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.session = up
+}
+
+// others counts the nodes that the node hears announce ns1.
+func (n *testNode) others() int {
+	n.Announcer.mu.Lock()
+	defer n.Announcer.mu.Unlock()
+	count, _ := n.Announcer.others(n.vips["ns1"], n.now())
+	return count
 }
 
 // alarmed returns the alarms that are raised, in a line.
@@ -369,9 +399,9 @@ func (m *testMembers) Frozen() string {
 }
 
 func (m *testMembers) Call(ctx context.Context, member, path string, in, out any) error {
-	n := m.fleet.nodes[member]
 	time.Sleep(10 * time.Millisecond)
-	if n == nil || n.Announcer == nil || !m.fleet.reachable(member) || !m.fleet.reachable(m.self.Name) {
+	n := m.fleet.reach(m.self.Name, member)
+	if n == nil {
 		return errors.New("connection refused")
 	}
 	body, err := json.Marshal(in)

@@ -14,6 +14,7 @@ type Standing struct {
 	Node string               `json:"node"`
 	PoP  string               `json:"pop"`
 	VIPs map[string]bgp.State `json:"vips"`
+	Mute []string             `json:"mute,omitempty"` // VIPs that no peer of it has
 }
 
 // heard is what another node said last, and when.
@@ -67,7 +68,7 @@ func (a *Announcer) hear(m bgp.Member, s Standing, err error) {
 	a.heard[m.Name] = heard{standing: s, at: now}
 	for name, v := range a.vips {
 		if state, has := s.VIPs[name]; has || h.standing.VIPs[name] != bgp.Absent {
-			v.breaker.Note(now, m.Name, state.Announces())
+			v.breaker.Note(now, m.Name, state.Announces() && !slices.Contains(s.Mute, name))
 		}
 	}
 }
@@ -104,7 +105,7 @@ func (a *Announcer) lately(now time.Duration) []Standing {
 func (a *Announcer) others(v *vip, now time.Duration) (nodes, pops int) {
 	var in []string
 	for _, s := range a.lately(now) {
-		if s.VIPs[v.spec.Name] != bgp.Announced {
+		if s.VIPs[v.spec.Name] != bgp.Announced || slices.Contains(s.Mute, v.spec.Name) {
 			continue
 		}
 		nodes++
@@ -134,6 +135,9 @@ func (a *Announcer) standing() Standing {
 	s := Standing{Node: a.cfg.Self.Name, PoP: a.cfg.Self.PoP, VIPs: map[string]bgp.State{}}
 	for name, v := range a.vips {
 		s.VIPs[name] = v.wish.State
+		if v.mute > 0 && a.now()-v.mute > muteFor {
+			s.Mute = append(s.Mute, name)
+		}
 	}
 	return s
 }

@@ -127,6 +127,7 @@ func (a *Announcer) take(p bgp.NodePlan, restore bool, actor, cause string) erro
 		return err
 	}
 	a.mu.Lock()
+	a.notePending()
 	a.usePlan()
 	a.mu.Unlock()
 	a.poke()

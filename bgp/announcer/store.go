@@ -23,6 +23,7 @@ import (
 type kept struct {
 	Saved      time.Time           `json:"saved"`             // by the node's clock
 	Plan       bgp.NodePlan        `json:"plan"`              // generation 0: none yet
+	Pending    []string            `json:"pending,omitempty"` // VIPs of the file that no plan names and that the node saw while it ran
 	Earlier    []bgp.NodePlan      `json:"earlier,omitempty"` // plans of before, the newest first, at most keepPlans
 	VIPs       map[string]bgp.Kept `json:"vips,omitempty"`
 	Operations []bgp.Operation     `json:"operations,omitempty"` // in force, or to begin
