@@ -10,7 +10,6 @@ import (
 	"net/netip"
 	"os"
 	"os/exec"
-	"path/filepath"
 	"runtime"
 	"slices"
 	"strconv"
@@ -24,48 +23,66 @@ import (
 // aggregation is what aggregating segments took: from opening the folder to the
 // last cell. Medians of the rounds, but for memory.
 type aggregation struct {
-	Rows    int     `json:"rows"`
-	Cells   int     `json:"cells"`
-	Seconds float64 `json:"seconds"`
-	CPU     float64 `json:"cpu_seconds"`
-	Rate    float64 `json:"rows_per_second"`
-	PerCPU  float64 `json:"rows_per_second_of_two_cores"` // by CPU time: what two free cores would do
-	MiB     float64 `json:"peak_mib"`                     // of the process, of the files read nothing
-	Load    float64 `json:"load_before"`                  // of the machine, one minute
+	Rows    int
+	Cells   int
+	Seconds float64
+	CPU     float64 // seconds
+	MiB     float64 // the most that the process had at once
+	Load    float64 // of the machine before, one minute
 }
 
 // The bars of aggregation.
 const (
 	barAggregateRate = 8e6 // rows a second on two cores
 	barAggregateMiB  = 400
+	aggregateRounds  = 3
 )
 
 // aggregateVariants are the ways in which rows are aggregated.
 var aggregateVariants = []string{"medians", "limits, then medians"}
 
-// measureAggregation makes segments of so many rows under dir and has a process of
-// its own aggregate them, so that its memory is known.
-func measureAggregation(ctx context.Context, dir string, rows, rounds int) (map[string]aggregation, error) {
-	if err := writeBeacons(dir, rows); err != nil {
-		return nil, err
+// aggregateRows makes segments of beacon rows and has a process of its own
+// aggregate them, so that its memory is known; then ClickHouse, where there is
+// one.
+func aggregateRows(o options, r *report) error {
+	dir, err := os.MkdirTemp("", "edged-bench-mapper-")
+	if err != nil {
+		return err
 	}
-	results := map[string]aggregation{}
+	defer os.RemoveAll(dir)
+	if err := writeBeacons(dir, o.rows); err != nil {
+		return err
+	}
 	for _, variant := range aggregateVariants {
-		cmd := exec.CommandContext(ctx, os.Args[0])
-		cmd.Env = append(os.Environ(), aggregateEnv+"="+strings.Join([]string{strconv.Itoa(rounds), variant, dir}, "\n"), "GOMAXPROCS=2")
-		var stderr bytes.Buffer
-		cmd.Stderr = &stderr
-		out, err := cmd.Output()
+		a, err := measureAggregation(context.Background(), dir, variant, aggregateRounds)
 		if err != nil {
-			return nil, fmt.Errorf("aggregate in a process of its own: %w: %s", err, stderr.String())
+			return err
 		}
-		var a aggregation
-		if err := json.Unmarshal(out, &a); err != nil {
-			return nil, fmt.Errorf("aggregate in a process of its own: %w", err)
+		r.add(variant+": rows", float64(a.Rows), "")
+		r.add(variant+": cells", float64(a.Cells), "")
+		r.add(variant+": load of the machine before", a.Load, "")
+		r.add(variant+": rate by CPU time, as two free cores would have", 2*float64(a.Rows)/a.CPU/1e6, "M rows/s")
+		if variant == aggregateVariants[0] {
+			r.least(variant+": rate", float64(a.Rows)/a.Seconds/1e6, "M rows/s", barAggregateRate/1e6)
+		} else {
+			r.add(variant+": rate", float64(a.Rows)/a.Seconds/1e6, "M rows/s")
 		}
-		results[variant] = a
+		r.most(variant+": memory", a.MiB, "MiB", barAggregateMiB)
 	}
-	return results, nil
+	return besideClickHouse(dir, r)
+}
+
+// measureAggregation aggregates a folder of segments in a process of its own.
+func measureAggregation(ctx context.Context, dir, variant string, rounds int) (a aggregation, err error) {
+	cmd := exec.CommandContext(ctx, os.Args[0])
+	cmd.Env = append(os.Environ(), aggregateEnv+"="+strings.Join([]string{strconv.Itoa(rounds), variant, dir}, "\n"), "GOMAXPROCS=2")
+	var stderr bytes.Buffer
+	cmd.Stderr = &stderr
+	out, err := cmd.Output()
+	if err != nil {
+		return a, fmt.Errorf("aggregate in a process of its own: %w: %s", err, stderr.String())
+	}
+	return a, json.Unmarshal(out, &a)
 }
 
 // aggregateEnv holds what a process that only aggregates has to do.
@@ -94,7 +111,6 @@ func aggregateChild(w io.Writer) (done bool, err error) {
 		cpus = append(cpus, (cpuTime() - before).Seconds())
 	}
 	a.Seconds, a.CPU = middle(seconds), middle(cpus)
-	a.Rate, a.PerCPU = float64(a.Rows)/a.Seconds, 2*float64(a.Rows)/a.CPU
 	if a.MiB, err = peakMemory(); err != nil {
 		return true, err
 	}
@@ -131,11 +147,8 @@ const (
 	perSession  = 4
 )
 
-// writeBeacons fills a folder that has no segments yet.
+// writeBeacons fills a folder.
 func writeBeacons(dir string, rows int) error {
-	if there, err := filepath.Glob(filepath.Join(dir, "*.beacons")); err != nil || len(there) > 0 {
-		return err
-	}
 	w, err := beacon.NewWriter(dir)
 	if err != nil {
 		return err
@@ -147,9 +160,10 @@ func writeBeacons(dir string, rows int) error {
 	rng := rand.New(rand.NewPCG(1, 2))
 	start := time.Date(2026, 6, 1, 0, 0, 0, 0, time.UTC).Unix()
 	var batch []beacon.Row
+	sessions := rows / perSession
 	for hour := range beaconHours {
 		batch = batch[:0]
-		for range (rows*(hour+1)/beaconHours - rows*hour/beaconHours) / perSession {
+		for range sessions*(hour+1)/beaconHours - sessions*hour/beaconHours {
 			session, at := rng.Uint64(), start+int64(hour)*3600+rng.Int64N(3500)
 			unit := rng.IntN(beaconUnits)
 			client := beaconClient(unit, byte(rng.IntN(250)))
