@@ -125,7 +125,7 @@ func (ck *checker) bgp() {
 	if b.ASN == 0 && (len(b.Peers) > 0 || b.RouterID.IsValid()) && !ck.reported["bgp.asn"] {
 		ck.errorf("bgp.asn", "required when there is BGP, but not given")
 	}
-	if b.ASN > 0 && !b.RouterID.Is4() && !ck.reported["bgp.router_id"] {
+	if b.ASN > 0 && (!b.RouterID.Is4() || usable(b.RouterID) != "") && !ck.reported["bgp.router_id"] {
 		ck.errorf("bgp.router_id", "want an IPv4 address that no other speaker has, got %q", addrText(b.RouterID))
 	}
 	ck.inRange("bgp.listen", b.Listen, 0, 65535)
@@ -185,12 +185,12 @@ func (ck *checker) peer(key string, p *Peer) {
 	if p.Hold < 3*time.Second || p.Hold > 18*time.Hour || p.Hold%time.Second != 0 {
 		ck.errorf(key+".hold", "%s is out of range: want 3s to 18h in whole seconds", p.Hold)
 	}
+	if p.BFD.Multiplier == 0 && !ck.source.has(key+".bfd.multiplier") {
+		p.BFD.Multiplier = defaultBFD.Multiplier
+	}
 	if d := p.BFD.Interval; d != 0 {
 		if d < 50*time.Millisecond || d > 10*time.Second {
 			ck.errorf(key+".bfd.interval", "%s is out of range: want 50ms to 10s", d)
-		}
-		if p.BFD.Multiplier == 0 && !ck.source.has(key+".bfd.multiplier") {
-			p.BFD.Multiplier = defaultBFD.Multiplier
 		}
 		ck.inRange(key+".bfd.multiplier", p.BFD.Multiplier, 1, 50)
 		if p.Multihop != 0 {
@@ -241,8 +241,10 @@ func (ck *checker) vips(groups map[string]bool, peers map[netip.Addr]bool) {
 				ck.errorf(at, "%s belongs to vip %q already", p, owner[a])
 			case a == ck.Fleet.Advertise.Addr(), a == ck.Fleet.Link.Addr():
 				ck.errorf(at, "%s is how other nodes reach this one, which a vip never is", a)
-			case peers[a], a == ck.BGP.RouterID:
-				ck.errorf(at, "%s is the address of a router", a)
+			case peers[a]:
+				ck.errorf(at, "%s is the address of a peer", a)
+			case a == ck.BGP.RouterID, slices.ContainsFunc(ck.BGP.Peers, func(p Peer) bool { return p.LocalAddress == a }):
+				ck.errorf(at, "%s is this node's own address, which no other node can announce", a)
 			case slices.ContainsFunc(ck.Listen.External, func(l netip.AddrPort) bool { return covers(l, a, v.Listen) }):
 				ck.errorf(at, "%s is in listen.external too; a vip listens by itself, when it is up", a)
 			}

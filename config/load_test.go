@@ -101,7 +101,7 @@ func TestEveryKey(t *testing.T) {
 				PasswordFile: "/etc/edged/md5", GTSM: true, Hold: 9 * time.Second,
 				BFD: BFD{Interval: 300 * time.Millisecond, Multiplier: 3}, Groups: []string{"fabric"},
 			},
-			{Name: "far", Address: netip.MustParseAddr("2001:db8::1"), ASN: 64501, Multihop: 3, Passive: true, Hold: 9 * time.Second},
+			{Name: "far", Address: netip.MustParseAddr("2001:db8::1"), ASN: 64501, Multihop: 3, Passive: true, Hold: 9 * time.Second, BFD: defaultBFD},
 		},
 	}
 	want.VIPs = map[string]VIP{

@@ -1,6 +1,7 @@
 package announcer
 
 import (
+	"errors"
 	"fmt"
 	"io"
 
@@ -13,7 +14,11 @@ import (
 // draining.
 func (a *Announcer) record(e audit.Entry) {
 	e.Node = a.cfg.Self.Name
-	if err := a.audit.Append(e); err != nil {
+	err := a.audit.Append(e)
+	if faults := a.audit.Faults(); len(faults) > 0 {
+		a.fault("audit log", errors.New(faults[len(faults)-1]))
+	}
+	if err != nil {
 		a.cfg.Log.Error("audit entry lost", "error", err, "actor", e.Actor, "cause", e.Cause, "vip", e.VIP, "before", e.Before, "after", e.After)
 	}
 }

@@ -170,6 +170,34 @@ func (l *Log) append(e Entry) error {
 			return err
 		}
 	}
+	if err := l.replaced(); err != nil {
+		return err
+	}
+	return l.write(e)
+}
+
+// replaced goes on in a new file when the one that is open is not the one in the
+// folder any more, or has another length: somebody moved, cut or changed it. An
+// entry says so, and VerifyDir finds what was changed.
+func (l *Log) replaced() error {
+	name := fileName(l.number)
+	there, errThere := os.Stat(filepath.Join(l.dir, name))
+	ours, err := l.file.Stat()
+	if err != nil {
+		return err
+	}
+	if errThere == nil && os.SameFile(there, ours) && ours.Size() == l.size {
+		return nil
+	}
+	fault := fmt.Sprintf("%s was replaced, cut or written to by somebody else; the log goes on in %s", name, fileName(l.number+1))
+	if err := l.begin(l.number + 1); err != nil {
+		return err
+	}
+	l.faults = append(l.faults, fault)
+	return l.write(Entry{Actor: "edged", Cause: fault})
+}
+
+func (l *Log) write(e Entry) error {
 	e.Seq, e.Prev = l.head.Seq+1, l.head.Hash
 	if e.Time.IsZero() {
 		e.Time = time.Now()

@@ -257,6 +257,11 @@ func (n *node) reload(ctx context.Context) admin.Reload {
 	for _, w := range l.warnings {
 		r.Warnings = append(r.Warnings, w.String())
 	}
+	if a := n.vips.Load(); a != nil {
+		if pending := len(a.Status().Pending); pending > 0 {
+			r.Warnings = append(r.Warnings, l.config.Problem("vips", "%d changes are pending; edged vip plan shows them", pending).String())
+		}
+	}
 	n.log.Info("reloaded", "zones", len(l.zones), "maps", len(l.maps), "pools", len(l.config.Pools))
 	for _, w := range r.Warnings {
 		n.log.Warn("reload", "warning", w)
