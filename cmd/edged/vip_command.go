@@ -310,16 +310,16 @@ func vipOperationCommand(kind, short, long string) *cobra.Command {
 	q := announcer.Request{Kind: bgp.OperationKind(kind)}
 	var since string
 	cmd := &cobra.Command{
-		Use:     kind + " node/NAME|pop/NAME --reason WHY",
-		Short:   short,
-		Long:    long,
+		Use:   kind + " node/NAME|pop/NAME --reason WHY",
+		Short: short,
+		Long:  long,
 		Example: map[bgp.OperationKind]string{
 			bgp.Drain:       "  edged vip drain node/fra1 --reason 'new kernel' --for 2h",
 			bgp.Maintenance: "  edged vip maintenance node/fra1 --reason 'new disks' --begin 2026-11-22T22:00:00Z --for 1h",
 			bgp.Hold:        "  edged vip hold pop/fra --reason 'its checks are wrong' --for 1h",
 			bgp.Announce:    "  edged vip announce --local --vip ns1 --reason 'nobody else can'",
 		}[bgp.OperationKind(kind)],
-		Args:    cobra.MaximumNArgs(1),
+		Args: cobra.MaximumNArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) (err error) {
 			if err := target(args, &q, false); err != nil {
 				return err
