@@ -158,7 +158,7 @@ func TestSimplex(t *testing.T) {
 func TestGap(t *testing.T) {
 	for seed := range uint64(4) {
 		rng := rand.New(rand.NewPCG(2, seed))
-		p := draw(rng, 20_000, 40, 8, 1.25)
+		p := draw(rng, 50_000, 40, 8, 1.25)
 		r := solve(t, p)
 		if r.Overload() != 0 || len(r.Shortages) != 0 {
 			t.Errorf("seed %d: overload %d, shortages %v", seed, r.Overload(), r.Shortages)

@@ -13,9 +13,13 @@ const far = math.MaxInt32 / 4
 // where units are so large that few fit.
 const repairRounds = 60
 
-// repair moves units until no PoP is above its limit. It returns nil, or the
-// PoPs from which no path leads to room. It gives up where single units are too
-// large to fit anywhere.
+// nearMoves is what units may lose more than the first of those that move, in
+// price units: there is no need to sort all units of a PoP.
+const nearMoves = 4 * perMs
+
+// repair moves units until no PoP is above its limit. It returns nil, or a set
+// of PoPs whose units have no candidate outside it and are too many for it. It
+// gives up where single units are too large to fit anywhere.
 func (s *solver) repair() (stuck []bool) {
 	for range repairRounds {
 		if s.overload() == 0 {
@@ -25,14 +29,14 @@ func (s *solver) repair() (stuck []bool) {
 		if stuck := s.stuck(g, s.paths(g, 1)); stuck != nil {
 			return stuck
 		}
-		// Ends of paths that have little room would take many rounds to fill.
-		for room := s.overload(); ; room /= 4 {
-			if s.push(s.paths(g, max(1, room))) {
-				break
-			}
-			if room == 0 {
-				return nil
-			}
+		// Ends of paths that have little room would take many rounds to fill. Of
+		// the units, first those are looked at that lose little.
+		moved := false
+		for room := s.overload(); !moved && room > 0; room /= 4 {
+			moved = s.push(g, s.paths(g, room), nearMoves)
+		}
+		if !moved && !s.push(g, s.paths(g, 1), far) {
+			return nil
 		}
 	}
 	return nil
@@ -136,21 +140,29 @@ func (s *solver) paths(g graph, room int64) []path {
 	return paths
 }
 
-// stuck returns the PoPs that are above their limits without a path to room,
-// together with all that their units could step to; nil when there are none.
+// stuck returns the PoPs that some of those above their limits lead to, when
+// these have less room together than is too much, or no path leads to it; nil
+// when there are none.
 func (s *solver) stuck(g graph, paths []path) []bool {
-	pops := len(s.limit)
-	set := make([]bool, pops)
-	var queue []int
-	for pop := range set {
-		if s.room(pop) < 0 && paths[pop].cost >= far {
-			set[pop] = true
-			queue = append(queue, pop)
+	for pop := range paths {
+		if s.room(pop) >= 0 {
+			continue
+		}
+		set := s.reachable(g, pop)
+		if paths[pop].cost >= far || s.short(set) {
+			return set
 		}
 	}
-	if queue == nil {
-		return nil
-	}
+	return nil
+}
+
+// reachable returns the PoPs that units of a PoP could be moved to, directly or
+// by making others move on. No unit in them has a candidate outside.
+func (s *solver) reachable(g graph, pop int) []bool {
+	pops := len(s.limit)
+	set := make([]bool, pops)
+	set[pop] = true
+	queue := []int{pop}
 	for i := 0; i < len(queue); i++ {
 		for to := range set {
 			if !set[to] && g.any[queue[i]*pops+to] < far {
@@ -162,9 +174,24 @@ func (s *solver) stuck(g graph, paths []path) []bool {
 	return set
 }
 
+// short reports whether a set of PoPs is given more than its limits together.
+func (s *solver) short(set []bool) bool {
+	over := int64(0)
+	for pop, in := range set {
+		switch {
+		case in && !s.limited(pop):
+			return false
+		case in:
+			over -= s.room(pop)
+		}
+	}
+	return over > 0
+}
+
 // push moves units off each PoP that is above its limit along its path, the
-// cheapest paths first. It reports whether any left such a PoP.
-func (s *solver) push(paths []path) (moved bool) {
+// cheapest paths first. Units that lose more than the window beyond what the first
+// does are left out. It reports whether any left a PoP above its limit.
+func (s *solver) push(g graph, paths []path, window int32) (moved bool) {
 	on := make([]bool, len(paths)) // on the path of a PoP above its limit
 	var over []int
 	for pop := range paths {
@@ -180,7 +207,16 @@ func (s *solver) push(paths []path) (moved bool) {
 	}
 	slices.SortStableFunc(over, func(a, b int) int { return cmp.Compare(paths[a].cost, paths[b].cost) })
 	queues := make([][]move, len(paths))
-	for _, m := range s.moves(func(_, from, to int) bool { return on[from] && paths[from].next == to }) {
+	for _, m := range s.moves(func(extra int32, from, to int) bool {
+		if !on[from] || paths[from].next != to {
+			return false
+		}
+		least := g.any[from*len(paths)+to]
+		if paths[from].last {
+			least = g.fitting[from*len(paths)+to]
+		}
+		return extra+s.prices[to]-s.prices[from]-least <= window
+	}) {
 		from, _ := s.at(int(m.unit))
 		queues[from] = append(queues[from], m)
 	}
@@ -220,7 +256,7 @@ type move struct {
 
 // moves returns the moves that may be made, the cheapest first, prices not
 // counted.
-func (s *solver) moves(may func(u, from, to int) bool) (all []move) {
+func (s *solver) moves(may func(extra int32, from, to int) bool) (all []move) {
 	parallel(len(s.demand), func() *[]move { return new([]move) }, func(state *[]move, begin, end int) {
 		for u := begin; u < end; u++ {
 			at, _ := s.at(u)
@@ -231,8 +267,9 @@ func (s *solver) moves(may func(u, from, to int) bool) (all []move) {
 			list := s.packed[s.first[u]:s.first[u+1]]
 			base := costOf(list[s.choice[u]])
 			for i, c := range list {
-				if to := int(popOf(c)); to != from && may(u, from, to) {
-					*state = append(*state, move{costOf(c) - base, uint32(u), uint8(i)})
+				extra := costOf(c) - base
+				if to := int(popOf(c)); to != from && may(extra, from, to) {
+					*state = append(*state, move{extra, uint32(u), uint8(i)})
 				}
 			}
 		}

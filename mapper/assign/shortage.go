@@ -1,5 +1,22 @@
 package assign
 
+// raiseShort lets all units choose at the prices, and raises the limits of PoPs
+// that these and others of their candidates cannot fit into. It reports whether
+// it raised any.
+func (s *solver) raiseShort() (raised bool) {
+	s.choose()
+	s.count()
+	for range maxRaises {
+		g := s.steps()
+		stuck := s.stuck(g, s.paths(g, 1))
+		if stuck == nil || !s.raise(stuck) {
+			break
+		}
+		raised = true
+	}
+	return raised
+}
+
 // fit lets all units choose at the prices, repairs that, and raises limits as
 // long as it cannot be done. It reports whether it raised any.
 func (s *solver) fit() (raised bool) {
@@ -49,8 +66,8 @@ func (s *solver) raise(set []bool) bool {
 		return false
 	}
 	s.shortages = append(s.shortages, short)
-	// A little more than the sum, for units are whole.
-	want := short.Demand + short.Demand>>10 + 1
+	// A little more than the sum: units are whole, and hard to fit without room.
+	want := short.Demand + short.Demand/32 + 1
 	limit := func(pop uint16, factor float64) int64 {
 		l := s.problem.Limits[pop]
 		if want <= short.Hard {

@@ -11,20 +11,28 @@ func Solve(p *Problem) (*Result, error) {
 	if p.Prices == nil {
 		s.ascend(coldSample)
 	}
-	if s.fit() {
-		// The prices of limits that cannot be kept rise for ever: start anew
-		// with those that can.
-		clear(s.prices)
-		s.ascend(coldSample)
+	if s.raiseShort() {
+		s.startAnew()
 	}
 	if p.Prices == nil {
 		s.ascend(coldWhole)
 	} else {
 		s.ascend(warmWhole)
 	}
-	s.fit()
+	if s.fit() { // a shortage that shows only on the way
+		s.startAnew()
+		s.ascend(coldWhole)
+		s.fit()
+	}
 	s.pullBack()
 	return s.result(), nil
+}
+
+// startAnew finds prices for limits that were raised: those of limits that cannot
+// be kept rise for ever.
+func (s *solver) startAnew() {
+	clear(s.prices)
+	s.ascend(coldSample)
 }
 
 // solver is the state of one Solve.
