@@ -57,6 +57,7 @@ func rootCommand() *cobra.Command {
 		vipCommand(),
 		auditCommand(),
 		mapCommand(),
+		simulateCommand(),
 		beaconCommand(),
 		conformanceCommand(),
 		versionCommand(),

@@ -40,6 +40,7 @@ var packages = []row{
 	{"mapper/beacon", []string{"edge"}},
 	{"mapper/assign", nil},
 	{"mapper/compress", []string{"maps"}},
+	{"mapper/simulate", []string{"maps"}},
 	{"mapper/generate", []string{"edge", "geo/place", "mapper/beacon"}},
 	{"mapper", []string{"edge", "geo/place", "maps", "mapper/beacon"}},
 	{"dnsserver", []string{"edge", "zone", "geo", "geo/prefetch", "maps"}},
