@@ -51,7 +51,8 @@ columns are, in any order:
 A wrong row is rejected and counted, the others are taken. A wrong header rejects
 the file. What is reported as accepted is on disk, and readers find it. A file
 that is imported again brings nothing twice: its batch is named by its content
-(or by --batch), and an import that was interrupted goes on where it was.`,
+(or by --batch), and an import that was interrupted goes on where it was. At the
+end, the segments of hours that are over are merged.`,
 		Args: cobra.MinimumNArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if batch != "" && len(args) > 1 {
@@ -89,6 +90,9 @@ that is imported again brings nothing twice: its batch is named by its content
 					report.writeText(cmd.OutOrStdout())
 				}
 				reports = append(reports, report)
+			}
+			if _, err := o.Into.Merge(o.Now); err != nil {
+				return err
 			}
 			if asJSON {
 				return writeJSON(cmd.OutOrStdout(), reports)

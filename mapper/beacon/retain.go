@@ -103,10 +103,19 @@ const maxMerged = 1 << 20
 // Merge makes one segment of the small segments of each hour that ended before a
 // time, and returns how many segments went into others. Readers find every row
 // once at every moment, also after a crash: a merged segment names the batches it
-// holds, and those it came from do not count beside it.
+// holds, and those it came from do not count beside it. While another process
+// merges the folder, Merge does nothing.
 func (w *Writer) Merge(before time.Time) (merged int, err error) {
 	w.merging.Lock()
 	defer w.merging.Unlock()
+	lock, err := lockMerging(w.dir)
+	if err != nil {
+		return 0, fmt.Errorf("cannot merge beacons: %w", err)
+	}
+	if lock == nil {
+		return 0, nil
+	}
+	defer lock.Close()
 	files, err := listSegments(w.dir)
 	if err != nil {
 		return 0, err

@@ -19,7 +19,9 @@ func names(t *testing.T, dir string) []string {
 	}
 	var list []string
 	for _, e := range entries {
-		list = append(list, e.Name())
+		if e.Name() != "merging.lock" {
+			list = append(list, e.Name())
+		}
 	}
 	return list
 }
@@ -177,6 +179,25 @@ func TestMerge(t *testing.T) {
 	}
 	if got := names(t, dir); len(got) != 3 || !slices.Equal(text(t, dir, from, to), want) {
 		t.Errorf("left: %q", got)
+	}
+}
+
+// TestOneMerges: while another has the lock, nothing is merged.
+func TestOneMerges(t *testing.T) {
+	dir := t.TempDir()
+	w := writer(t, dir)
+	oneAnHour(t, w, "a", 1)
+	oneAnHour(t, w, "b", 1)
+	lock, err := lockMerging(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if n, err := w.Merge(noon.Add(time.Hour)); n != 0 || err != nil {
+		t.Errorf("beside another: %d merged, %v", n, err)
+	}
+	lock.Close()
+	if n, err := w.Merge(noon.Add(time.Hour)); n != 2 || err != nil {
+		t.Errorf("alone: %d merged, %v", n, err)
 	}
 }
 

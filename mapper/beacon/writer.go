@@ -23,8 +23,7 @@ type Batch struct {
 }
 
 // Writer adds batches to a folder of segments. Its methods may be called by
-// several goroutines. Several processes may write to one folder, but only one of
-// them may merge.
+// several goroutines, and several processes may write to one folder.
 type Writer struct {
 	dir string
 
