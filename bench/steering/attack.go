@@ -5,6 +5,7 @@ import (
 	"math/rand/v2"
 	"slices"
 
+	"edged/edge"
 	"edged/mapper/beacon"
 )
 
@@ -14,6 +15,9 @@ type capture struct {
 	Captured float64 `json:"captured"` // share, 0 to 1
 }
 
+// lightPerKm is the least time of a round trip, ms per km of fibre.
+const lightPerKm = 0.01
+
 // poisoned is the share of a unit's samples that two sources send.
 const poisoned = 0.2
 
@@ -22,8 +26,9 @@ const poisoned = 0.2
 const apart = 12
 
 // attack has two clients in a city make one PoP look best, for each city and each
-// of the candidates and one PoP outside, in two ways: with sessions that report 1 ms
-// for it and 400 ms for the PoPs in its way, and with all samples on it alone.
+// of the candidates and one PoP outside, in two ways: with sessions that report the
+// least that is possible for it and 400 ms for the PoPs in its way, and with all
+// samples on it alone.
 func attack(o options, l *lab, list []city, honest []beacon.Row, first []uint16) (c capture, err error) {
 	rng := rand.New(rand.NewPCG(o.seed, 7))
 	captured := 0
@@ -42,7 +47,8 @@ func attack(o options, l *lab, list []city, honest []beacon.Row, first []uint16)
 						continue
 					}
 					targets[i] = target
-					rows = append(rows, lies(len(list), i, target, first[i], near, flood)...)
+					least := 1 + lightPerKm*edge.DistanceKm(list[i].lat, list[i].lon, l.pops[target].Lat, l.pops[target].Lon)
+					rows = append(rows, lies(len(list), i, target, first[i], near, least, flood)...)
 				}
 				m, err := l.measure(fmt.Sprintf("attack-%d-%v-%d", round, flood, group), rows)
 				if err != nil {
@@ -66,7 +72,7 @@ func attack(o options, l *lab, list []city, honest []beacon.Row, first []uint16)
 }
 
 // lies are the rows of two sources in a city.
-func lies(cities, i int, target, first uint16, near []uint16, flood bool) (rows []beacon.Row) {
+func lies(cities, i int, target, first uint16, near []uint16, least float64, flood bool) (rows []beacon.Row) {
 	const honest = sessionsPerCity * popsPerSession
 	count := int(poisoned / (1 - poisoned) * honest)
 	session := cities*sessionsPerCity + i*count // no honest one has such a number
@@ -75,13 +81,13 @@ func lies(cities, i int, target, first uint16, near []uint16, flood bool) (rows 
 	}
 	if flood {
 		for n := range count {
-			add(n, target, 1)
+			add(n, target, least)
 		}
 		return rows
 	}
 	inTheWay := append([]uint16{first}, slices.DeleteFunc(slices.Clone(near), func(pop uint16) bool { return pop == first || pop == target })...)
 	for n := 0; len(rows) < count; n++ {
-		add(n, target, 1)
+		add(n, target, least)
 		for k := 0; k < popsPerSession-1 && len(rows) < count; k++ {
 			add(n, inTheWay[k], 400)
 		}

@@ -32,6 +32,16 @@ type Cell struct {
 	High    float64 // RTT as it would be if two sources were not believed, ms; +Inf below three sources
 }
 
+// believed is the least round trip that is believed of a PoP when two sources
+// may lie: from five sources on, three or more are honest and outvote them; among
+// fewer, what the levels above say is a voice as well.
+func (c Cell) believed(parent float64) float64 {
+	if c.Sources > 2*liars {
+		return c.High
+	}
+	return min(parent, c.High)
+}
+
 // minPaired is the fewest PoPs of a session that tell its last mile: with two,
 // taking it out adds as much noise as it removes.
 const minPaired = 3
@@ -72,7 +82,10 @@ type twoWay struct {
 }
 
 // reading is one value's place in the fit.
-type reading struct{ session, value int }
+type reading struct {
+	session, value int
+	weight         float64 // a source's samples of one PoP weigh as much as one
+}
 
 func newTwoWay(sessions []Session, expected func(uint16) float64) *twoWay {
 	f := &twoWay{sessions: sessions, at: make([][]int, len(sessions)), lastMile: make([]float64, len(sessions))}
@@ -89,13 +102,25 @@ func newTwoWay(sessions []Session, expected func(uint16) float64) *twoWay {
 		for j, v := range s.Values {
 			p, _ := slices.BinarySearch(f.pops, v.PoP)
 			f.at[i][j] = p
-			f.column[p] = append(f.column[p], reading{i, j})
+			f.column[p] = append(f.column[p], reading{i, j, s.Weight})
 		}
 	}
-	for _, p := range f.pops {
+	for i, p := range f.pops {
 		f.level = append(f.level, expected(p))
+		f.share(f.column[i])
 	}
 	return f
+}
+
+// share makes the samples of one source weigh as much as one.
+func (f *twoWay) share(column []reading) {
+	count := map[netip.Addr]float64{}
+	for _, r := range column {
+		count[f.sessions[r.session].Client]++
+	}
+	for i := range column {
+		column[i].weight /= count[f.sessions[column[i].session].Client]
+	}
 }
 
 func (f *twoWay) fitSessions() {
@@ -133,7 +158,7 @@ func (f *twoWay) corrected(p int) []weighted {
 	f.scratch = f.scratch[:0]
 	for _, r := range f.column[p] {
 		s := f.sessions[r.session]
-		f.scratch = append(f.scratch, weighted{s.Values[r.value].RTT - f.lastMile[r.session], s.Weight})
+		f.scratch = append(f.scratch, weighted{s.Values[r.value].RTT - f.lastMile[r.session], r.weight})
 	}
 	return f.scratch
 }

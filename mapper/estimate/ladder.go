@@ -80,7 +80,7 @@ func (r *rung) without(c correction, unit int) (add float64, units int) {
 	total := 0.0
 	for _, e := range c.all {
 		if e.unit != unit {
-			values = append(values, weighted{e.residual, e.weight})
+			values = append(values, weighted{e.residual, e.weight * e.size})
 			total += e.weight
 		}
 	}
@@ -118,7 +118,8 @@ type evidence struct {
 	group    group
 	pop      uint16
 	residual float64 // above the levels before, ms
-	weight   float64 // 0 to 1
+	weight   float64 // 1 for a usual cell
+	size     float64 // of the path: longer ones tell more about what paths have in common
 }
 
 // learn makes a rung. The evidence comes sorted by group and PoP.
@@ -130,7 +131,7 @@ func learn(all []evidence) *rung {
 		var values []weighted
 		total := 0.0
 		for j < len(all) && all[j].group == all[i].group && all[j].pop == all[i].pop {
-			values = append(values, weighted{all[j].residual, all[j].weight})
+			values = append(values, weighted{all[j].residual, all[j].weight * all[j].size})
 			total += all[j].weight
 			j++
 		}

@@ -2,6 +2,7 @@ package estimate
 
 import (
 	"math"
+	"slices"
 
 	"edged/edge"
 	"edged/geo/place"
@@ -50,6 +51,25 @@ func slope(pops []edge.PoP, units []Unit) float64 {
 	return max(middle(slopes), least)
 }
 
+// lightPerKm is the least time that a round trip takes in fibre, ms per km.
+const lightPerKm = 0.01
+
+// plausible returns units whose cells are not faster than light: such a cell is
+// a lie, or the unit's place is wrong. It counts as just possible.
+func plausible(pops []edge.PoP, units []Unit) []Unit {
+	units = slices.Clone(units)
+	for i, u := range units {
+		if !u.Place.HasCoord {
+			continue
+		}
+		units[i].Cells = slices.Clone(u.Cells)
+		for k, c := range u.Cells {
+			units[i].Cells[k].RTT = max(c.RTT, lightPerKm*distance(u.Place, pops[c.PoP]))
+		}
+	}
+	return units
+}
+
 // line is what distance says in a model, ms.
 func (m *Model) line(p place.Place, pop uint16) float64 {
 	if pop == accessPoP || !p.HasCoord {
@@ -58,11 +78,15 @@ func (m *Model) line(p place.Place, pop uint16) float64 {
 	return m.slope * distance(p, m.pops[pop])
 }
 
+// detourBase is how much longer every path counts as, km: the detours of short
+// ones are larger in proportion.
+const detourBase = 500
+
 // size is what residuals at a distance are in proportion to: a path that is
 // twice as long has about twice the detour.
 func (m *Model) size(p place.Place, pop uint16) float64 {
 	if pop == accessPoP || !p.HasCoord {
 		return 1
 	}
-	return (distance(p, m.pops[pop]) + K["c"]) / 1000
+	return (distance(p, m.pops[pop]) + detourBase) / 1000
 }

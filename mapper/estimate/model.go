@@ -21,6 +21,7 @@ type Model struct {
 	units  []Unit
 	access []float64 // of each unit: what all its round trips have in common, ms
 	slope  float64   // ms per km
+	usual  float64   // confidence before it is made relative
 	rungs  [Own]*rung
 	spots  []spot
 	around map[metro][]neighbour
@@ -34,13 +35,12 @@ const accessPoP = math.MaxUint16
 // passes of fitting: units' access and the ladder depend on each other.
 const passes = 3
 
-// K are knobs under test.
-var K = map[string]float64{"c": 500, "alpha": 0.4, "d0": 300, "prior": 0.5, "max": 2000}
-
 // Fit learns a model. Units keep their positions.
 func Fit(pops []edge.PoP, units []Unit) *Model {
+	units = plausible(pops, units)
 	m := &Model{
 		pops: pops, units: units, access: make([]float64, len(units)), slope: slope(pops, units),
+		usual:  usualConfidence(units),
 		around: map[metro][]neighbour{}, nets: map[uint32]struct{}{},
 	}
 	m.survey()
@@ -56,7 +56,7 @@ func Fit(pops []edge.PoP, units []Unit) *Model {
 			var above []weighted
 			for k, c := range u.Cells {
 				rest[i][k] = c.RTT - m.line(u.Place, c.PoP)
-				above = append(above, weighted{rest[i][k] - m.ladder(u.Place, c.PoP, nobody), confidence(c)})
+				above = append(above, weighted{rest[i][k] - m.ladder(u.Place, c.PoP, nobody), m.confidence(c)})
 			}
 			m.access[i] = middle(above)
 			for k := range rest[i] {
@@ -118,8 +118,24 @@ func (m *Model) near(p place.Place) []neighbour {
 	return neighbours(m.spots, k, p.Lat, p.Lon)
 }
 
-// confidence is a cell's weight among those of other units.
-func confidence(c Cell) float64 { return c.Weight / (c.Weight + 1) }
+// confidence is a cell's weight among those of other units, where a usual cell
+// has 1.
+func (m *Model) confidence(c Cell) float64 { return c.Weight / (c.Weight + 1) / m.usual }
+
+// usualConfidence is the mean of w/(w+1) over all cells' weights.
+func usualConfidence(units []Unit) float64 {
+	sum, n := 0.0, 0.0
+	for _, u := range units {
+		for _, c := range u.Cells {
+			sum += c.Weight / (c.Weight + 1)
+			n++
+		}
+	}
+	if n == 0 {
+		return 1
+	}
+	return sum / n
+}
 
 // climb learns the rungs from the widest on, each from what the ones above
 // leave. It is given what is above the line and the access, and takes from that.
@@ -136,9 +152,9 @@ func (m *Model) climb(rest [][]float64) {
 			}
 			for k, c := range u.Cells {
 				size := m.size(u.Place, c.PoP)
-				all = append(all, evidence{i, g, c.PoP, rest[i][k] / size, confidence(c) * size})
+				all = append(all, evidence{i, g, c.PoP, rest[i][k] / size, m.confidence(c), size})
 			}
-			all = append(all, evidence{i, g, accessPoP, access[i], 1})
+			all = append(all, evidence{i, g, accessPoP, access[i], 1, 1})
 		}
 		slices.SortFunc(all, func(a, b evidence) int {
 			return cmp.Or(
@@ -202,35 +218,41 @@ func (m *Model) ladder(p place.Place, pop uint16, without int) (sum float64) {
 	return sum
 }
 
+// How far a neighbour's word carries: to 1/e over reachShare of the way to the
+// PoP and reachBase more, at most reachMost. Paths to a far PoP are shared by a
+// whole region, those to a near one are not.
+const (
+	reachShare = 0.25
+	reachBase  = 75.0 // km
+	reachMost  = 2000.0
+
+	reachAccess = 800.0 // where there is no PoP to be far from
+)
+
+// nearPrior is the weight of neighbours at which half of what they say is
+// believed; halfHeard is that of a metro's units.
+const (
+	nearPrior = 1
+	halfHeard = 0.5
+)
+
 // nearby is what the neighbours say about a PoP: their residuals, weighted by
-// distance. How far a neighbour's word carries depends on how far the PoP is:
-// paths to a far one are shared by a whole region, those to a near one are not.
+// distance.
 func (m *Model) nearby(v vantage, pop uint16) (add float64, units int) {
-	reach := 800.0
-	if pop != accessPoP && v.place.HasCoord {
-		reach = min(K["max"], K["alpha"]*(distance(v.place, m.pops[pop])+K["d0"]))
+	reach := reachAccess
+	if pop != accessPoP {
+		reach = min(reachMost, reachBase+reachShare*distance(v.place, m.pops[pop]))
 	}
-	var values []weighted
-	total, sum := 0.0, 0.0
+	total := 0.0
 	for _, n := range v.near {
 		if c, ok := m.rungs[Near].find(group{metro: n.metro}, pop); ok {
-			w := math.Exp(-n.km / reach)
-			if K["conf"] == 1 {
-				w *= c.weight / (c.weight + 0.5)
-			}
+			w := math.Exp(-n.km/reach) * c.weight / (c.weight + halfHeard)
 			total += w
-			sum += w * c.mean
+			add += w * c.mean
 			units += c.units
-			values = append(values, weighted{c.mean, w})
 		}
 	}
-	if units == 0 {
-		return 0, 0
-	}
-	if K["med"] == 1 {
-		sum = middle(values) * total
-	}
-	return sum / (total + K["prior"]) * m.size(v.place, pop), units
+	return add / (total + nearPrior) * m.size(v.place, pop), units
 }
 
 // fitOwn learns how much a unit's own samples weigh against the ladder.
