@@ -16,10 +16,12 @@ var modules = map[string]string{
 	"github.com/gaissmai/bart":                "bench and tests only: the fast general trie that map lookups are compared with",
 	"github.com/go-viper/mapstructure/v2":     "decode hooks for viper, so that values arrive as netip and time types",
 	"github.com/hashicorp/memberlist":         "membership and gossip among the nodes of a fleet (decision 0019)",
+	"github.com/klauspost/compress":           "zstd, in which beacons are uploaded",
 	"github.com/maxmind/mmdbwriter":           "tests only: makes the databases that geo/place is tested on",
 	"github.com/miekg/dns":                    "zone files, record types and messages off the query path (decision 0001)",
 	"github.com/oschwald/maxminddb-golang/v2": "reads MaxMind DB files with netip types (decision 0002)",
 	"github.com/osrg/gobgp/v4":                "BGP and BFD sessions with routers (decision 0023)",
+	"github.com/parquet-go/parquet-go":        "reads beacons from Parquet files",
 	"github.com/prometheus/client_golang":     "metrics (decision 0006)",
 	"github.com/rogpeppe/go-internal":         "tests only: txtar, so that a test reads as text",
 	"github.com/spf13/cobra":                  "the command line (decision 0003)",
@@ -30,6 +32,7 @@ var modules = map[string]string{
 	"go4.org/netipx":                          "tests only: mmdbwriter takes its networks in netipx form",
 	"golang.org/x/net":                        "netutil.LimitListener, which bounds the admin API's connections",
 	"golang.org/x/sys":                        "recvmmsg, sendmmsg, socket options and mmap",
+	"gonum.org/v1/gonum":                      "tests only: the simplex that the assignment is compared with",
 	"google.golang.org/protobuf":              "encodes dnstap messages",
 }
 
