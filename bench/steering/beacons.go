@@ -15,9 +15,8 @@ import (
 const (
 	sessionsPerCity = 10
 	popsPerSession  = 4
-	candidates      = 10  // the nearest ones, which sessions take turns to measure
-	explored        = 0.1 // share of sessions that measure one PoP outside them
-	lastMileMedian  = 10  // ms, log-normal
+	candidates      = 10 // the nearest ones, which sessions take turns to measure
+	lastMileMedian  = 10 // ms, log-normal
 	lastMileSigma   = 0.8
 	spikes          = 0.03 // share of samples with a delay
 	spikeMean       = 80   // ms, exponential
@@ -38,16 +37,16 @@ func host(p netip.Prefix, n int) netip.Addr {
 	return netip.AddrFrom4(b)
 }
 
-// drawSessions draws what ten beacon sessions from a city would report: each
-// measures the PoP that would be answered without measurements and three of the
-// other candidates, by a client of its own.
+// drawSessions draws what a city's beacon sessions would report: each measures
+// the nearest PoP and three of the other candidates, in turns, by a client of its
+// own.
 func drawSessions(rng *rand.Rand, pops []edge.PoP, i int, c city) (rows []beacon.Row) {
-	list := byDistance(pops, c.lat, c.lon)
-	others := slices.Clone(list[1:min(len(list), candidates)])
+	near := byDistance(pops, c.lat, c.lon)
+	others := slices.Clone(near[1:min(len(near), candidates)])
 	turn := len(others)
 	for n := range sessionsPerCity {
-		chosen := []uint16{list[0]}
-		for len(chosen) < min(popsPerSession, len(list)) {
+		chosen := []uint16{near[0]}
+		for len(chosen) < min(popsPerSession, len(near)) {
 			if turn == len(others) {
 				rng.Shuffle(len(others), func(i, j int) { others[i], others[j] = others[j], others[i] })
 				turn = 0
@@ -56,9 +55,6 @@ func drawSessions(rng *rand.Rand, pops []edge.PoP, i int, c city) (rows []beacon
 				chosen = append(chosen, others[turn])
 			}
 			turn++
-		}
-		if rng.Float64() < explored && len(list) > candidates {
-			chosen[len(chosen)-1] = list[candidates+rng.IntN(len(list)-candidates)]
 		}
 		lastMile := lastMileMedian * math.Exp(lastMileSigma*rng.NormFloat64())
 		for _, pop := range chosen {

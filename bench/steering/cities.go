@@ -3,6 +3,7 @@ package main
 import (
 	"math/rand/v2"
 	"net/netip"
+	"slices"
 
 	"edged/edge"
 	"edged/geo/place"
@@ -11,10 +12,10 @@ import (
 
 // steerCities runs E1, E2 and E7.
 func steerCities(o options, pops []edge.PoP, list []city) (e1, e2 compared, e7 capture, err error) {
+	rng := rand.New(rand.NewPCG(o.seed, 1))
+	var rows []beacon.Row
 	subjects := make([]subject, len(list))
 	clients := make([]located, len(list))
-	var rows []beacon.Row
-	rng := rand.New(rand.NewPCG(o.seed, 1))
 	for i, c := range list {
 		subjects[i] = subject{c.lat, c.lon, c.country, map[uint16]float64{}}
 		for pop, p := range c.pings {
@@ -28,7 +29,7 @@ func steerCities(o options, pops []edge.PoP, list []city) (e1, e2 compared, e7 c
 		return
 	}
 	defer l.close()
-	measured, err := l.measure("cities", append([]beacon.Row{}, rows...))
+	measured, err := l.measure("cities", slices.Clone(rows))
 	if err != nil {
 		return
 	}

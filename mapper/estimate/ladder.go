@@ -125,7 +125,7 @@ type evidence struct {
 // learn makes a rung. The evidence comes sorted by group and PoP.
 func learn(all []evidence) *rung {
 	r := &rung{groups: map[group][]correction{}}
-	var within, between, pairs, groups float64
+	var within, between, pairs, groups, inverse float64
 	for i := 0; i < len(all); {
 		j := i
 		var values []weighted
@@ -143,6 +143,7 @@ func learn(all []evidence) *rung {
 			pairs += n - 1
 			between += math.Abs(mean)
 			groups++
+			inverse += 1 / n
 		}
 		c := correction{pop: all[i].pop, units: j - i, weight: total, mean: mean}
 		if j-i <= fewUnits {
@@ -151,7 +152,11 @@ func learn(all []evidence) *rung {
 		r.groups[all[i].group] = append(r.groups[all[i].group], c)
 		i = j
 	}
-	r.prior = prior(within, pairs, between, groups)
+	if groups > 0 {
+		r.prior = prior(within/pairs, between/groups, inverse/groups)
+	} else {
+		r.prior = noPrior
+	}
 	for _, list := range r.groups {
 		for i, c := range list {
 			list[i].add = c.mean * c.weight / (c.weight + r.prior)
@@ -160,11 +165,19 @@ func learn(all []evidence) *rung {
 	return r
 }
 
-// prior returns m from sums of distances and their numbers.
-func prior(within, pairs, between, groups float64) float64 {
-	if pairs == 0 || groups == 0 || between == 0 {
-		return 1
+// noPrior is the prior where nothing tells it.
+const noPrior = 1
+
+// prior returns m from the mean distances within groups and of groups from what
+// is above them. Of the latter a part is chance: the mean of 1/n of the former,
+// as variances.
+func prior(within, between, chance float64) float64 {
+	real := between*between - chance*within*within
+	switch {
+	case within == 0 && between == 0:
+		return noPrior
+	case real*maxPrior <= within*within:
+		return maxPrior
 	}
-	ratio := (within / pairs) / (between / groups)
-	return min(max(ratio*ratio, minPrior), maxPrior)
+	return max(within*within/real, minPrior)
 }

@@ -222,8 +222,8 @@ func (m *Model) ladder(p place.Place, pop uint16, without int) (sum float64) {
 // PoP and reachBase more, at most reachMost. Paths to a far PoP are shared by a
 // whole region, those to a near one are not.
 const (
-	reachShare = 0.25
-	reachBase  = 75.0 // km
+	reachShare = 0.4
+	reachBase  = 120.0 // km
 	reachMost  = 2000.0
 
 	reachAccess = 800.0 // where there is no PoP to be far from
@@ -232,7 +232,7 @@ const (
 // nearPrior is the weight of neighbours at which half of what they say is
 // believed; halfHeard is that of a metro's units.
 const (
-	nearPrior = 1
+	nearPrior = 0.5
 	halfHeard = 0.5
 )
 
@@ -268,5 +268,5 @@ func (m *Model) fitOwn() {
 			cells++
 		}
 	}
-	m.own = prior(within, cells, between, cells)
+	m.own = prior(within/max(cells, 1), between/max(cells, 1), 0)
 }
