@@ -55,3 +55,7 @@ func routable(p netip.Prefix) bool {
 }
 
 func within(p, outer netip.Prefix) bool { return p.Bits() >= outer.Bits() && outer.Contains(p.Addr()) }
+
+// Routable says whether any address of a prefix can be a client's on the
+// Internet; only then is the client located by it, and alike on all nodes.
+func Routable(p netip.Prefix) bool { return routable(p) }

@@ -11,6 +11,7 @@ import (
 	"github.com/miekg/dns"
 
 	"edged/admin"
+	"edged/geo"
 )
 
 // A node asks itself and all others the same, again and again, and counts who
@@ -93,10 +94,15 @@ func (l *loaded) randomName() string {
 	return strings.Replace(names[rand.IntN(len(names))], "*", "survey", 1)
 }
 
-// randomClient is a /24 of those that clients may be in.
+// randomClient is a /24 of those that clients are in: of any other each node
+// would say that its own PoP is the closest.
 func randomClient() netip.Prefix {
-	a := netip.AddrFrom4([4]byte{byte(1 + rand.IntN(223)), byte(rand.IntN(256)), byte(rand.IntN(256)), 0})
-	return netip.PrefixFrom(a, 24)
+	for {
+		a := netip.AddrFrom4([4]byte{byte(1 + rand.IntN(223)), byte(rand.IntN(256)), byte(rand.IntN(256)), 0})
+		if p := netip.PrefixFrom(a, 24); geo.Routable(p) {
+			return p
+		}
+	}
 }
 
 // answerSurvey is what this node answers, in a form to be compared: the PoP, the
