@@ -103,6 +103,7 @@ type Estimates struct {
 	pops  []edge.PoP
 	units []MeasuredUnit
 	model *estimate.Model
+	now   func(netip.Addr) (pop uint16, ok bool) // the first choice in force; nil: none
 	guess map[guessKey][]maps.Hop
 }
 
@@ -117,11 +118,35 @@ func Estimate(m *Measurements, pops []edge.PoP, locate func(netip.Addr) place.Pl
 	return &Estimates{pops: pops, units: m.Units, model: estimate.Fit(pops, units), guess: map[guessKey][]maps.Hop{}}
 }
 
+// Keep makes units stay with the first choice that a map in force has for them
+// unless another PoP is clearly better (estimate.Settle).
+func (e *Estimates) Keep(inForce *maps.Map) {
+	index := map[string]uint16{}
+	for i, p := range e.pops {
+		index[p.Name] = uint16(i)
+	}
+	e.now = func(addr netip.Addr) (uint16, bool) {
+		row, _, _ := inForce.ECS().Lookup(addr)
+		first, ok := inForce.First(row)
+		if !ok {
+			return 0, false
+		}
+		pop, ok := index[inForce.PoPs()[first].Name]
+		return pop, ok
+	}
+}
+
 // nets returns the units' rankings as measured networks.
 func (e *Estimates) nets() []Net {
 	nets := make([]Net, len(e.units))
 	for i, u := range e.units {
-		nets[i] = Net{Prefix: u.Unit.Prefix(), Hops: hops(e.model.Unit(i)), Tables: Both}
+		prefix, list := u.Unit.Prefix(), e.model.Unit(i)
+		if e.now != nil {
+			if pop, ok := e.now(prefix.Addr()); ok {
+				list = estimate.Settle(list, pop)
+			}
+		}
+		nets[i] = Net{Prefix: prefix, Hops: hops(list), Tables: Both}
 	}
 	return nets
 }

@@ -7,6 +7,7 @@ import (
 
 	"edged/edge"
 	"edged/mapper/beacon"
+	"edged/maps"
 )
 
 // capture is how many attacks made a map answer what the attacker wanted.
@@ -28,8 +29,8 @@ const apart = 12
 // attack has two clients in a city make one PoP look best, for each city and each
 // of the candidates and one PoP outside, in two ways: with sessions that report the
 // least that is possible for it and 400 ms for the PoPs in its way, and with all
-// samples on it alone.
-func attack(o options, l *lab, list []city, honest []beacon.Row, first []uint16) (c capture, err error) {
+// samples on it alone. The map of the honest rows is in force.
+func attack(o options, l *lab, list []city, honest []beacon.Row, inForce *maps.Map, first []uint16) (c capture, err error) {
 	rng := rand.New(rand.NewPCG(o.seed, 7))
 	captured := 0
 	for round := range candidates {
@@ -54,7 +55,7 @@ func attack(o options, l *lab, list []city, honest []beacon.Row, first []uint16)
 				if err != nil {
 					return c, err
 				}
-				after, err := l.build(m)
+				after, err := l.build(m, inForce)
 				if err != nil {
 					return c, err
 				}

@@ -35,7 +35,7 @@ func steerCities(o options, pops []edge.PoP, list []city) (e1, e2 compared, e7 c
 	}
 	any := func(uint16) bool { return true }
 
-	whole, err := l.build(measured)
+	whole, err := l.build(measured, nil)
 	if err != nil {
 		return
 	}
@@ -49,14 +49,14 @@ func steerCities(o options, pops []edge.PoP, list []city) (e1, e2 compared, e7 c
 		if !o.scores(i) || !o.runs("E2") {
 			continue
 		}
-		without, err := l.build(only(measured, func(p netip.Prefix) bool { return p != cityPrefix(i) }))
+		without, err := l.build(only(measured, func(p netip.Prefix) bool { return p != cityPrefix(i) }), nil)
 		if err != nil {
 			return e1, e2, e7, err
 		}
 		c2.add(i, i, subjects, pops, subjects[i].chose(choose(without, host(cityPrefix(i), 1), any)))
 	}
 	if o.runs("E7") {
-		e7, err = attack(o, l, list, rows, first)
+		e7, err = attack(o, l, list, rows, whole, first)
 	}
 	return c1.result(), c2.result(), e7, err
 }

@@ -69,7 +69,7 @@ func predictOne(dc edge.PoP, clients []located, rows []beacon.Row, later map[net
 	if err != nil {
 		return nil, err
 	}
-	m, err := l.build(measured)
+	m, err := l.build(measured, nil)
 	if err != nil {
 		return nil, err
 	}

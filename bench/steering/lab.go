@@ -105,11 +105,16 @@ func (l *lab) measure(name string, rows []beacon.Row) (*mapper.Measurements, err
 	return mapper.ReadBeacons(beacon.Sessions(dir, time.Unix(0, 0), time.Unix(math.MaxInt32, 0)), l.pops)
 }
 
-// build makes the map of measurements, through the bytes of its file.
-func (l *lab) build(m *mapper.Measurements) (*maps.Map, error) {
+// build makes the map of measurements, through the bytes of its file. Where a map
+// is in force, units change only for what is clearly better.
+func (l *lab) build(m *mapper.Measurements, inForce *maps.Map) (*maps.Map, error) {
 	locate := func(a netip.Addr) place.Place { p, _, _ := l.places.Lookup(a); return p }
+	estimates := mapper.Estimate(m, l.pops, locate)
+	if inForce != nil {
+		estimates.Keep(inForce)
+	}
 	contents, _, err := mapper.Build(mapper.Input{
-		PoPs: l.pops, Place: l.places.Networks(), Measured: mapper.Estimate(m, l.pops, locate), Created: time.Unix(0, 0),
+		PoPs: l.pops, Place: l.places.Networks(), Measured: estimates, Created: time.Unix(0, 0),
 	})
 	if err != nil {
 		return nil, err

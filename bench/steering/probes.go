@@ -68,7 +68,7 @@ func steerProbes(o options, dcs []edge.PoP, list []probe) (e3, e4 compared, err 
 		}
 		addr := addrs[i]
 		others := withoutProbe(measured, addr)
-		m, err := l.build(others)
+		m, err := l.build(others, nil)
 		if err != nil {
 			return e3, e4, err
 		}
@@ -79,7 +79,7 @@ func steerProbes(o options, dcs []edge.PoP, list []probe) (e3, e4 compared, err 
 		if len(town[i].rtt) < len(frankfurt) || p.at.ASN == 0 || len(siblings.Units) == 0 {
 			continue
 		}
-		if m, err = l.build(siblings); err != nil {
+		if m, err = l.build(siblings, nil); err != nil {
 			return e3, e4, err
 		}
 		c4.add(int(p.at.ASN), i, town, dcs, town[i].chose(choose(m, addr, func(pop uint16) bool { _, ok := town[i].rtt[pop]; return ok })))

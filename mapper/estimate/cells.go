@@ -32,12 +32,12 @@ type Cell struct {
 	High    float64 // RTT as it would be if two sources were not believed, ms; +Inf below three sources
 }
 
-// believed is the least round trip that is believed of a PoP when two sources
-// may lie: from five sources on, three or more are honest and outvote them; among
-// fewer, what the levels above say is a voice as well.
-func (c Cell) believed(parent float64) float64 {
+// least is the least round trip that is believed of a PoP when two sources may
+// lie. Of five sources three are honest, so that the median lies among what those
+// say; among fewer, what the levels above say is a voice as well.
+func (c Cell) least(parent float64) float64 {
 	if c.Sources > 2*liars {
-		return c.High
+		return 0
 	}
 	return min(parent, c.High)
 }

@@ -33,7 +33,7 @@ func (m *Model) Unit(i int) []Estimate {
 			c := u.Cells[k]
 			e.Level, e.Samples = Own, c.Samples
 			e.RTT = (c.Weight*c.RTT + m.own*e.Parent) / (c.Weight + m.own)
-			e.RTT = max(e.RTT, c.believed(e.Parent))
+			e.RTT = max(e.RTT, c.least(e.Parent))
 		}
 		estimates = append(estimates, e)
 	}
