@@ -49,8 +49,11 @@ func (b *builder) readVIPs(fault func(key string, err error)) {
 		f.Peers = append(f.Peers, speaker.Peer{
 			Name: p.Name, Address: p.Address, ASN: uint32(p.ASN), Local: p.LocalAddress, Password: password,
 			GTSM: p.GTSM, Multihop: p.Multihop, Passive: p.Passive, Hold: p.Hold,
-			BFD: speaker.BFD{Interval: p.BFD.Interval, Multiplier: p.BFD.Multiplier}, Groups: p.Groups,
+			Groups: p.Groups,
 		})
+		if p.BFD.Interval > 0 { // without, the multiplier's default means nothing
+			f.Peers[i].BFD = speaker.BFD{Interval: p.BFD.Interval, Multiplier: p.BFD.Multiplier}
+		}
 	}
 	for _, name := range sortedKeys(b.config.VIPs) {
 		v := vipOf(name, b.config.VIPs[name])

@@ -1,0 +1,53 @@
+package main
+
+import (
+	"reflect"
+	"testing"
+	"time"
+
+	"edged/bgp"
+	"edged/bgp/speaker"
+	"edged/config"
+)
+
+// TestPeersWithoutBFD had a peer refused that has no BFD, for it had a multiplier.
+func TestPeersWithoutBFD(t *testing.T) {
+	c, err := config.Parse([]byte(`
+node: {name: fra1, pop: fra}
+pops: [{name: fra, lat: 50, lon: 8}]
+listen: {external: ["127.0.0.1:5354"]}
+bgp:
+  asn: 64512
+  router_id: 192.0.2.11
+  peers:
+    - {name: plain, address: 192.0.2.1, asn: 64500}
+    - {name: watched, address: 192.0.2.2, asn: 64500, bfd: {interval: 300ms}}
+vips:
+  ns1: {prefixes: [198.51.100.53/32], communities: ["64512:200", "64512:100"], ladder: [gshut, prepend: 2, med: 7, community: "64512:666", withdraw]}
+`), "/etc/edged.yaml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	b := newBuilder(c)
+	b.readVIPs(func(key string, err error) { t.Errorf("%s: %v", key, err) })
+	if got := b.announce.Peers[0].BFD; got != (speaker.BFD{}) {
+		t.Errorf("a peer without BFD has %+v", got)
+	}
+	if got, want := b.announce.Peers[1].BFD, (speaker.BFD{Interval: 300 * time.Millisecond, Multiplier: 3}); got != want {
+		t.Errorf("a peer with BFD has %+v, want %+v", got, want)
+	}
+	s, err := speaker.New(speaker.Config{ASN: uint32(c.BGP.ASN), RouterID: c.BGP.RouterID, Peers: b.announce.Peers})
+	if err != nil {
+		t.Fatalf("the speaker refuses what the configuration allows: %v", err)
+	}
+	if err := s.Close(t.Context()); err != nil {
+		t.Error(err)
+	}
+	v := b.announce.VIPs[0]
+	if want := []bgp.Rung{{Kind: bgp.Gshut}, {Kind: bgp.Prepend, Value: 2}, {Kind: bgp.SetMED, Value: 7}, {Kind: bgp.AddCommunity, Value: 64512<<16 | 666}, {}}; !reflect.DeepEqual(v.Ladder, want) {
+		t.Errorf("the ladder is %+v, want %+v", v.Ladder, want)
+	}
+	if err := v.Check(); err != nil {
+		t.Errorf("a VIP that the configuration allows: %v", err)
+	}
+}
