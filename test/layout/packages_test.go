@@ -42,7 +42,8 @@ var packages = []row{
 	{"mapper/compress", []string{"maps"}},
 	{"mapper/simulate", []string{"maps"}},
 	{"mapper/generate", []string{"edge", "geo/place", "mapper/beacon"}},
-	{"mapper", []string{"edge", "geo/place", "maps", "mapper/beacon"}},
+	{"mapper/estimate", []string{"edge", "geo/place"}},
+	{"mapper", []string{"edge", "geo/place", "maps", "mapper/beacon", "mapper/estimate"}},
 	{"dnsserver", []string{"edge", "zone", "geo", "geo/prefetch", "maps"}},
 	{"dnsserver/conformance", nil}, // a black box: it must not know edged
 	{"health", []string{"edge"}},
@@ -77,6 +78,7 @@ var packages = []row{
 	{"bench/hostile", []string{anyOfOurs}},
 	{"bench/lookup", []string{anyOfOurs}},
 	{"bench/mapper", []string{anyOfOurs}},
+	{"bench/steering", []string{anyOfOurs}},
 	{"bench/vips", []string{anyOfOurs}},
 	{"test/daemon", []string{anyOfOurs}},
 	{"test/fleet", []string{anyOfOurs}},
