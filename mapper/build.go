@@ -59,8 +59,10 @@ func Build(in Input) (*maps.Contents, Report, error) {
 		}
 		return 1
 	})
-	b := &builder{nets4: nets[:split], nets6: nets[split:],
-		orders: newOrders(in.PoPs), said: []said{{order: maps.NoOrder}}, measured: in.Measured, rankings: newRankings()}
+	b := &builder{
+		nets4: nets[:split], nets6: nets[split:],
+		orders: newOrders(in.PoPs), said: []said{{order: maps.NoOrder}}, measured: in.Measured, rankings: newRankings(),
+	}
 
 	progress("ordering places")
 	b.places4, b.places6 = flattenPlaces(in.Place, b.say())
