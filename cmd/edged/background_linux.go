@@ -6,24 +6,20 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// How far work behind the query path stands back. On a processor that it shares
-// with a busy worker, building a view that answers will come from gets nearly half
-// of the time; that answers come soon all the same is by the worker's short time
-// slices, and not by this. What nobody waits for gets a quarter.
-const (
-	buildNice = 1
-	laterNice = 5
-)
+// laterNice is how far work that nobody waits for stands back. On a processor that
+// it shares with a busy worker it gets a quarter. Building a view that answers
+// will come from gets half: that answers come soon all the same is by the worker's
+// short time slices.
+const laterNice = 5
 
-// inBackground runs f and waits for it. f runs on a thread of low priority, so
-// that answers do not wait for it where there are few processors. A thread may
-// not raise its priority again, so this one ends with f.
+// inBackground runs f and waits for it. f runs on a thread of its own, whose
+// priority standBack may lower. A thread may not raise its priority again, so this
+// one ends with f.
 func inBackground(f func()) {
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
 		runtime.LockOSThread()
-		setNice(buildNice)
 		f()
 	}()
 	<-done
