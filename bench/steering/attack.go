@@ -76,7 +76,7 @@ func attack(o options, l *lab, list []city, honest []beacon.Row, inForce *maps.M
 func lies(cities, i int, target, first uint16, near []uint16, least float64, flood bool) (rows []beacon.Row) {
 	const honest = sessionsPerCity * popsPerSession
 	count := int(poisoned / (1 - poisoned) * honest)
-	session := cities*sessionsPerCity + i*count // no honest one has such a number
+	session := cities*sessionsPerCity + 1 + i*count // no honest one has such a number
 	add := func(n int, pop uint16, ms float64) {
 		rows = append(rows, row(session+n, start, host(cityPrefix(i), 200+n%2), pop, ms))
 	}

@@ -41,8 +41,9 @@ func summarize(list []choice) score {
 	}
 	for i, c := range list {
 		regrets[i] = c.regret
-		s.Exact += c.exact / float64(s.N)
+		s.Exact += c.exact
 	}
+	s.Exact /= float64(s.N)
 	s.MeanCI = bootstrap(regrets)
 	slices.Sort(regrets)
 	s.Within5, s.Within10, s.Within25 = within(5), within(10), within(25)
@@ -52,9 +53,9 @@ func summarize(list []choice) score {
 
 func mean(values []float64) (sum float64) {
 	for _, v := range values {
-		sum += v / float64(len(values))
+		sum += v
 	}
-	return sum
+	return sum / float64(max(len(values), 1))
 }
 
 // quantile interpolates between the values next to q, as most tools do. They

@@ -22,20 +22,25 @@ func mapCommand() *cobra.Command {
 		Use:   "map",
 		Short: "build closeness maps and look into them",
 	}
-	cmd.AddCommand(mapBuildCommand(), mapShowCommand(), mapLookupCommand(), mapDiffCommand(), mapVerifyCommand())
+	cmd.AddCommand(mapBuildCommand(), mapShowCommand(), mapLookupCommand(), mapDiffCommand(), mapEvaluateCommand(), mapVerifyCommand())
 	return cmd
 }
 
 func mapBuildCommand() *cobra.Command {
-	var configPath, netsPath, output string
+	var configPath, netsPath, segmentsPath, inForcePath, output string
 	cmd := &cobra.Command{
-		Use:   "build --config FILE [--nets FILE] -o FILE",
-		Short: "build a map from measured networks and place data",
-		Long: `Build a map: lay measured networks over place data, so that every address has a
+		Use:   "build --config FILE [--segments DIR] [--nets FILE] [--in-force FILE] -o FILE",
+		Short: "build a map from measurements and place data",
+		Long: `Build a map: lay what was measured over place data, so that every address has a
 ranking of PoPs. Of the configuration only pops and geo are read. Without
-measured networks, every ranking goes by distance.
+measurements, every ranking goes by distance.
 
-The networks are CSV: a prefix, the names of up to eight PoPs, best first, each
+Segments are what beacons measured, of the week that ends with the newest hour.
+Client blocks get rankings of their own measurements, and all other places what
+those let expect. With a map in force, blocks keep its first choice unless another
+PoP is better by more than 3 ms and a tenth.
+
+Networks that were measured otherwise go before segments. They are CSV: a prefix, the names of up to eight PoPs, best first, each
 with its round-trip time in milliseconds where that is known, and maybe the
 table (ecs, resolver or both):
 
@@ -73,11 +78,18 @@ table (ecs, resolver or both):
 				}
 				in.Sources = append(in.Sources, source)
 			}
+			if segmentsPath != "" {
+				if err := addSegments(segmentsPath, inForcePath, places, &in); err != nil {
+					return err
+				}
+			}
 			return writeMap(cmd.OutOrStdout(), output, in)
 		},
 	}
 	configFlag(cmd, &configPath)
 	cmd.Flags().StringVar(&netsPath, "nets", "", "CSV `FILE` of measured networks")
+	cmd.Flags().StringVar(&segmentsPath, "segments", "", "`DIR` of what beacons measured")
+	cmd.Flags().StringVar(&inForcePath, "in-force", "", "map `FILE` whose first choices are kept unless another is clearly better")
 	cmd.Flags().StringVarP(&output, "output", "o", "", "the map `FILE` to write")
 	cmd.MarkFlagRequired("config")
 	cmd.MarkFlagRequired("output")

@@ -149,7 +149,7 @@ func (f *twoWay) fitSessions() {
 
 func (f *twoWay) fitCells() {
 	for p := range f.pops {
-		f.level[p] = upperMedian(f.corrected(p))
+		f.level[p] = middle(f.corrected(p))
 	}
 }
 

@@ -54,20 +54,12 @@ func slope(pops []edge.PoP, units []Unit) float64 {
 // lightPerKm is the least time that a round trip takes in fibre, ms per km.
 const lightPerKm = 0.01
 
-// plausible returns units whose cells are not faster than light: such a cell is
-// a lie, or the unit's place is wrong. It counts as just possible.
-func plausible(pops []edge.PoP, units []Unit) []Unit {
-	units = slices.Clone(units)
-	for i, u := range units {
-		if !u.Place.HasCoord {
-			continue
-		}
-		units[i].Cells = slices.Clone(u.Cells)
-		for k, c := range u.Cells {
-			units[i].Cells[k].RTT = max(c.RTT, lightPerKm*distance(u.Place, pops[c.PoP]))
-		}
-	}
-	return units
+// doubted reports whether a unit measured anything faster than light: somebody
+// lies, or the place is wrong, so it says nothing about other places.
+func doubted(pops []edge.PoP, u Unit) bool {
+	return u.Place.HasCoord && slices.ContainsFunc(u.Cells, func(c Cell) bool {
+		return c.RTT < lightPerKm*distance(u.Place, pops[c.PoP])
+	})
 }
 
 // line is what distance says in a model, ms.

@@ -19,6 +19,7 @@ type Unit struct {
 type Model struct {
 	pops   []edge.PoP
 	units  []Unit
+	mute   []bool    // units that teach nothing
 	access []float64 // of each unit: what all its round trips have in common, ms
 	slope  float64   // ms per km
 	usual  float64   // confidence before it is made relative
@@ -37,13 +38,16 @@ const passes = 3
 
 // Fit learns a model. Units keep their positions.
 func Fit(pops []edge.PoP, units []Unit) *Model {
-	units = plausible(pops, units)
 	m := &Model{
 		pops: pops, units: units, access: make([]float64, len(units)), slope: slope(pops, units),
 		usual:  usualConfidence(units),
 		around: map[metro][]neighbour{}, nets: map[uint32]struct{}{},
 	}
 	m.survey()
+	m.mute = make([]bool, len(units))
+	for i, u := range units {
+		m.mute[i] = len(u.Cells) == 0 || doubted(pops, u)
+	}
 	rest := make([][]float64, len(units))
 	for i, u := range units {
 		rest[i] = make([]float64, len(u.Cells))
@@ -147,7 +151,7 @@ func (m *Model) climb(rest [][]float64) {
 		all = all[:0]
 		for i, u := range m.units {
 			g, ok := groupAt(level, u.Place)
-			if !ok || len(u.Cells) == 0 {
+			if !ok || m.mute[i] {
 				continue
 			}
 			for k, c := range u.Cells {

@@ -79,6 +79,7 @@ var packages = []row{
 	{"bench/lookup", []string{anyOfOurs}},
 	{"bench/mapper", []string{anyOfOurs}},
 	{"bench/steering", []string{anyOfOurs}},
+	{"bench/steering", []string{anyOfOurs}},
 	{"bench/vips", []string{anyOfOurs}},
 	{"test/daemon", []string{anyOfOurs}},
 	{"test/fleet", []string{anyOfOurs}},

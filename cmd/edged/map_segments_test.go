@@ -1,0 +1,90 @@
+package main
+
+import (
+	"encoding/json"
+	"fmt"
+	"net/netip"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"edged/mapper"
+	"edged/mapper/beacon"
+)
+
+// writeSegments has ten clients of 203.0.113.0/24, which is in Berlin, measure
+// fra as slow, nyc as fast and sin as far.
+func writeSegments(t *testing.T, dir string) {
+	t.Helper()
+	w, err := beacon.NewWriter(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var rows []beacon.Row
+	for i := range 10 {
+		for pop, rtt := range []uint16{900, 300, 2500} {
+			rows = append(rows, beacon.Row{
+				Session: uint64(i + 1), Time: 1_700_000_000 + int64(i), PoP: uint16(pop), RTT: rtt + uint16(10*i),
+				Client: netip.AddrFrom4([4]byte{203, 0, 113, byte(i)}),
+			})
+		}
+	}
+	if _, err := w.Append(beacon.Batch{ID: "b", PoPs: []string{"fra", "nyc", "sin"}, Rows: rows}); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func TestMapFromSegments(t *testing.T) {
+	dir := mapFiles(t)
+	config, segments := filepath.Join(dir, "edged.yaml"), filepath.Join(dir, "segments")
+	writeSegments(t, segments)
+	before, after := filepath.Join(dir, "before.edmap"), filepath.Join(dir, "after.edmap")
+	mustMapRun(t, "build", "--config", config, "-o", before)
+	mustMapRun(t, "build", "--config", config, "--segments", segments, "--in-force", before, "-o", after)
+
+	var answers []mapAnswer
+	if err := json.Unmarshal([]byte(mustMapRun(t, "lookup", "--json", after, "203.0.113.9")), &answers); err != nil {
+		t.Fatal(err)
+	}
+	// The medians are 34.5, 94.5 and 254.5 ms; nyc
+	// is held back a little by what distance says.
+	got := fmt.Sprint(answers[0].Source, answers[0].Ranking)
+	if want := "measured[{nyc 38.5} {fra 94.5} {sin 254.5}]"; got != want {
+		t.Errorf("ranking %s, want %s", got, want)
+	}
+
+	for _, tt := range []struct {
+		file  string
+		exact float64
+		mean  float64
+	}{{before, 0, 60}, {after, 1, 0}} {
+		var e mapper.Evaluation
+		if err := json.Unmarshal([]byte(mustMapRun(t, "evaluate", "--json", "--against", segments, tt.file)), &e); err != nil {
+			t.Fatal(err)
+		}
+		if e.Units != 1 || e.Sessions != 10 || e.Exact != tt.exact || e.Mean != tt.mean || e.P95 != tt.mean {
+			t.Errorf("evaluation of %s: %+v, want 10 sessions with %v exact and %v ms", filepath.Base(tt.file), e, tt.exact, tt.mean)
+		}
+	}
+	if out := mustMapRun(t, "evaluate", "--against", segments, before); !strings.Contains(out, "above the best       mean 60.00 ms") {
+		t.Errorf("evaluation says\n%s", out)
+	}
+
+	again := filepath.Join(dir, "again.edmap")
+	mustMapRun(t, "build", "--config", config, "--segments", segments, "--in-force", before, "-o", again)
+	a, _ := os.ReadFile(after)
+	b, _ := os.ReadFile(again)
+	// The header has the creation time and a hash over that.
+	if len(a) == 0 || string(a[96:]) != string(b[96:]) {
+		t.Error("the same segments gave another map")
+	}
+}
+
+func TestMapFromNoSegments(t *testing.T) {
+	dir := mapFiles(t)
+	_, err := mapRun("build", "--config", filepath.Join(dir, "edged.yaml"), "--segments", t.TempDir(), "-o", filepath.Join(dir, "x"))
+	if err == nil || !strings.Contains(err.Error(), "has no segments: bring measurements in with edged beacon import") {
+		t.Errorf("error %v", err)
+	}
+}

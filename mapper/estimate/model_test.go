@@ -1,0 +1,150 @@
+package estimate
+
+import (
+	"math"
+	"testing"
+
+	"edged/edge"
+	"edged/geo/place"
+)
+
+var pops = []edge.PoP{
+	{Name: "fra", Lat: 50.1, Lon: 8.7},
+	{Name: "ams", Lat: 52.4, Lon: 4.9},
+	{Name: "waw", Lat: 52.2, Lon: 21.0},
+	{Name: "nyc", Lat: 40.7, Lon: -74.0},
+}
+
+func at(lat, lon float64, country string, asn uint32) place.Place {
+	return place.Place{Lat: lat, Lon: lon, HasCoord: true, Country: country, ASN: asn}
+}
+
+// measured is a unit where each PoP takes what distance says, 10 ms of access,
+// and an extra.
+func measured(p place.Place, extra ...float64) Unit {
+	u := Unit{Place: p}
+	for i := range pops {
+		v := 10 + Line(pops, p)(uint16(i))
+		if i < len(extra) {
+			v += extra[i]
+		}
+		u.Cells = append(u.Cells, Cell{PoP: uint16(i), RTT: v, Weight: 10, Samples: 10, Sources: 10, High: v, Spread: 1})
+	}
+	return u
+}
+
+func find(t *testing.T, list []Estimate, pop uint16) Estimate {
+	t.Helper()
+	for _, e := range list {
+		if e.PoP == pop {
+			return e
+		}
+	}
+	t.Fatalf("no estimate for pop %d", pop)
+	return Estimate{}
+}
+
+// A place without measurements takes over what its network in the metro, or else
+// its neighbours across the border, measured.
+func TestPlacesLearnFromTheNearestLevel(t *testing.T) {
+	units := []Unit{
+		measured(at(50.08, 14.44, "CZ", 1), 80),
+		measured(at(50.09, 14.45, "CZ", 1), 80),
+		measured(at(50.07, 14.43, "CZ", 2)),
+		measured(at(50.06, 14.42, "CZ", 2)),
+		measured(at(40.40, -3.70, "ES", 3)),
+		measured(at(41.40, 2.20, "ES", 3)),
+		measured(at(59.30, 18.10, "SE", 4)),
+		measured(at(45.40, 9.20, "IT", 5)),
+	}
+	m := Fit(pops, units)
+	slow, fast := m.At(at(50.05, 14.40, "CZ", 1)), m.At(at(50.05, 14.40, "CZ", 2))
+	if slow[0].PoP == 0 || fast[0].PoP != 0 {
+		t.Errorf("first choices %d and %d, want another one than 0, and 0", slow[0].PoP, fast[0].PoP)
+	}
+	if e := find(t, slow, 0); e.Level != NetMetro || e.Samples != 2 {
+		t.Errorf("comes from %v with %d units, want network in metro with 2", e.Level, e.Samples)
+	}
+	if e := find(t, m.At(at(49.2, 16.6, "AT", 9)), 0); e.Level != Near {
+		t.Errorf("across the border comes from %v, want near", e.Level)
+	}
+	if e := find(t, m.At(at(-33.9, 151.2, "AU", 9)), 0); e.Level != World {
+		t.Errorf("on the other side of the world comes from %v, want world", e.Level)
+	}
+	if m.Knows(9) || !m.Knows(2) {
+		t.Error("networks known: want 2 and not 9")
+	}
+}
+
+// What a unit measured itself goes before all others.
+func TestUnitsGoByThemselves(t *testing.T) {
+	units := []Unit{
+		measured(at(50.08, 14.44, "CZ", 1)),
+		measured(at(50.09, 14.45, "CZ", 1)),
+		measured(at(50.07, 14.43, "CZ", 1), 90),
+	}
+	m := Fit(pops, units)
+	if first := m.Unit(0)[0]; first.PoP != 0 || first.Level != Own || first.Samples != 10 {
+		t.Errorf("first choice of unit 0 is %+v, want pop 0 of its own", first)
+	}
+	if first := m.Unit(2)[0]; first.PoP == 0 {
+		t.Errorf("first choice of unit 2 is pop 0, which takes 90 ms longer there")
+	}
+}
+
+// Two sources alone cannot make a PoP first, whatever they report.
+func TestTwoSourcesCaptureNothing(t *testing.T) {
+	units := []Unit{
+		measured(at(50.08, 14.44, "CZ", 1)),
+		measured(at(50.09, 14.45, "CZ", 1)),
+	}
+	units[0].Cells[3] = Cell{PoP: 3, RTT: 1, Weight: 2, Samples: 100, Sources: 2, High: math.Inf(1)}
+	for i := range units {
+		if first := Fit(pops, units).Unit(i)[0]; first.PoP != 0 {
+			t.Errorf("first choice of unit %d is pop %d, want 0", i, first.PoP)
+		}
+	}
+}
+
+func TestPlaceUnknown(t *testing.T) {
+	units := []Unit{measured(at(50.08, 14.44, "CZ", 1)), {Place: place.Place{}, Cells: []Cell{{PoP: 3, RTT: 5, Weight: 9, Samples: 9, Sources: 9, High: 5}}}}
+	m := Fit(pops, units)
+	if list := m.Unit(1); len(list) != 1 || list[0].PoP != 3 {
+		t.Errorf("estimates %+v, want pop 3 only", list)
+	}
+	if list := m.At(place.Place{}); len(list) != 0 {
+		t.Errorf("estimates %+v of an unknown place, want none", list)
+	}
+	if list := Fit(pops, nil).At(at(50, 14, "CZ", 1)); list[0].PoP != 0 || len(list) != 4 {
+		t.Errorf("estimates without measurements %+v, want all by distance", list)
+	}
+}
+
+func TestSettle(t *testing.T) {
+	list := func() []Estimate { return []Estimate{{PoP: 1, RTT: 20}, {PoP: 2, RTT: 22.9}, {PoP: 3, RTT: 23.5}} }
+	for _, tt := range []struct{ now, want uint16 }{
+		{1, 1},
+		{2, 2}, // gains 2.9 ms
+		{3, 1}, // gains 3.5 ms, more than 3 and than a tenth
+		{9, 1}, // no candidate any more
+	} {
+		got := Settle(list(), tt.now)
+		if got[0].PoP != tt.want || len(got) != 3 {
+			t.Errorf("with %d in force: %+v, want %d first", tt.now, got, tt.want)
+		}
+	}
+}
+
+func TestPriors(t *testing.T) {
+	for _, tt := range []struct{ within, between, chance, want float64 }{
+		{0, 0, 0.5, noPrior},
+		{1, 0, 0.5, maxPrior},
+		{1, 1, 1, maxPrior}, // all of it is chance
+		{1, 1, 0.5, 2},
+		{1, 10, 0.5, minPrior},
+	} {
+		if got := prior(tt.within, tt.between, tt.chance); math.Abs(got-tt.want) > 1e-9 {
+			t.Errorf("%+v: %v", tt, got)
+		}
+	}
+}
