@@ -423,7 +423,7 @@ func (c *cover) located(class uint32, scope uint8, source Source) location {
 // is routable on the Internet, or when a pin or the map's measurements tell of it,
 // so that a private network can be steered by listing it.
 func (c *cover) usable(p netip.Prefix) bool {
-	if routable(p) {
+	if edge.Routable(p) {
 		return true
 	}
 	if class, _ := c.ecs.place(p.Addr()); c.pinned[class] > 0 {

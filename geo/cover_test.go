@@ -46,7 +46,7 @@ func TestScopesArePrefixFree(t *testing.T) {
 			var d Decision
 			client := Client{Resolver: netip.MustParseAddr("9.9.9.9"), ECS: p}
 			v.Decide(0, &client, edge.IPv4, &d)
-			if int(d.Scope) > p.Bits() || !routable(p) {
+			if int(d.Scope) > p.Bits() || !edge.Routable(p) {
 				continue
 			}
 			block, err := p.Addr().Prefix(int(d.Scope))
@@ -99,26 +99,6 @@ func randomClient(rng *rand.Rand, nets []net) netip.Prefix {
 	}
 	p, _ := a.Prefix(length)
 	return p
-}
-
-func TestRoutable(t *testing.T) {
-	for s, want := range map[string]bool{
-		"8.8.8.8": true, "11.0.0.1": true, "10.1.1.1": false, "127.0.0.1": false, "100.64.0.1": false, "100.128.0.1": true,
-		"172.15.0.1": true, "172.16.0.1": false, "192.168.0.1": false, "192.0.1.1": true, "203.0.113.9": false, "224.0.0.1": false,
-		"255.255.255.255": false, "2a00::1": true, "2001:db8::1": false, "fd00::1": false, "fe80::1": false, "::1": false, "3fff:ffff::": true,
-	} {
-		a := netip.MustParseAddr(s)
-		if got := routable(netip.PrefixFrom(a, a.BitLen())); got != want {
-			t.Errorf("routable(%s) = %v, want %v", s, got, want)
-		}
-	}
-	for i := range 256 { // the shortcut against the plain loop
-		a := netip.AddrFrom4([4]byte{byte(i), 168, 2, 1})
-		plain := !slices.ContainsFunc(special[:], func(p netip.Prefix) bool { return p.Contains(a) })
-		if got := routable(netip.PrefixFrom(a, 32)); got != plain {
-			t.Errorf("routable(%v) = %v, want %v", a, got, plain)
-		}
-	}
 }
 
 func TestPluralityCountsExactly(t *testing.T) {

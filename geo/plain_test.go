@@ -296,7 +296,7 @@ func TestPlain(t *testing.T) {
 		for range 50 {
 			a := randomClient(rng, o.nets).Addr()
 			client := Client{Resolver: a, Now: rng.Uint64N(1 << 32), Rand: rng.Uint64(), ECS: netip.PrefixFrom(a, a.BitLen())}
-			if !routable(client.ECS) {
+			if !edge.Routable(client.ECS) {
 				continue
 			}
 			p := o.cfg.Pools[rng.IntN(len(o.cfg.Pools))]

@@ -5,8 +5,6 @@ import (
 	"encoding/binary"
 	"fmt"
 	"math"
-	"os"
-	"path/filepath"
 	"time"
 
 	"edged/edge"
@@ -182,44 +180,9 @@ func encodeRanges6(r *Ranges6) []byte {
 // WriteFile writes a map so that whoever opens the path sees the old file or
 // the whole new one, also after a power cut: it writes beside, syncs, renames,
 // and syncs the folder.
-func WriteFile(path string, data []byte) (err error) {
-	dir := filepath.Dir(path)
-	f, err := os.CreateTemp(dir, "."+filepath.Base(path)+".*")
-	if err != nil {
-		return fmt.Errorf("cannot write a file beside %q: %w", path, err)
+func WriteFile(path string, data []byte) error {
+	if err := edge.ReplaceFile(path, data, 0o644); err != nil {
+		return fmt.Errorf("cannot write %q: %w", path, err)
 	}
-	defer func() {
-		if err != nil {
-			f.Close()
-			os.Remove(f.Name())
-		}
-	}()
-	if _, err := f.Write(data); err != nil {
-		return err
-	}
-	if err := f.Chmod(0o644); err != nil {
-		return err
-	}
-	if err := f.Sync(); err != nil {
-		return err
-	}
-	if err := f.Close(); err != nil {
-		return err
-	}
-	if err := os.Rename(f.Name(), path); err != nil {
-		return err
-	}
-	return syncFolder(dir)
-}
-
-// syncFolder makes a rename in the folder last. Systems that cannot sync a
-// folder are no reason to fail.
-func syncFolder(dir string) error {
-	f, err := os.Open(dir)
-	if err != nil {
-		return err
-	}
-	defer f.Close()
-	_ = f.Sync()
 	return nil
 }

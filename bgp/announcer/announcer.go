@@ -263,7 +263,7 @@ func (a *Announcer) keep() error {
 	a.dirty = false
 	a.mu.Unlock()
 	if err == nil {
-		err = replaceFile(a.store.path, text)
+		err = a.store.save(text)
 	}
 	a.mu.Lock()
 	a.dirty = a.dirty || err != nil

@@ -112,8 +112,7 @@ func (a *Announcer) take(p bgp.NodePlan, restore bool, actor, cause string) erro
 		a.mu.Unlock()
 		return nil // it was stored before
 	}
-	a.earlier = append([]bgp.NodePlan{before}, earlier...)
-	a.earlier = a.earlier[:min(len(a.earlier), keepPlans)]
+	a.earlier = superseded(before, earlier)
 	a.plan, a.dirty = p, true
 	a.mu.Unlock()
 	if err := a.keep(); err != nil {

@@ -144,46 +144,21 @@ func checksum(b []byte) string {
 	return hex.EncodeToString(sum[:])
 }
 
-// save replaces the file: when it returns nil, what is kept survives a crash;
-// else the file is as it was.
-func (s *store) save(k kept) error {
-	b, err := k.encode()
-	if err == nil {
-		err = replaceFile(s.path, b)
-	}
-	if err != nil {
+// save replaces the file by a text that encode returned: when it returns nil, what
+// is kept survives a crash.
+func (s *store) save(text []byte) error {
+	if err := edge.ReplaceFile(s.path, text, 0o600); err != nil {
 		return fmt.Errorf("keep the state of VIPs: %w", err)
 	}
 	return nil
 }
 
-// replaceFile writes beside the file, makes that durable and renames it into place.
-func replaceFile(path string, b []byte) error {
-	beside := path + ".new"
-	f, err := os.OpenFile(beside, os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o600)
-	if err != nil {
-		return err
+// superseded puts the plan that was in force before the earlier ones, of which the
+// oldest may go.
+func superseded(before bgp.NodePlan, earlier []bgp.NodePlan) []bgp.NodePlan {
+	if before.Generation == 0 {
+		return earlier
 	}
-	_, err = f.Write(b)
-	if err = errors.Join(err, f.Sync(), f.Close()); err == nil {
-		err = os.Rename(beside, path)
-	}
-	if err != nil {
-		return errors.Join(err, os.Remove(beside))
-	}
-	dir, err := os.Open(filepath.Dir(path))
-	if err != nil {
-		return err
-	}
-	return errors.Join(dir.Sync(), dir.Close())
-}
-
-// supersede puts the next plan in the place of the one in force, which is kept
-// among the earlier ones.
-func (k *kept) supersede(next bgp.NodePlan) {
-	if k.Plan.Generation > 0 {
-		k.Earlier = append([]bgp.NodePlan{k.Plan}, k.Earlier...)
-		k.Earlier = k.Earlier[:min(len(k.Earlier), keepPlans)]
-	}
-	k.Plan = next
+	all := append([]bgp.NodePlan{before}, earlier...)
+	return all[:min(len(all), keepPlans)]
 }

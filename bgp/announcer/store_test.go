@@ -22,13 +22,27 @@ func ns(name, prefix string) bgp.VIP {
 	}
 }
 
+// supersede stores the next plan, as take does.
+func supersede(k *kept, next bgp.NodePlan) {
+	k.Earlier, k.Plan = superseded(k.Plan, k.Earlier), next
+}
+
+func text(t testing.TB, k kept) []byte {
+	t.Helper()
+	b, err := k.encode()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return b
+}
+
 // full is a state with something in each of its parts.
 func full(t testing.TB) kept {
 	t.Helper()
 	var k kept
 	k.Saved = noon
-	k.supersede(bgp.NodePlan{Node: "fra1", PoP: "fra", Generation: 1, VIPs: []bgp.VIP{ns("ns1", "198.51.100.53/32")}})
-	k.supersede(bgp.Pending(k.Plan, []bgp.VIP{ns("ns2", "2001:db8::53/128")}, nil))
+	supersede(&k, bgp.NodePlan{Node: "fra1", PoP: "fra", Generation: 1, VIPs: []bgp.VIP{ns("ns1", "198.51.100.53/32")}})
+	supersede(&k, bgp.Pending(k.Plan, []bgp.VIP{ns("ns2", "2001:db8::53/128")}, nil))
 	k.VIPs = map[string]bgp.Kept{
 		"ns1": {State: bgp.Draining, Damping: bgp.Damping{Penalty: 3250.5, Suppressed: true}},
 		"ns2": {State: bgp.Announced, Clean: true},
@@ -57,7 +71,7 @@ func TestStoreKeeps(t *testing.T) {
 	}
 	want := full(t)
 	for range 2 { // the second replaces the first
-		if err := s.save(want); err != nil {
+		if err := s.save(text(t, want)); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -84,7 +98,7 @@ func TestStoreKeeps(t *testing.T) {
 // TestClockWentBack: what was kept in the future is as old as now.
 func TestClockWentBack(t *testing.T) {
 	dir := t.TempDir()
-	if err := (&store{filepath.Join(dir, stateFile)}).save(full(t)); err != nil {
+	if err := (&store{filepath.Join(dir, stateFile)}).save(text(t, full(t))); err != nil {
 		t.Fatal(err)
 	}
 	if _, k, _, err := openStore(dir, fra1, noon.Add(-time.Hour)); err != nil || k.VIPs["ns1"].Age != 0 {
@@ -143,7 +157,7 @@ func TestDamagedStore(t *testing.T) {
 		if aside, err := os.ReadFile(path + ".damaged"); err != nil || !bytes.Equal(aside, tc.file) {
 			t.Errorf("%s: put aside %d octets, %v, want %d", tc.what, len(aside), err, len(tc.file))
 		}
-		if err := s.save(full(t)); err != nil {
+		if err := s.save(text(t, full(t))); err != nil {
 			t.Errorf("%s: %v", tc.what, err)
 		}
 		if _, k, alarm, _ := openStore(dir, fra1, noon); alarm != "" || k.Plan.Generation != 2 {
@@ -156,7 +170,7 @@ func TestDamagedStore(t *testing.T) {
 func TestCrashBesideTheFile(t *testing.T) {
 	dir := t.TempDir()
 	s := &store{filepath.Join(dir, stateFile)}
-	if err := s.save(full(t)); err != nil {
+	if err := s.save(text(t, full(t))); err != nil {
 		t.Fatal(err)
 	}
 	if err := os.WriteFile(s.path+".new", []byte("half"), 0o600); err != nil {
@@ -165,7 +179,7 @@ func TestCrashBesideTheFile(t *testing.T) {
 	if _, k, alarm, err := openStore(dir, fra1, noon); err != nil || alarm != "" || k.Plan.Generation != 2 {
 		t.Errorf("%+v, %q, %v", k.Plan, alarm, err)
 	}
-	if err := s.save(full(t)); err != nil {
+	if err := s.save(text(t, full(t))); err != nil {
 		t.Error(err)
 	}
 }
@@ -173,7 +187,7 @@ func TestCrashBesideTheFile(t *testing.T) {
 func TestSupersede(t *testing.T) {
 	var k kept
 	for g := range uint64(keepPlans + 3) {
-		k.supersede(bgp.NodePlan{Node: "fra1", PoP: "fra", Generation: g + 1})
+		supersede(&k, bgp.NodePlan{Node: "fra1", PoP: "fra", Generation: g + 1})
 	}
 	if k.Plan.Generation != 11 || len(k.Earlier) != keepPlans || k.Earlier[0].Generation != 10 || k.Earlier[7].Generation != 3 {
 		t.Errorf("plan %d, earlier %+v", k.Plan.Generation, k.Earlier)

@@ -11,7 +11,7 @@ import (
 	"github.com/miekg/dns"
 
 	"edged/admin"
-	"edged/geo"
+	"edged/edge"
 )
 
 // A node asks itself and all others the same, again and again, and counts who
@@ -99,7 +99,7 @@ func (l *loaded) randomName() string {
 func randomClient() netip.Prefix {
 	for {
 		a := netip.AddrFrom4([4]byte{byte(1 + rand.IntN(223)), byte(rand.IntN(256)), byte(rand.IntN(256)), 0})
-		if p := netip.PrefixFrom(a, 24); geo.Routable(p) {
+		if p := netip.PrefixFrom(a, 24); edge.Routable(p) {
 			return p
 		}
 	}

@@ -85,30 +85,14 @@ func (s store) saveIncarnation(n uint64) error {
 	return s.write(incarnationFile, fmt.Appendf(nil, "%d\n", n))
 }
 
-// write puts data beside the file, on disk, and in its place.
-func (s store) write(name string, data []byte) (err error) {
-	if err := os.MkdirAll(s.dir, 0o700); err != nil {
-		return fmt.Errorf("health: %w", err)
+// write replaces a file; see edge.ReplaceFile.
+func (s store) write(name string, data []byte) error {
+	err := os.MkdirAll(s.dir, 0o700)
+	if err == nil {
+		err = edge.ReplaceFile(filepath.Join(s.dir, name), data, 0o600)
 	}
-	f, err := os.CreateTemp(s.dir, "."+name+".*")
 	if err != nil {
 		return fmt.Errorf("health: %w", err)
 	}
-	defer func() {
-		if err != nil {
-			f.Close()
-			os.Remove(f.Name())
-			err = fmt.Errorf("health: %w", err)
-		}
-	}()
-	if _, err = f.Write(data); err != nil {
-		return err
-	}
-	if err = f.Sync(); err != nil {
-		return err
-	}
-	if err = f.Close(); err != nil {
-		return err
-	}
-	return os.Rename(f.Name(), filepath.Join(s.dir, name))
+	return nil
 }

@@ -9,8 +9,9 @@ import (
 	"io"
 	"io/fs"
 	"os"
-	"path/filepath"
 	"strings"
+
+	"edged/edge"
 )
 
 // maxKeyFile bounds a file of keys, in octets.
@@ -127,7 +128,7 @@ func MakeNodeKey(path string) (ed25519.PrivateKey, error) {
 	}
 	text := fmt.Sprintf("# private key of this edged node; its public key is\n# %s\n%s\n",
 		FormatNodeKey(public), base64.StdEncoding.EncodeToString(private.Seed()))
-	if err := writePrivate(path, text); err != nil {
+	if err := edge.ReplaceFile(path, []byte(text), 0o600); err != nil {
 		return nil, fmt.Errorf("node key %s: %w", path, err)
 	}
 	return private, nil
@@ -165,26 +166,4 @@ func readPrivate(path string) ([]byte, error) {
 		err = fmt.Errorf("%s: more than %d octets", path, maxKeyFile)
 	}
 	return text, err
-}
-
-// writePrivate writes a file beside its place and moves it there once it is on
-// the disk. CreateTemp gives it mode 0600.
-func writePrivate(path, text string) error {
-	f, err := os.CreateTemp(filepath.Dir(path), "."+filepath.Base(path)+"-*")
-	if err != nil {
-		return err
-	}
-	defer os.Remove(f.Name())
-	_, err = f.WriteString(text)
-	if err := errors.Join(err, f.Sync(), f.Close()); err != nil {
-		return err
-	}
-	if err := os.Rename(f.Name(), path); err != nil {
-		return err
-	}
-	dir, err := os.Open(filepath.Dir(path))
-	if err != nil {
-		return err
-	}
-	return errors.Join(dir.Sync(), dir.Close())
 }

@@ -8,8 +8,6 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
-	"os"
-	"path/filepath"
 	"time"
 
 	"edged/edge"
@@ -161,28 +159,8 @@ func (s *Set) encode() []byte {
 // Save writes the set beside the file, makes it durable and renames it into
 // place.
 func (s *Set) Save(path string) error {
-	if err := write(path, s.encode()); err != nil {
+	if err := edge.ReplaceFile(path, s.encode(), 0o600); err != nil {
 		return fmt.Errorf("keep the overrides: %w", err)
 	}
 	return nil
-}
-
-func write(path string, b []byte) error {
-	beside := path + ".new"
-	f, err := os.OpenFile(beside, os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o600)
-	if err != nil {
-		return err
-	}
-	_, err = f.Write(b)
-	if err = errors.Join(err, f.Sync(), f.Close()); err == nil {
-		err = os.Rename(beside, path)
-	}
-	if err != nil {
-		return errors.Join(err, os.Remove(beside))
-	}
-	dir, err := os.Open(filepath.Dir(path))
-	if err != nil {
-		return err
-	}
-	return errors.Join(dir.Sync(), dir.Close())
 }

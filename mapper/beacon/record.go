@@ -6,6 +6,8 @@ import (
 	"net/netip"
 	"strconv"
 	"time"
+
+	"edged/edge"
 )
 
 // Columns are the names of what a row in a file has, in the order in which we
@@ -183,3 +185,6 @@ func parseAddr(text []byte) (netip.Addr, bool) {
 	a, err := netip.ParseAddr(string(text))
 	return a.Unmap(), err == nil && a.Zone() == ""
 }
+
+// public says whether an address can be one of the Internet's.
+func public(a netip.Addr) bool { return edge.Routable(netip.PrefixFrom(a, a.BitLen())) }

@@ -10,6 +10,8 @@ import (
 	"slices"
 	"strings"
 	"time"
+
+	"edged/edge"
 )
 
 // Keep says how much a folder may hold. The zero value bounds nothing.
@@ -59,7 +61,7 @@ func Retain(dir string, keep Keep, now time.Time) (removed int, err error) {
 		removed++
 		total, last = total-size[i], f.hour
 	}
-	return removed, syncFolder(dir)
+	return removed, edge.SyncFolder(dir)
 }
 
 // roomOf is how much room a file takes up: most file systems give it in pages.
@@ -204,7 +206,7 @@ func (w *Writer) mergeSegments(h *Hour) error {
 	if err := w.write(merged, name, rows, h.set.PoPs); err != nil {
 		return err
 	}
-	if err := syncFolder(w.dir); err != nil {
+	if err := edge.SyncFolder(w.dir); err != nil {
 		return err
 	}
 	for _, seg := range h.segments {

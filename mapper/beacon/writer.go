@@ -13,6 +13,8 @@ import (
 	"sync"
 	"syscall"
 	"time"
+
+	"edged/edge"
 )
 
 // Batch is rows that are made durable together.
@@ -71,7 +73,7 @@ func (w *Writer) Append(b Batch) (added bool, err error) {
 		added = true
 	}
 	if added {
-		err = syncFolder(w.dir)
+		err = edge.SyncFolder(w.dir)
 	}
 	return added, err
 }
@@ -157,14 +159,6 @@ func writeBeside(dir, name string, b []byte) error {
 		return fmt.Errorf("no room for a segment of %d octets in %q: %w: nothing that was accepted is lost; make room, or keep beacons for a shorter time", len(b), dir, err)
 	}
 	return fmt.Errorf("cannot keep beacons: %w", err)
-}
-
-func syncFolder(path string) error {
-	dir, err := os.Open(path)
-	if err != nil {
-		return err
-	}
-	return errors.Join(dir.Sync(), dir.Close())
 }
 
 // hoursOf returns the hours for which the folder has rows of a batch, in segments

@@ -1,4 +1,4 @@
-package geo
+package edge
 
 import "net/netip"
 
@@ -34,12 +34,12 @@ var maybeSpecial = func() (octets [256]bool) {
 
 var (
 	unicast6       = netip.MustParsePrefix("2000::/3")
-	documentation6 = netip.MustParsePrefix("2001:db8::/32")
+	documentation6 = [...]netip.Prefix{netip.MustParsePrefix("2001:db8::/32"), netip.MustParsePrefix("3fff::/20")} // RFC 3849, RFC 9637
 )
 
-// routable says whether any address of a prefix can be a client's on the
+// Routable says whether any address of a prefix can be a client's on the
 // Internet. For IPv6 that is global unicast space (RFC 4291) less documentation.
-func routable(p netip.Prefix) bool {
+func Routable(p netip.Prefix) bool {
 	if p.Addr().Is4() {
 		if !maybeSpecial[p.Addr().As4()[0]] {
 			return true
@@ -51,11 +51,7 @@ func routable(p netip.Prefix) bool {
 		}
 		return true
 	}
-	return p.Overlaps(unicast6) && !within(p, documentation6)
+	return p.Overlaps(unicast6) && !within(p, documentation6[0]) && !within(p, documentation6[1])
 }
 
 func within(p, outer netip.Prefix) bool { return p.Bits() >= outer.Bits() && outer.Contains(p.Addr()) }
-
-// Routable says whether any address of a prefix can be a client's on the
-// Internet; only then is the client located by it, and alike on all nodes.
-func Routable(p netip.Prefix) bool { return routable(p) }
