@@ -16,6 +16,9 @@ import (
 	"strings"
 	"syscall"
 	"time"
+
+	"edged/bench/bars"
+	"edged/bench/pin"
 )
 
 // options are the command line.
@@ -58,7 +61,7 @@ func main() {
 }
 
 func run(ctx context.Context, o options, stdout, progress io.Writer) error {
-	if err := pinSelf(); err != nil {
+	if err := pin.Again(); err != nil {
 		return err
 	}
 	if o.rounds < 1 || o.seconds < 1 || o.nets < 1 || o.netsB < 1 {
@@ -71,7 +74,7 @@ func run(ctx context.Context, o options, stdout, progress io.Writer) error {
 	defer os.RemoveAll(dir)
 	chosen := strings.Split(o.servers, ",")
 	r := &report{
-		When: time.Now().UTC(), Machine: machine(), Rounds: o.rounds, Seconds: float64(o.seconds),
+		When: time.Now().UTC(), Machine: bars.Machine(), Rounds: o.rounds, Seconds: float64(o.seconds),
 		Nets: map[string]int{}, Notes: map[string]string{}, Versions: map[string]string{},
 		Startup: map[string]float64{}, RSS: map[string][2]int64{},
 	}

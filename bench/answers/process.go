@@ -14,6 +14,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"edged/bench/pin"
 )
 
 // process is one started server.
@@ -50,7 +52,7 @@ func (s *server) start(dir string, d *data, patience time.Duration) (*process, e
 	p.cmd = exec.Command(argv[0], argv[1:]...)
 	p.cmd.Dir, p.cmd.Stdout, p.cmd.Stderr = dir, log, log
 	begin := time.Now()
-	if err := startOn(serverCPU, p.cmd); err != nil {
+	if err := pin.Start(p.cmd); err != nil {
 		return nil, err
 	}
 	go func() { p.died <- p.cmd.Wait() }()

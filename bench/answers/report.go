@@ -6,10 +6,8 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
-	"os"
 	"os/exec"
 	"regexp"
-	"runtime"
 	"slices"
 	"strings"
 	"time"
@@ -264,20 +262,6 @@ func (r *report) line(reg regime, s *server) string {
 	}
 	return fmt.Sprintf("| %s | %.2f | %.2f | %.0f %% | %s | %s | %.0f | %.0f | %.3f %% | %s |",
 		s.label, mid, user, 100*spread, against("gdnsd"), against("echo"), 1e6/mid, x.middle(func(m measurement) float64 { return m.QPS }), 100*x.loss(), replies)
-}
-
-// machine names the processor and the kernel.
-func machine() string {
-	model := runtime.GOARCH
-	cpus, _ := os.ReadFile("/proc/cpuinfo")
-	for _, line := range strings.Split(string(cpus), "\n") {
-		if name, ok := strings.CutPrefix(line, "model name"); ok {
-			model = strings.TrimLeft(name, " \t:")
-			break
-		}
-	}
-	kernel, _ := os.ReadFile("/proc/sys/kernel/osrelease")
-	return fmt.Sprintf("%s, Linux %s, loopback", model, strings.TrimSpace(string(kernel)))
 }
 
 var versionNumber = regexp.MustCompile(`\d+\.\d+\.\d+`)

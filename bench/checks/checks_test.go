@@ -77,7 +77,7 @@ func TestJudge(t *testing.T) {
 			c.change(&changed)
 			r := report{Targets: 10_000, Interval: 2, Rows: []*row{{Share: 9}, &changed}}
 			r.judge()
-			if got := r.missed(); !slices.Equal(got, c.want) {
+			if got := r.Bars.Missed(); !slices.Equal(got, c.want) {
 				t.Errorf("missed %q, want %q", got, c.want)
 			}
 		})

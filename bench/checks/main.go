@@ -14,6 +14,9 @@ import (
 	"strings"
 	"syscall"
 	"time"
+
+	"edged/bench/bars"
+	"edged/bench/pin"
 )
 
 // options are the command line.
@@ -36,7 +39,7 @@ func command() error {
 	if slices.Equal(os.Args[1:], []string{serveArgument}) {
 		return serve(os.Stdin, os.Stdout)
 	}
-	if err := pinSelf(); err != nil {
+	if err := pin.Again(); err != nil {
 		return err
 	}
 	var o options
@@ -70,7 +73,7 @@ func run(ctx context.Context, o options, out io.Writer) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, srv.stop()) }()
-	r := &report{When: time.Now().UTC(), Machine: machine(), Load: load(), Targets: o.targets, Interval: o.interval.Seconds()}
+	r := &report{When: time.Now().UTC(), Machine: bars.Machine(), Load: bars.Load(), Targets: o.targets, Interval: o.interval.Seconds()}
 	for i, w := range ways {
 		each := o
 		if i < len(ways)-1 {
@@ -84,11 +87,11 @@ func run(ctx context.Context, o options, out io.Writer) (err error) {
 	}
 	r.judge()
 	if o.json {
-		err = r.writeJSON(out)
+		err = bars.WriteJSON(out, r)
 	} else {
 		r.writeMarkdown(out)
 	}
-	if missed := r.missed(); len(missed) > 0 {
+	if missed := r.Bars.Missed(); len(missed) > 0 {
 		return errors.New("missed: " + strings.Join(missed, "; "))
 	}
 	return err

@@ -121,7 +121,8 @@ func measure(ctx context.Context, w way, srv *server, o options) (*row, error) {
 	r.Opened = before.served.Connections - empty.served.Connections
 	r.Fault, _ = results.fault.Load().(string)
 	passed, seen := after.passed-before.passed, after.served.Checks-before.served.Checks
-	if w.asks && float64(seen) < 0.99*float64(passed) {
+	// The two counts are not taken at one moment: a few are answered in between.
+	if slack := int64(2); w.asks && float64(seen+slack) < 0.99*float64(passed) {
 		return nil, fmt.Errorf("%s: %d checks passed, but the server saw %d", w.name, passed, seen)
 	}
 	return r, nil

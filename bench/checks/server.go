@@ -14,6 +14,8 @@ import (
 	"os/exec"
 	"strings"
 	"sync/atomic"
+
+	"edged/bench/pin"
 )
 
 // serveArgument, as the only one, makes this program the server.
@@ -83,7 +85,7 @@ func startServer() (*server, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := startOn(serverCPU, s.cmd); err != nil {
+	if err := pin.Start(s.cmd); err != nil {
 		return nil, err
 	}
 	line, err := bufio.NewReader(out).ReadString('\n')

@@ -60,7 +60,7 @@ func TestReport(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			r := report{Bad: c.bad, Rows: []*row{{Way: "killed", Node: "n1", Gone: []float64{2, 3}, Back: []float64{8, 9}}, &c.last}}
 			r.judge()
-			if got := r.missed(); !slices.Equal(got, c.want) {
+			if got := r.Bars.Missed(); !slices.Equal(got, c.want) {
 				t.Errorf("missed %q, want %q", got, c.want)
 			}
 			var out strings.Builder

@@ -14,6 +14,7 @@ import (
 	"syscall"
 	"time"
 
+	"edged/bench/bars"
 	"edged/test/fleet/rig"
 )
 
@@ -47,17 +48,17 @@ func run(ctx context.Context, rounds int, asJSON bool, out io.Writer) error {
 		return err
 	}
 	defer os.RemoveAll(dir)
-	r := &report{When: time.Now().UTC(), Machine: machine(), Load: load()}
+	r := &report{When: time.Now().UTC(), Machine: bars.Machine(), Load: bars.Load()}
 	if err := r.measure(ctx, dir, rounds); err != nil {
 		return err
 	}
 	r.judge()
 	if asJSON {
-		err = r.writeJSON(out)
+		err = bars.WriteJSON(out, r)
 	} else {
 		r.writeMarkdown(out)
 	}
-	if missed := r.missed(); len(missed) > 0 {
+	if missed := r.Bars.Missed(); len(missed) > 0 {
 		return errors.New("missed: " + strings.Join(missed, "; "))
 	}
 	return err

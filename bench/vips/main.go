@@ -15,6 +15,7 @@ import (
 	"syscall"
 	"time"
 
+	"edged/bench/bars"
 	"edged/test/lab"
 )
 
@@ -62,7 +63,7 @@ func run(ctx context.Context, o options, out io.Writer) error {
 		return err
 	}
 	defer os.RemoveAll(dir)
-	b := bench{ctx: ctx, dir: dir, rounds: o.rounds, report: &report{When: time.Now().UTC(), Machine: machine(), Load: load()}}
+	b := bench{ctx: ctx, dir: dir, rounds: o.rounds, report: &report{When: time.Now().UTC(), Machine: bars.Machine(), Load: bars.Load()}}
 	for _, e := range experiments {
 		if len(o.only) > 0 && !slices.Contains(o.only, e.id) {
 			continue
@@ -73,11 +74,11 @@ func run(ctx context.Context, o options, out io.Writer) error {
 		}
 	}
 	if o.json {
-		err = b.report.writeJSON(out)
+		err = bars.WriteJSON(out, b.report)
 	} else {
 		b.report.writeMarkdown(out)
 	}
-	if missed := b.report.missed(); len(missed) > 0 {
+	if missed := b.report.Bars.Missed(); len(missed) > 0 {
 		return errors.New("missed: " + strings.Join(missed, "; "))
 	}
 	return err

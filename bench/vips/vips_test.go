@@ -56,7 +56,7 @@ func TestReport(t *testing.T) {
 	b.add("kill -9: lost", "queries", []float64{0, 3}, most(2))
 	b.add("kill -9: window", "ms", []float64{2.5, 0}, most(20), most95(20))
 	want := []string{"B5 kill -9: lost, queries: most: 3, want at most 2"}
-	if got := b.report.missed(); !slices.Equal(got, want) {
+	if got := b.report.Bars.Missed(); !slices.Equal(got, want) {
 		t.Errorf("missed %q, want %q", got, want)
 	}
 	var out strings.Builder

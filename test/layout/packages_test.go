@@ -72,6 +72,8 @@ var packages = []row{
 	{"test/lab", []string{"admin", "bgp", "bgp/speaker", "test/netns"}},
 	{"test/lab/start", []string{"test/lab"}},
 	{"test/fleet/rig", []string{"edge", "health", "admin", "test/netns"}},
+	{"bench/bars", nil},
+	{"bench/pin", nil},
 	{"bench/answers", []string{anyOfOurs}},
 	{"bench/checks", []string{anyOfOurs}},
 	{"bench/failover", []string{anyOfOurs}},
