@@ -184,9 +184,9 @@ func TestAdmit(t *testing.T) {
 		{"drained", "drain all pop/fra", "hold all node/fra1", "it contradicts drain all VIPs on pop/fra"},
 		{"drained, announced on the node", "drain all node/fra1 local", "announce ns1 node/fra1 local", "it contradicts drain all VIPs on node/fra1"},
 		{"held and announced", "hold ns9 node/fra1 local", "announce ns9 node/fra1 local", ""},
-		{"unknown node", "", "drain all node/fra9", `drain all VIPs on node/fra9: no node is called "fra9": the nearest is "fra1"`},
-		{"unknown PoP", "", "drain all pop/fro", `no PoP is called "fro": the nearest is "fra"`},
-		{"unknown VIP", "", "drain ns3 node/fra1", `no VIP is called "ns3": the nearest is "ns1"`},
+		{"unknown node", "", "drain all node/fra9", `drain all VIPs on node/fra9: no node is called "fra9"; did you mean "fra1"?`},
+		{"unknown PoP", "", "drain all pop/fro", `no PoP is called "fro"; did you mean "fra"?`},
+		{"unknown VIP", "", "drain ns3 node/fra1", `no VIP is called "ns3"; did you mean "ns1"?`},
 	} {
 		err := Admit(ask(t, tc.ask), asks(t, tc.all), f, 0, noon)
 		if tc.want == "" && err != nil || tc.want != "" && (err == nil || !strings.Contains(err.Error(), tc.want)) {

@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+
+	"edged/edge"
 )
 
 // Member is a node of the fleet as selectors see it.
@@ -57,37 +59,7 @@ func Select(selector string, members []Member) ([]string, error) {
 	return selected, nil
 }
 
-// unknownName tells that a name is none of those known, and which is nearest.
+// unknownName tells that a name is none of those known, and which may be meant.
 func unknownName(what, name string, known []string) error {
-	nearest, least := "", 1<<30
-	for _, k := range known {
-		if d := edits(name, k); d < least {
-			nearest, least = k, d
-		}
-	}
-	if nearest == "" {
-		return fmt.Errorf("no %s is called %q: there is none at all", what, name)
-	}
-	return fmt.Errorf("no %s is called %q: the nearest is %q", what, name, nearest)
-}
-
-// edits is the number of octets to insert, delete or replace to make b of a.
-func edits(a, b string) int {
-	row := make([]int, len(b)+1)
-	for j := range row {
-		row[j] = j
-	}
-	for i := range len(a) {
-		diagonal := row[0]
-		row[0] = i + 1
-		for j := range len(b) {
-			replace := diagonal
-			if a[i] != b[j] {
-				replace++
-			}
-			diagonal = row[j+1]
-			row[j+1] = min(replace, row[j]+1, row[j+1]+1)
-		}
-	}
-	return row[len(b)]
+	return fmt.Errorf("no %s is called %q; %s", what, name, edge.Suggest(name, known))
 }

@@ -121,13 +121,13 @@ func TestSelect(t *testing.T) {
 	for selector, want := range map[string]string{
 		"node/fra1": "fra1", "pop/fra": "fra1 fra2", "all": "ams1 fra1 fra2", "node/fra2, pop/ams": "ams1 fra2", "pop/fra,node/fra1": "fra1 fra2",
 		"": "no node is selected: name node/NAME, pop/NAME, or all", "  ": "no node is selected: name node/NAME, pop/NAME, or all",
-		"node/fra3":     `selector "node/fra3": no node is called "fra3": the nearest is "fra1"`,
-		"pop/fr":        `selector "pop/fr": no PoP is called "fr": the nearest is "fra"`,
+		"node/fra3":     `selector "node/fra3": no node is called "fra3"; did you mean "fra1"?`,
+		"pop/fr":        `selector "pop/fr": no PoP is called "fr"; did you mean "fra"?`,
 		"fra1":          `selector "fra1": "fra1" selects nothing: write node/NAME, pop/NAME, or all`,
 		"node/":         `selector "node/": "node/" selects nothing: write node/NAME, pop/NAME, or all`,
 		"node/fra1,":    `selector "node/fra1,": "" selects nothing: write node/NAME, pop/NAME, or all`,
-		"node/*":        `selector "node/*": no node is called "*": the nearest is "ams1"`,
-		"all,node/ams2": `selector "all,node/ams2": no node is called "ams2": the nearest is "ams1"`,
+		"node/*":        `selector "node/*": no node is called "*"; known here: ams1, fra1, fra2`,
+		"all,node/ams2": `selector "all,node/ams2": no node is called "ams2"; did you mean "ams1"?`,
 	} {
 		got, err := Select(selector, members)
 		text := strings.Join(got, " ")
@@ -305,7 +305,7 @@ func TestPlanErrors(t *testing.T) {
 		{"", "", "no node is selected: name node/NAME, pop/NAME, or all"},
 		{"all", "", `plan of "ams1": VIP "ns1": port 0: want 1 to 65535`},
 		{"pop/fra", "", `node "fra2" did not answer: bring it back, or select others`},
-		{"node/fra1", "ns9", `no VIP is called "ns9": the nearest is "ns1"`},
+		{"node/fra1", "ns9", `no VIP is called "ns9"; did you mean "ns1"?`},
 	} {
 		_, err := Plan(tc.selector, strings.Fields(tc.only), members, answers)
 		if err == nil || err.Error() != tc.want {

@@ -11,6 +11,7 @@ import (
 	"go.yaml.in/yaml/v3"
 
 	"edged/bgp"
+	"edged/edge"
 )
 
 // BGP configures the sessions over which VIPs are announced. Without an ASN
@@ -93,7 +94,7 @@ func (t *tree) rung(n *yaml.Node, key string) (Rung, bool) {
 	case word.Kind != yaml.ScalarNode || value.Kind != 0 && value.Kind != yaml.ScalarNode:
 		t.errorf(n, key, "want a step such as gshut or prepend: 3, got %s", describe(n))
 	case !known:
-		t.errorf(n, key, "unknown step %q; %s", word.Value, suggest(word.Value, sortedKeys(rungKinds)))
+		t.errorf(n, key, "unknown step %q; %s", word.Value, edge.Suggest(word.Value, sortedKeys(rungKinds)))
 	case valued && value.Value == "":
 		t.errorf(n, key, "%s needs a value, as in %s: 3", word.Value, word.Value)
 	case !valued && value.Kind != 0:
@@ -261,7 +262,7 @@ func (ck *checker) vips(groups map[string]bool, peers map[netip.Addr]bool) {
 		ck.groupNames(key, v.Groups)
 		for i, g := range v.Groups {
 			if !groups[g] {
-				ck.errorf(index(key+".groups", i), "no peer is in group %q; %s", g, suggest(g, sortedKeys(groups)))
+				ck.errorf(index(key+".groups", i), "no peer is in group %q; %s", g, edge.Suggest(g, sortedKeys(groups)))
 			}
 		}
 		ck.upToHour(key+".drain.hold", v.Drain.Hold)

@@ -197,7 +197,7 @@ func (ck *checker) inherit(key string, own, pool Check) Check {
 func (ck *checker) check(key string, c *Check) {
 	port, known := checkKinds[c.Kind]
 	if !known {
-		ck.errorf(key+".kind", "unknown value %q; %s", c.Kind, suggest(c.Kind, sortedKeys(checkKinds)))
+		ck.errorf(key+".kind", "unknown value %q; %s", c.Kind, edge.Suggest(c.Kind, sortedKeys(checkKinds)))
 		return
 	}
 	if c.Kind == KindNone {
@@ -370,7 +370,7 @@ func (ck *checker) endpointNodes() {
 					ck.errorf(key, "%v", err)
 				}
 			case !known:
-				ck.errorf(key, "unknown node %q; %s", e.Node, suggest(e.Node, sortedKeys(pops)))
+				ck.errorf(key, "unknown node %q; %s", e.Node, edge.Suggest(e.Node, sortedKeys(pops)))
 			case e.PoP != "" && e.PoP != pop:
 				ck.errorf(key, "node %q stands in %q, says fleet.members, and the endpoint in %q", e.Node, pop, e.PoP)
 			}

@@ -347,28 +347,6 @@ func TestZoneOf(t *testing.T) {
 	}
 }
 
-func TestDistance(t *testing.T) {
-	for _, tc := range []struct {
-		a, b string
-		want int
-	}{
-		{"", "", 0},
-		{"", "abc", 3},
-		{"min", "mn", 1},
-		{"closest", "closets", 1},
-		{"kitten", "sitting", 3},
-		{"ca", "abc", 3},
-		{strings.Repeat("a", 65), "a", 66},
-	} {
-		if got := distance(tc.a, tc.b); got != tc.want {
-			t.Errorf("distance(%q, %q) = %d, want %d", tc.a, tc.b, got, tc.want)
-		}
-		if got := distance(tc.b, tc.a); got != tc.want {
-			t.Errorf("distance(%q, %q) = %d, want %d", tc.b, tc.a, got, tc.want)
-		}
-	}
-}
-
 // FuzzParse holds that no file stops the node with a panic, that a refusal
 // always says something, and that what is accepted prints to what loads.
 func FuzzParse(f *testing.F) {

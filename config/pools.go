@@ -5,6 +5,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"edged/edge"
 )
 
 // maxTTL is the longest TTL of a pool: a week, after which no decision about
@@ -24,7 +26,7 @@ func (ck *checker) pools() {
 			ck.oneOf(key+".policy", p.Policy, "closest", "failover", "weighted", "sticky")
 		}
 		if _, known := ck.Maps[p.Map]; p.Map != "" && !known {
-			ck.errorf(key+".map", "unknown map %q; %s", p.Map, suggest(p.Map, sortedKeys(ck.Maps)))
+			ck.errorf(key+".map", "unknown map %q; %s", p.Map, edge.Suggest(p.Map, sortedKeys(ck.Maps)))
 		} else if p.Map == "" && p.Policy == "closest" {
 			ck.errorf(key+".map", "required for policy closest, but not given")
 		}
@@ -137,7 +139,7 @@ func (ck *checker) endpoints(key string, p *Pool) {
 func (ck *checker) knownPool(key, name string) bool {
 	_, known := ck.Pools[name]
 	if !known && !ck.source.has("pools."+name) {
-		ck.errorf(key, "unknown pool %q; %s", name, suggest(name, sortedKeys(ck.Pools)))
+		ck.errorf(key, "unknown pool %q; %s", name, edge.Suggest(name, sortedKeys(ck.Pools)))
 	}
 	return known
 }

@@ -7,6 +7,8 @@ import (
 	"strings"
 
 	"go.yaml.in/yaml/v3"
+
+	"edged/edge"
 )
 
 // tree holds a YAML document against Go types. What fits is returned as maps,
@@ -117,7 +119,7 @@ func (t *tree) fields(n *yaml.Node, want reflect.Type, key string) map[string]an
 	for name, item := range t.pairs(n, key) {
 		at := join(key, name)
 		if types[name] == nil {
-			t.errorf(item, at, "unknown key; %s", suggest(name, known))
+			t.errorf(item, at, "unknown key; %s", edge.Suggest(name, known))
 			continue
 		}
 		if v, ok := t.value(item, types[name], at); ok {

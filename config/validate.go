@@ -57,7 +57,7 @@ func (ck *checker) inRange(key string, n, low, high int) {
 
 func (ck *checker) oneOf(key, word string, known ...string) {
 	if !slices.Contains(known, word) {
-		ck.errorf(key, "unknown value %q; %s", word, suggest(word, known))
+		ck.errorf(key, "unknown value %q; %s", word, edge.Suggest(word, known))
 	}
 }
 
@@ -107,7 +107,7 @@ func (ck *checker) node() {
 
 func (ck *checker) knownPoP(key, name string) {
 	if !ck.popNames[name] {
-		ck.errorf(key, "unknown pop %q; %s", name, suggest(name, sortedKeys(ck.popNames)))
+		ck.errorf(key, "unknown pop %q; %s", name, edge.Suggest(name, sortedKeys(ck.popNames)))
 	}
 }
 

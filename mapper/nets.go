@@ -191,11 +191,7 @@ func (r *netReader) hop(word string) (maps.Hop, error) {
 	name, rtt, measured := strings.Cut(word, ":")
 	index, ok := r.pops[name]
 	if !ok {
-		err := fmt.Errorf("unknown pop %q", name)
-		if near := nearest(name, r.names); near != "" {
-			err = fmt.Errorf("%w: did you mean %q?", err, near)
-		}
-		return maps.Hop{}, err
+		return maps.Hop{}, fmt.Errorf("unknown pop %q; %s", name, edge.Suggest(name, r.names))
 	}
 	if !measured {
 		return maps.Hop{PoP: index}, nil

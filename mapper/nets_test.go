@@ -69,8 +69,8 @@ func TestReadNetsRefuses(t *testing.T) {
 		"10.0.0.1/24,fra":         `n:1: prefix "10.0.0.1/24" has bits set after its length: did you mean 10.0.0.0/24?`,
 		"::ffff:10.0.0.0/120,fra": `n:1: prefix "::ffff:10.0.0.0/120" is an ipv4-mapped one: write it as ipv4`,
 		"10.0.0.0/8,":             `n:1: ranking is empty: want names of pops, best first`,
-		"10.0.0.0/8,frb ams":      `n:1: unknown pop "frb": did you mean "fra"?`,
-		"10.0.0.0/8,frankfurt":    `n:1: unknown pop "frankfurt"`,
+		"10.0.0.0/8,frb ams":      `n:1: unknown pop "frb"; did you mean "fra"?`,
+		"10.0.0.0/8,frankfurt":    `n:1: unknown pop "frankfurt"; known here: ams, fra, gru, jnb, lax, nrt, nyc, sin, syd`,
 		"10.0.0.0/8,fra ams fra":  `n:1: pop "fra" is twice in the ranking`,
 		"10.0.0.0/8,fra ams nyc sin syd gru jnb nrt x": `n:1: ranking has 9 pops, want at most 8: the others follow by distance`,
 		"10.0.0.0/8,fra:0":                      `n:1: bad round-trip time "0" of pop "fra": want milliseconds above 0, at most 32767.5`,
@@ -79,7 +79,7 @@ func TestReadNetsRefuses(t *testing.T) {
 		"10.0.0.0/8,fra,ECS4":                   `n:1: unknown table "ECS4": want ecs, resolver or both`,
 		"10.0.0.0/8,fra\n10.0.0.0/8,ams":        `n:2: prefix 10.0.0.0/8 has another ranking in line 1`,
 		"10.0.0.0/8,fra,ecs\n10.0.0.0/8,fra:3":  `n:2: prefix 10.0.0.0/8 has another ranking in line 1`,
-		"10.0.0.0/8,fra \"x\" ams\n9.0.0.0/9,b": "n:1: bare \" in non-quoted-field\nn:2: unknown pop \"b\"",
+		"10.0.0.0/8,fra \"x\" ams\n9.0.0.0/9,b": "n:1: bare \" in non-quoted-field\nn:2: unknown pop \"b\"; known here: ams, fra, gru, jnb, lax, nrt, nyc, sin, syd",
 	} {
 		_, err := ReadNets(strings.NewReader(line), "n", pops)
 		if err == nil || err.Error() != want {
@@ -96,7 +96,7 @@ func TestReadNetsListsFiftyProblems(t *testing.T) {
 		t.Fatalf("error %v, want 60 problems", err)
 	}
 	lines := strings.Split(err.Error(), "\n")
-	if len(lines) != 51 || lines[50] != "and 10 more" || lines[49] != `n:100: unknown pop "x"` {
+	if len(lines) != 51 || lines[50] != "and 10 more" || lines[49] != `n:100: unknown pop "x"; known here: ams, fra, gru, jnb, lax, nrt, nyc, sin, syd` {
 		t.Errorf("%d lines, the last two %q", len(lines), lines[len(lines)-2:])
 	}
 }

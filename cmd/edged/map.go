@@ -40,9 +40,9 @@ Client blocks get rankings of their own measurements, and all other places what
 those let expect. With a map in force, blocks keep its first choice unless another
 PoP is better by more than 3 ms and a tenth.
 
-Networks that were measured otherwise go before segments. They are CSV: a prefix, the names of up to eight PoPs, best first, each
-with its round-trip time in milliseconds where that is known, and maybe the
-table (ecs, resolver or both):
+Networks that were measured otherwise go before segments. They are CSV: a prefix,
+the names of up to eight PoPs, best first, each with its round-trip time in
+milliseconds where that is known, and maybe the table (ecs, resolver or both):
 
 	prefix,ranking,table
 	203.0.113.0/24,fra:12.5 ams:14 nyc

@@ -157,8 +157,8 @@ func TestMapErrors(t *testing.T) {
 		want string
 	}{
 		{[]string{"build", "-o", "x"}, `required flag(s) "config" not set`},
-		{[]string{"build", "--config", config, "--nets", nets, "-o", filepath.Join(dir, "x")}, nets + `:1: unknown pop "fre": did you mean "fra"?` + "\n" + nets + ":2: "},
-		{[]string{"build", "--config", config, "-o", filepath.Join(dir, "none", "x")}, "cannot write a file beside "},
+		{[]string{"build", "--config", config, "--nets", nets, "-o", filepath.Join(dir, "x")}, nets + `:1: unknown pop "fre"; did you mean "fra"?` + "\n" + nets + ":2: "},
+		{[]string{"build", "--config", config, "-o", filepath.Join(dir, "none", "x")}, `cannot write "` + filepath.Join(dir, "none", "x")},
 		{[]string{"show", config}, `map "` + config + `": begins with "pops:\n  ", want "edgedmap": is it a map?`},
 		{[]string{"diff", config, config}, "is it a map?"},
 		{[]string{"lookup", config, "10.0.0.1"}, "is it a map?"},

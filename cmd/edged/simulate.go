@@ -87,7 +87,7 @@ func writeSimulation(w io.Writer, r *simulate.Result, requests bool) error {
 	}
 	fmt.Fprintf(w, "without %s, %s of %.1f %s move\n", strings.Join(r.Down, ", "), percent(share), r.Total, unit)
 	if r.RTTKnown > 0 {
-		fmt.Fprintf(w, "their round trips take %.1f ms in place of %.1f, where both are known (%s of them)\n", r.RTTAfter, r.RTTBefore, percent(r.RTTKnown/r.Moved))
+		fmt.Fprintf(w, "their round trips take %.1f ms in place of %.1f, where the map has both (%s of them)\n", r.RTTAfter, r.RTTBefore, percent(r.RTTKnown/r.Moved))
 	}
 	if r.NoHome > 0 {
 		fmt.Fprintf(w, "%.1f have no PoP left\n", r.NoHome)

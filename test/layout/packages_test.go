@@ -52,7 +52,7 @@ var packages = []row{
 	{"health/gossip/lossy", nil}, // a network for tests
 	{"health/override", []string{"edge", "health"}},
 	{"health/fleet", []string{"edge", "health", "health/probe", "health/gossip", "health/override"}},
-	{"bgp", nil},
+	{"bgp", []string{"edge"}},
 	{"bgp/speaker", []string{"bgp"}},
 	{"bgp/link", nil},
 	{"bgp/loopback", nil},

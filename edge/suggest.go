@@ -1,4 +1,4 @@
-package config
+package edge
 
 import (
 	"fmt"
@@ -6,9 +6,9 @@ import (
 	"strings"
 )
 
-// suggest returns a hint for a word that is none of known: the nearest one, or
+// Suggest returns a hint, for the end of an error, for a word that is none of known: the nearest one, or
 // all of them when none is near.
-func suggest(word string, known []string) string {
+func Suggest(word string, known []string) string {
 	best, bestDistance := "", 1+max(1, len(word)/3)
 	for _, k := range known {
 		if d := distance(strings.ToLower(word), k); d < bestDistance {
