@@ -21,7 +21,6 @@ type Standing struct {
 type heard struct {
 	standing Standing
 	at       time.Duration
-	err      string // of the last call, when it failed
 }
 
 // listenToOthers asks all other members how they stand, and does not wait for
@@ -57,12 +56,10 @@ func (a *Announcer) listenToOthers() {
 func (a *Announcer) hear(m bgp.Member, s Standing, err error) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	h := a.heard[m.Name]
 	if err != nil {
-		h.err = err.Error()
-		a.heard[m.Name] = h
-		return
+		return // it is silent: see lately
 	}
+	h := a.heard[m.Name]
 	s.Node, s.PoP = m.Name, m.PoP
 	now := a.now()
 	a.heard[m.Name] = heard{standing: s, at: now}
@@ -77,7 +74,7 @@ func (a *Announcer) hear(m bgp.Member, s Standing, err error) {
 // that left. The caller holds the lock.
 func (a *Announcer) noteSilence(now time.Duration) {
 	for name, h := range a.heard {
-		if h.standing.Node == "" || now-h.at < hearFor {
+		if now-h.at < hearFor {
 			continue
 		}
 		for vip := range h.standing.VIPs {
@@ -93,7 +90,7 @@ func (a *Announcer) noteSilence(now time.Duration) {
 func (a *Announcer) lately(now time.Duration) []Standing {
 	var all []Standing
 	for _, name := range sortedKeys(a.heard) {
-		if h := a.heard[name]; h.standing.Node != "" && now-h.at < hearFor {
+		if h := a.heard[name]; now-h.at < hearFor {
 			all = append(all, h.standing)
 		}
 	}
