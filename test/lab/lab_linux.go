@@ -219,7 +219,7 @@ func (l *Lab) Start(limit time.Duration, edges ...*Edge) error {
 }
 
 // Settled waits until the router sends the packets for all VIPs to all edges that
-// run, and these hear each other.
+// run, BFD is up where it is configured, and the edges hear each other.
 func (l *Lab) Settled(limit time.Duration) error {
 	var running []*Edge
 	for _, e := range l.Edges {
@@ -239,8 +239,14 @@ func (l *Lab) Settled(limit time.Duration) error {
 	}
 	return Until(limit, func() error {
 		for _, e := range running {
-			if s, err := e.Status(); err != nil || s.Frozen != "" {
+			s, err := e.Status()
+			if err != nil || s.Frozen != "" {
 				return errors.Join(fmt.Errorf("%s is frozen: %q", e.Name, s.Frozen), err)
+			}
+			for _, p := range s.Peers {
+				if p.State == "established" && p.BFD != "" && p.BFD != "up" {
+					return fmt.Errorf("%s: BFD with %s is %s", e.Name, p.Name, p.BFD)
+				}
 			}
 		}
 		return nil

@@ -17,6 +17,7 @@ type Status struct {
 	Overdue    []string
 	Rollout    string
 	Operations []struct{ ID, Kind string }
+	Peers      []struct{ Name, State, BFD string }
 }
 
 // VIPStatus is how an edge has one VIP.
