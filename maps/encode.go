@@ -14,6 +14,7 @@ import (
 type Contents struct {
 	PoPs     []edge.PoP
 	Inputs   []Input
+	Prices   []Pricing  // by PoP; nil: the map says nothing of load
 	Created  time.Time  // kept to the second
 	Orders   [][]uint16 // each one all PoP indexes in some order
 	Rankings []Ranking
@@ -30,10 +31,11 @@ func Encode(c *Contents) ([]byte, error) {
 		encodePoPs(c.PoPs), encodeInputs(c.Inputs), encodeOrders(c), encodeRankings(c.Rankings),
 		encodeRanges4(c.ECS.V4), encodeRanges6(c.ECS.V6),
 	}
-	directory := []struct {
+	type section struct {
 		name string
 		body int
-	}{
+	}
+	directory := []section{
 		{sectionPoPs, 0},
 		{sectionInputs, 1},
 		{sectionOrders, 2},
@@ -52,6 +54,11 @@ func Encode(c *Contents) ([]byte, error) {
 		bodies = append(bodies, encodeRanges6(c.Resolver.V6))
 	}
 
+	if c.Prices != nil {
+		directory = append(directory, section{sectionPrices, len(bodies)})
+		bodies = append(bodies, encodePrices(c.Prices))
+	}
+
 	offsets := make([]int, len(bodies))
 	total := headerSize + entrySize*len(directory)
 	for i, body := range bodies {
@@ -63,7 +70,7 @@ func Encode(c *Contents) ([]byte, error) {
 		b = append(b, make([]byte, nameSize)...)
 		copy(b[len(b)-nameSize:], entry.name)
 		flags := uint64(flagRequired)
-		if entry.name == sectionInputs {
+		if entry.name == sectionInputs || entry.name == sectionPrices {
 			flags = 0
 		}
 		b = binary.LittleEndian.AppendUint64(b, flags)

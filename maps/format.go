@@ -27,6 +27,7 @@ const (
 const (
 	sectionPoPs     = "pops"
 	sectionInputs   = "inputs"
+	sectionPrices   = "prices"
 	sectionOrders   = "orders"
 	sectionRankings = "rankings"
 	sectionECS4     = "ecs4"

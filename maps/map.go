@@ -88,7 +88,8 @@ type Map struct {
 	created  time.Time
 	pops     []edge.PoP
 	inputs   []Input
-	orders   []uint16 // all orders one after another, each of len(pops)
+	prices   []Pricing // by PoP; nil: the map has none
+	orders   []uint16  // all orders one after another, each of len(pops)
 	rankings []rankingRef
 	hops     []Hop
 	ecs, res Table

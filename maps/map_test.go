@@ -380,6 +380,7 @@ func FuzzParse(f *testing.F) {
 	small := sample()
 	f.Add(encode(f, small), uint16(0), uint64(0), false)
 	f.Add(encode(f, small), uint16(100), uint64(1)<<63, true)
+	f.Add(encode(f, priced()), uint16(0), uint64(9), false)
 	f.Add([]byte("edgedmap"), uint16(0), uint64(0), true)
 	f.Add(bytes.Repeat([]byte{0xff}, 200), uint16(12), uint64(70), true)
 	f.Fuzz(func(t *testing.T, b []byte, at uint16, value uint64, sealed bool) {

@@ -28,6 +28,7 @@ func Parse(b []byte) (*Map, error) {
 	}{
 		{sectionPoPs, m.parsePoPs},
 		{sectionInputs, m.parseInputs},
+		{sectionPrices, m.parsePrices},
 		{sectionOrders, m.parseOrders},
 		{sectionRankings, m.parseRankings},
 		{sectionECS4, func(c *cursor) (err error) { m.ecs.V4, err = m.parseRanges4(c); return err }},
@@ -37,7 +38,7 @@ func Parse(b []byte) (*Map, error) {
 	} {
 		at, ok := sections[s.name]
 		switch {
-		case !ok && s.name == sectionInputs:
+		case !ok && (s.name == sectionInputs || s.name == sectionPrices):
 			continue
 		case !ok:
 			return nil, fmt.Errorf("section %q is missing", s.name)
@@ -117,7 +118,7 @@ func parseDirectory(b []byte, count int) (map[string]extent, error) {
 			return nil, fmt.Errorf("section %q is there twice", name)
 		}
 		switch name {
-		case sectionPoPs, sectionInputs, sectionOrders, sectionRankings, sectionECS4, sectionECS6, sectionRes4, sectionRes6:
+		case sectionPoPs, sectionInputs, sectionPrices, sectionOrders, sectionRankings, sectionECS4, sectionECS6, sectionRes4, sectionRes6:
 		default:
 			if flags&flagRequired != 0 {
 				return nil, fmt.Errorf("section %q is not known: was the map built by a newer edged?", name)

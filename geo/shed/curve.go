@@ -90,3 +90,32 @@ func (c Curve) priceFor(share float64) Price {
 	}
 	return low
 }
+
+// Fill writes the demand into what a map says of its PoPs, from which CurveOf
+// makes the curves again.
+func (c *Curves) Fill(prices []maps.Pricing) {
+	for pop := range prices {
+		p := &prices[pop]
+		p.Demand, p.Leaving = c.all[pop], nil
+		for steps, demand := range c.demand[pop] {
+			if demand > 0 {
+				p.Leaving = append(p.Leaving, maps.Leaving{Steps: uint32(steps), Demand: demand})
+			}
+		}
+	}
+}
+
+// CurveOf returns the curve of a PoP by what a map says.
+func CurveOf(p maps.Pricing) Curve {
+	c := Curves{demand: make([][]float64, 1), all: []float64{p.Demand}}
+	for _, l := range p.Leaving {
+		if int(l.Steps) >= buckets {
+			break
+		}
+		if c.demand[0] == nil {
+			c.demand[0] = make([]float64, buckets)
+		}
+		c.demand[0][l.Steps] = l.Demand
+	}
+	return c.Curve(0)
+}

@@ -90,6 +90,19 @@ func TestCurve(t *testing.T) {
 			t.Errorf("at %d µs %.3f leave, want %.3f", price, got, want)
 		}
 	}
+	filed := make([]maps.Pricing, 2)
+	c.Fill(filed)
+	if want := []maps.Leaving{{Steps: 0, Demand: 30}, {Steps: 4, Demand: 50}}; filed[0].Demand != 100 || !slices.Equal(filed[0].Leaving, want) {
+		t.Errorf("a map is told %v, want %v of 100", filed[0], want)
+	}
+	for pop := range 2 {
+		if got := CurveOf(filed[pop]); !slices.Equal(got.below, c.Curve(pop).below) {
+			t.Errorf("by the map pop %d has another curve, %v", pop, got)
+		}
+	}
+	if got := CurveOf(maps.Pricing{Demand: 2, Leaving: []maps.Leaving{{Steps: 1000, Demand: 2}}}).Left(MaxPrice); got != 0 {
+		t.Errorf("%.3f leave at the highest price who lose more", got)
+	}
 	if got := c.Curve(1).Left(500); got != 1 {
 		t.Errorf("of pop 1 %.3f leave at one step, want all", got)
 	}
