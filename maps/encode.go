@@ -20,6 +20,9 @@ type Contents struct {
 	Rankings []Ranking
 	ECS      Table
 	Resolver Table // ranges that are the very ones of ECS are written once
+
+	Gate    *Gate    // nil: the map was held against nothing
+	Origins *Origins // nil: the map does not say where its numbers come from
 }
 
 // Encode returns the bytes of a map file. The same contents give the same
@@ -31,11 +34,7 @@ func Encode(c *Contents) ([]byte, error) {
 		encodePoPs(c.PoPs), encodeInputs(c.Inputs), encodeOrders(c), encodeRankings(c.Rankings),
 		encodeRanges4(c.ECS.V4), encodeRanges6(c.ECS.V6),
 	}
-	type section struct {
-		name string
-		body int
-	}
-	directory := []section{
+	directory := []directoryEntry{
 		{sectionPoPs, 0},
 		{sectionInputs, 1},
 		{sectionOrders, 2},
@@ -53,10 +52,19 @@ func Encode(c *Contents) ([]byte, error) {
 		directory[7].body = len(bodies)
 		bodies = append(bodies, encodeRanges6(c.Resolver.V6))
 	}
-
-	if c.Prices != nil {
-		directory = append(directory, section{sectionPrices, len(bodies)})
-		bodies = append(bodies, encodePrices(c.Prices))
+	for _, extra := range []struct {
+		name  string
+		there bool
+		body  func() []byte
+	}{
+		{sectionPrices, c.Prices != nil, func() []byte { return encodePrices(c.Prices) }},
+		{sectionGate, c.Gate != nil, func() []byte { return encodeGate(c.Gate) }},
+		{sectionOrigins, c.Origins != nil, func() []byte { return encodeOrigins(c.Origins) }},
+	} {
+		if extra.there {
+			directory = append(directory, directoryEntry{extra.name, len(bodies)})
+			bodies = append(bodies, extra.body())
+		}
 	}
 
 	offsets := make([]int, len(bodies))
@@ -70,7 +78,7 @@ func Encode(c *Contents) ([]byte, error) {
 		b = append(b, make([]byte, nameSize)...)
 		copy(b[len(b)-nameSize:], entry.name)
 		flags := uint64(flagRequired)
-		if entry.name == sectionInputs || entry.name == sectionPrices {
+		if optional[entry.name] {
 			flags = 0
 		}
 		b = binary.LittleEndian.AppendUint64(b, flags)
@@ -91,6 +99,12 @@ func Encode(c *Contents) ([]byte, error) {
 		return nil, err
 	}
 	return b, nil
+}
+
+// directoryEntry names a section and its body by position.
+type directoryEntry struct {
+	name string
+	body int
 }
 
 // seal writes both hashes.

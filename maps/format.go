@@ -34,7 +34,12 @@ const (
 	sectionECS6     = "ecs6"
 	sectionRes4     = "res4"
 	sectionRes6     = "res6"
+	sectionGate     = "gate"
+	sectionOrigins  = "origins"
 )
+
+// optional are the sections that a map may lack, and a reader may skip.
+var optional = map[string]bool{sectionInputs: true, sectionPrices: true, sectionGate: true, sectionOrigins: true}
 
 // number is an element of an array in the file.
 type number interface {

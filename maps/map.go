@@ -93,6 +93,8 @@ type Map struct {
 	rankings []rankingRef
 	hops     []Hop
 	ecs, res Table
+	gate     *Gate
+	origins  origins
 }
 
 // rankingRef is a ranking as the file holds it.
@@ -155,6 +157,10 @@ func (m *Map) Created() time.Time { return m.created }
 
 // Inputs returns what the map was built from.
 func (m *Map) Inputs() []Input { return m.inputs }
+
+// Gate returns what the map was held against before it was written; nil when
+// it was held against nothing.
+func (m *Map) Gate() *Gate { return m.gate }
 
 // Size returns the length of the file in bytes.
 func (m *Map) Size() int { return m.size }

@@ -381,6 +381,7 @@ func FuzzParse(f *testing.F) {
 	f.Add(encode(f, small), uint16(0), uint64(0), false)
 	f.Add(encode(f, small), uint16(100), uint64(1)<<63, true)
 	f.Add(encode(f, priced()), uint16(0), uint64(9), false)
+	f.Add(encode(f, explained()), uint16(0), uint64(0), true)
 	f.Add([]byte("edgedmap"), uint16(0), uint64(0), true)
 	f.Add(bytes.Repeat([]byte{0xff}, 200), uint16(12), uint64(70), true)
 	f.Fuzz(func(t *testing.T, b []byte, at uint16, value uint64, sealed bool) {
@@ -419,7 +420,10 @@ func exercise(m *Map) {
 	}
 	for id := range m.Rankings() {
 		m.Ranking(uint32(id))
+		m.HopOrigins(uint32(id))
 	}
+	m.UnitOrigin(netip.AddrFrom4([4]byte{10, 1, 2, 3}))
+	m.UnitOrigin(netip.MustParseAddr("2001:db8::1"))
 	for id := range m.Orders() {
 		m.Order(uint32(id))
 	}

@@ -35,10 +35,12 @@ func Parse(b []byte) (*Map, error) {
 		{sectionECS6, func(c *cursor) (err error) { m.ecs.V6, err = m.parseRanges6(c); return err }},
 		{sectionRes4, func(c *cursor) (err error) { m.res.V4, err = m.parseRanges4(c); return err }},
 		{sectionRes6, func(c *cursor) (err error) { m.res.V6, err = m.parseRanges6(c); return err }},
+		{sectionGate, m.parseGate},
+		{sectionOrigins, m.parseOrigins},
 	} {
 		at, ok := sections[s.name]
 		switch {
-		case !ok && (s.name == sectionInputs || s.name == sectionPrices):
+		case !ok && optional[s.name]:
 			continue
 		case !ok:
 			return nil, fmt.Errorf("section %q is missing", s.name)
@@ -118,7 +120,8 @@ func parseDirectory(b []byte, count int) (map[string]extent, error) {
 			return nil, fmt.Errorf("section %q is there twice", name)
 		}
 		switch name {
-		case sectionPoPs, sectionInputs, sectionPrices, sectionOrders, sectionRankings, sectionECS4, sectionECS6, sectionRes4, sectionRes6:
+		case sectionPoPs, sectionInputs, sectionOrders, sectionRankings, sectionECS4, sectionECS6, sectionRes4, sectionRes6,
+			sectionPrices, sectionGate, sectionOrigins:
 		default:
 			if flags&flagRequired != 0 {
 				return nil, fmt.Errorf("section %q is not known: was the map built by a newer edged?", name)
