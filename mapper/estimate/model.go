@@ -240,14 +240,18 @@ const (
 	halfHeard = 0.5
 )
 
+// reach is how far away words about a PoP count 1/e, km.
+func (m *Model) reach(v vantage, pop uint16) float64 {
+	if pop == accessPoP {
+		return reachAccess
+	}
+	return min(reachMost, reachBase+reachShare*distance(v.place, m.pops[pop]))
+}
+
 // nearby is what the neighbours say about a PoP: their residuals, weighted by
 // distance.
 func (m *Model) nearby(v vantage, pop uint16) (add float64, units int) {
-	reach := reachAccess
-	if pop != accessPoP {
-		reach = min(reachMost, reachBase+reachShare*distance(v.place, m.pops[pop]))
-	}
-	total := 0.0
+	reach, total := m.reach(v, pop), 0.0
 	for _, n := range v.near {
 		if c, ok := m.rungs[Near].find(group{metro: n.metro}, pop); ok {
 			w := math.Exp(-n.km/reach) * c.weight / (c.weight + halfHeard)

@@ -28,17 +28,30 @@ func (m *Model) Unit(i int) []Estimate {
 	v := m.view(u.Place)
 	var estimates []Estimate
 	for _, pop := range m.candidates(u.Place, u.Cells) {
-		e := m.estimate(v, pop, m.access[i], i)
-		if k, ok := slices.BinarySearchFunc(u.Cells, pop, func(c Cell, pop uint16) int { return cmp.Compare(c.PoP, pop) }); ok {
-			c := u.Cells[k]
-			e.Level, e.Samples = Own, c.Samples
-			e.RTT = (c.Weight*c.RTT + m.own*e.Parent) / (c.Weight + m.own)
-			e.RTT = max(e.RTT, c.least(e.Parent))
-		}
-		estimates = append(estimates, e)
+		estimates = append(estimates, m.to(v, i, pop))
 	}
 	order(estimates)
 	return estimates
+}
+
+// to returns the estimate of one PoP at a unit with measurements.
+func (m *Model) to(v vantage, i int, pop uint16) Estimate {
+	e := m.estimate(v, pop, m.access[i], i)
+	if c, ok := m.units[i].cell(pop); ok {
+		e.Level, e.Samples = Own, c.Samples
+		e.RTT = (c.Weight*c.RTT + m.own*e.Parent) / (c.Weight + m.own)
+		e.RTT = max(e.RTT, c.least(e.Parent))
+	}
+	return e
+}
+
+// cell returns what the unit measured of a PoP, if it did.
+func (u Unit) cell(pop uint16) (Cell, bool) {
+	k, ok := slices.BinarySearchFunc(u.Cells, pop, func(c Cell, pop uint16) int { return cmp.Compare(c.PoP, pop) })
+	if !ok {
+		return Cell{}, false
+	}
+	return u.Cells[k], true
 }
 
 // At returns the estimates of the candidates at a place without measurements of

@@ -1,0 +1,133 @@
+package estimate
+
+import (
+	"math"
+
+	"edged/geo/place"
+)
+
+// Trace is how one estimate came about: RTT is what Own and Parent make of each
+// other, and Parent is Line, Access and what each step adds.
+type Trace struct {
+	Estimate
+	Located bool    // whether the place has coordinates
+	Km      float64 // to the PoP, where it has
+	Line    float64 // what distance says, ms
+	Access  float64 // what all round trips from there have in common, ms
+	Steps   []Step  // of the levels above Own that have any measurement, the widest first
+	Own     *Word   // what the unit measured itself; nil: nothing of this PoP
+}
+
+// Step is what one level adds.
+type Step struct {
+	Level Level
+	Add   float64 // ms
+	Units int     // that measured it on this level
+	Trust float64 // share of what they say that is believed, 0 to 1
+}
+
+// Word is what a unit says about a PoP by itself.
+type Word struct {
+	Cell
+	Trust float64 // its weight against the levels above, 0 to 1
+	Held  bool    // two sources could have said this alone, so the estimate is not below what is said elsewhere
+}
+
+// Explain returns the traces of the estimates that Unit returns, in its order.
+func (m *Model) Explain(i int) []Trace {
+	list := m.Unit(i)
+	u := m.units[i]
+	if len(u.Cells) == 0 {
+		return m.ExplainAt(u.Place)
+	}
+	v := m.view(u.Place)
+	traces := make([]Trace, len(list))
+	for k, e := range list {
+		t := m.trace(v, e, m.access[i], i)
+		if c, ok := u.cell(e.PoP); ok {
+			mixed := (c.Weight*c.RTT + m.own*e.Parent) / (c.Weight + m.own)
+			t.Own = &Word{Cell: c, Trust: c.Weight / (c.Weight + m.own), Held: e.RTT > mixed}
+		}
+		traces[k] = t
+	}
+	return traces
+}
+
+// ExplainAt returns the traces of the estimates that At returns, in its order.
+func (m *Model) ExplainAt(p place.Place) []Trace {
+	v, access := m.view(p), m.ladder(p, accessPoP, nobody)
+	list := m.At(p)
+	traces := make([]Trace, len(list))
+	for k, e := range list {
+		traces[k] = m.trace(v, e, access, nobody)
+	}
+	return traces
+}
+
+// trace repeats an estimate of the ladder and notes each part.
+func (m *Model) trace(v vantage, e Estimate, access float64, without int) Trace {
+	t := Trace{Estimate: e, Line: m.line(v.place, e.PoP), Access: access}
+	if v.place.HasCoord {
+		t.Located, t.Km = true, distance(v.place, m.pops[e.PoP])
+	}
+	for level := World; level < Own; level++ {
+		if add, units := m.rung(v, level, e.PoP, without); units > 0 {
+			t.Steps = append(t.Steps, Step{level, add, units, m.trust(v, level, e.PoP, without)})
+		}
+	}
+	return t
+}
+
+// trust returns how much of what a level says of a PoP is believed, 0 to 1.
+func (m *Model) trust(v vantage, level Level, pop uint16, without int) float64 {
+	if level == Near {
+		weight := m.heard(v, pop)
+		return weight / (weight + nearPrior)
+	}
+	r := m.rungs[level]
+	g, ok := groupAt(level, v.place)
+	if r == nil || !ok {
+		return 0
+	}
+	c, _ := r.find(g, pop)
+	weight := c.weight
+	for _, e := range c.all {
+		if e.unit == without {
+			weight -= e.weight
+		}
+	}
+	return weight / (weight + r.prior)
+}
+
+// heard is the weight of what the neighbours say about a PoP.
+func (m *Model) heard(v vantage, pop uint16) (total float64) {
+	reach := m.reach(v, pop)
+	for _, n := range v.near {
+		if c, ok := m.rungs[Near].find(group{metro: n.metro}, pop); ok {
+			total += math.Exp(-n.km/reach) * c.weight / (c.weight + halfHeard)
+		}
+	}
+	return total
+}
+
+// Between returns the estimate of any PoP at a unit, a candidate or not.
+func (m *Model) Between(i int, pop uint16) Estimate {
+	u := m.units[i]
+	v := m.view(u.Place)
+	if len(u.Cells) == 0 {
+		return m.estimate(v, pop, m.ladder(u.Place, accessPoP, nobody), nobody)
+	}
+	return m.to(v, i, pop)
+}
+
+// BetweenPlace returns the estimate of any PoP at a place without measurements of
+// its own.
+func (m *Model) BetweenPlace(p place.Place, pop uint16) Estimate {
+	return m.estimate(m.view(p), pop, m.ladder(p, accessPoP, nobody), nobody)
+}
+
+// Access returns what all round trips of a unit have in common, ms.
+func (m *Model) Access(i int) float64 { return m.access[i] }
+
+// Slope returns what distance costs, ms per km.
+func (m *Model) Slope() float64 { return m.slope }
