@@ -34,6 +34,7 @@ type Config struct {
 	Fleet   Fleet           `yaml:"fleet"`
 	BGP     BGP             `yaml:"bgp"`
 	VIPs    map[string]VIP  `yaml:"vips"` // by name
+	Beacon  Beacon          `yaml:"beacon"`
 	Rules   []Rule          `yaml:"rules"`
 	RRL     RRL             `yaml:"rrl"`
 	Cookies Cookies         `yaml:"cookies"`

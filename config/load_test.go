@@ -83,6 +83,7 @@ func TestEveryKey(t *testing.T) {
 		Names: map[string]Name{
 			"www.example.com.":   {Pool: "www"},
 			"*.cdn.example.com.": {Pool: "www"},
+			"*.example.com.":     {Pool: "www"},
 			"example.com.":       {Pool: "far"},
 		},
 	}
@@ -115,6 +116,12 @@ func TestEveryKey(t *testing.T) {
 			Prefixes: []netip.Prefix{netip.MustParsePrefix("198.51.100.54/32")},
 			Listen:   53, MinAnnouncers: 1, MinPoPs: 1, Drain: defaultDrain, Ladder: defaultVIP.Ladder,
 		},
+	}
+	want.Beacon = Beacon{
+		Zone: "example.com.", Listen: []netip.AddrPort{netip.MustParseAddrPort("[::]:443")},
+		CertFile: "/etc/edged/cert.pem", KeyFile: "/etc/edged/key.pem", TokenKeyFile: "/etc/edged/token.keys",
+		Origins: []string{"https://www.example.com", "http://[2001:db8::1]:8080"}, Sources: []string{"https://iad1.example.net:8053"},
+		AllowPrivate: true,
 	}
 	want.RRL = RRL{PerSecond: 100, Slip: 3, Exempt: []netip.Prefix{netip.MustParsePrefix("10.0.0.0/8")}}
 	want.Cookies = Cookies{SecretFile: "/etc/edged/cookie.secret"}

@@ -76,6 +76,7 @@ func (ck *checker) all() {
 	ck.names()
 	ck.fleet()
 	ck.bgp()
+	ck.beacon()
 	ck.limits()
 }
 

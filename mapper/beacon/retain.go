@@ -1,6 +1,7 @@
 package beacon
 
 import (
+	"cmp"
 	"crypto/sha256"
 	"errors"
 	"fmt"
@@ -35,6 +36,12 @@ func Retain(dir string, keep Keep, now time.Time) (removed int, err error) {
 	if err != nil {
 		return 0, err
 	}
+	seen, err := listFiles(dir, resolverSuffix)
+	if err != nil {
+		return 0, err
+	}
+	files = append(files, seen...)
+	slices.SortStableFunc(files, func(a, b segmentFile) int { return cmp.Compare(a.hour, b.hour) })
 	total, size := int64(0), make([]int64, len(files))
 	for i, f := range files {
 		info, err := os.Stat(filepath.Join(dir, f.name))
@@ -135,7 +142,63 @@ func (w *Writer) Merge(before time.Time) (merged int, err error) {
 		}
 		files = files[n:]
 	}
-	return merged, nil
+	return merged, w.mergeSightings(before)
+}
+
+// mergeSightings makes one file of the sightings of each hour that ended before a
+// time. A crash in between leaves some twice, which is the same as once.
+func (w *Writer) mergeSightings(before time.Time) error {
+	files, err := listFiles(w.dir, resolverSuffix)
+	if err != nil {
+		return err
+	}
+	for len(files) > 0 {
+		hour, n := files[0].hour, 1
+		for n < len(files) && files[n].hour == hour {
+			n++
+		}
+		if n > 1 && !hourTime(hour+1).After(before) {
+			if err := w.mergeSightingsOf(hour, files[:n]); err != nil {
+				return err
+			}
+		}
+		files = files[n:]
+	}
+	return nil
+}
+
+func (w *Writer) mergeSightingsOf(hour uint32, files []segmentFile) error {
+	var all []Sighting
+	sum := sha256.New()
+	for _, file := range files {
+		f, err := os.Open(filepath.Join(w.dir, file.name))
+		if err != nil {
+			return err
+		}
+		list, err := readSightings(f, hour)
+		f.Close()
+		if err != nil {
+			return err
+		}
+		all = append(all, list...)
+		fmt.Fprintln(sum, file.name)
+	}
+	if len(all) > maxSightings {
+		return nil // they stay apart
+	}
+	name := fmt.Sprintf("%s+%x%s", hourTime(hour).Format(hourLayout), sum.Sum(nil)[:8], resolverSuffix)
+	if err := w.writeSightings(hour, name, all); err != nil {
+		return err
+	}
+	if err := edge.SyncFolder(w.dir); err != nil {
+		return err
+	}
+	for _, file := range files {
+		if err := remove(filepath.Join(w.dir, file.name)); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // mergeHour merges the segments of one hour.
@@ -149,6 +212,10 @@ func (w *Writer) mergeHour(files []segmentFile) (merged int, err error) {
 	if len(set.Hours) == 0 {
 		return 0, nil
 	}
+	if err := closeResolvers(set.resolvers); err != nil { // rows are merged as they are
+		return 0, err
+	}
+	set.resolvers = nil
 	hour := &set.Hours[0]
 	names := map[string]bool{}
 	for _, seg := range hour.segments {

@@ -21,6 +21,8 @@ type Set struct {
 	PoPs  []string // all names in the segments, ascending; what Row.PoP of its sessions indexes
 	Rows  int
 	Hours []Hour // ascending
+
+	resolvers map[uint32]*resolvers // who asked for sessions' names, by hour
 }
 
 // Hour is the sessions that began within one hour.
@@ -110,6 +112,12 @@ func open(dir string, from, to time.Time) (_ *Set, err error) {
 	}
 	slices.Sort(s.PoPs)
 	s.PoPs = slices.Compact(s.PoPs)
+	s.resolvers, err = openResolvers(dir, func(hour uint32) bool {
+		return slices.ContainsFunc(s.Hours, func(h Hour) bool { return h.Start.Equal(hourTime(hour)) })
+	})
+	if err != nil {
+		return nil, err
+	}
 	for _, h := range s.Hours {
 		for _, seg := range h.segments {
 			for _, name := range seg.header.pops {
@@ -129,7 +137,7 @@ func (s *Set) Close() error {
 			all = append(all, seg.file.Close())
 		}
 	}
-	return errors.Join(all...)
+	return errors.Join(append(all, closeResolvers(s.resolvers))...)
 }
 
 // notContained leaves out the segments of an hour whose batches are all in
@@ -254,13 +262,19 @@ func (s *Set) Sessions() iter.Seq2[Session, error] {
 }
 
 // Sessions yields the sessions of the hour, by their number. Rows of one session
-// that came in several batches are together.
+// that came in several batches are together. Rows without a resolver get the one
+// that was seen asking for the session's name within JoinWindow, by any node.
 func (h *Hour) Sessions() iter.Seq2[Session, error] { return h.sessions(true) }
 
 // sessions is Sessions; when keep is false, the rows of a session are good only
 // until the next one.
 func (h *Hour) sessions(keep bool) iter.Seq2[Session, error] {
 	return func(yield func(Session, error) bool) {
+		seen, err := h.sightings()
+		if err != nil {
+			yield(Session{}, err)
+			return
+		}
 		cursors := make([]*cursor, 0, len(h.segments))
 		for _, seg := range h.segments {
 			c := newCursor(seg)
@@ -300,6 +314,7 @@ func (h *Hour) sessions(keep bool) iter.Seq2[Session, error] {
 					groups++
 				}
 			}
+			seen.fill(rows)
 			if groups > 1 {
 				slices.SortFunc(rows, compareRows)
 			}

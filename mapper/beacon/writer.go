@@ -222,7 +222,7 @@ func segmentName(hour uint32, batch string) string {
 
 func hourTime(hour uint32) time.Time { return time.Unix(int64(hour)*hourLength, 0).UTC() }
 
-// segmentFile is a segment by its name.
+// segmentFile is a segment, or a file of sightings, by its name.
 type segmentFile struct {
 	name   string
 	hour   uint32
@@ -231,14 +231,17 @@ type segmentFile struct {
 
 // listSegments returns the segments of a folder, by name. What is not named like
 // one is none.
-func listSegments(dir string) ([]segmentFile, error) {
+func listSegments(dir string) ([]segmentFile, error) { return listFiles(dir, segmentSuffix) }
+
+// listFiles returns the files of hours whose names end so, by name.
+func listFiles(dir, suffix string) ([]segmentFile, error) {
 	entries, err := os.ReadDir(dir)
 	if err != nil {
 		return nil, fmt.Errorf("cannot read beacons: %w", err)
 	}
 	var list []segmentFile
 	for _, e := range entries {
-		text, ok := strings.CutSuffix(e.Name(), segmentSuffix)
+		text, ok := strings.CutSuffix(e.Name(), suffix)
 		if !ok || len(text) < len(hourLayout)+2 {
 			continue
 		}

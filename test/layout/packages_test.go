@@ -38,6 +38,7 @@ var packages = []row{
 	{"geo/shed", []string{"maps"}},
 	{"geo", []string{"edge", "edge/pages", "geo/place", "geo/prefetch", "maps"}},
 	{"mapper/beacon", []string{"edge"}},
+	{"mapper/beacon/token", nil},
 	{"mapper/assign", nil},
 	{"mapper/compress", []string{"maps"}},
 	{"mapper/simulate", []string{"maps"}},
