@@ -90,16 +90,18 @@ const several = 0xffff
 // maps that lack a PoP which a pool uses.
 func Build(cfg Config) (*View, error) { return build(cfg, nil) }
 
-// With returns a view that differs from v in the states of members and in the
-// pins only. While the pins stay, the covers do.
-func (v *View) With(f Verdicts, pins []Pin) (*View, error) {
+// With returns a view that differs from v in the states of members, the pins and
+// the prices only. While pins and prices of a cover's PoPs stay, the cover does.
+func (v *View) With(f Verdicts, pins []Pin, prices Prices) (*View, error) {
 	cfg := v.cfg
-	cfg.Verdicts, cfg.Pins = f, pins
+	cfg.Verdicts, cfg.Pins, cfg.Prices = f, pins, prices
 	return build(cfg, v)
 }
 
 // WithVerdicts returns a view that differs from v in the states of members only.
-func (v *View) WithVerdicts(f Verdicts) (*View, error) { return v.With(f, v.cfg.Pins) }
+func (v *View) WithVerdicts(f Verdicts) (*View, error) {
+	return v.With(f, v.cfg.Pins, v.cfg.Prices)
+}
 
 // Alike says whether two views have the same PoPs and pools, so that the
 // indexes in decisions of one hold in the other.
@@ -334,12 +336,12 @@ func (b *builder) popsOf(c candidate) []uint16 {
 }
 
 // coverFor finds or builds the cover of a map for a set of PoPs. Pools with
-// the same set share it, and so does the next view while map and pins are the
-// same.
+// the same set share it, and so does the next view while map, pins and prices are
+// the same.
 func (b *builder) coverFor(name string, src MapSource, set []bool) (*cover, error) {
-	pins := b.pinsIn(set)
+	pins, prices := b.pinsIn(set), b.pricingOf(src.Map, set)
 	same := func(c *cover) bool {
-		return c.mapName == name && c.src == src && c.node == b.view.pop && slices.Equal(c.set, set) && slices.Equal(c.pins, pins)
+		return c.mapName == name && c.src == src && c.node == b.view.pop && slices.Equal(c.set, set) && slices.Equal(c.pins, pins) && c.pricing.same(prices)
 	}
 	if i := slices.IndexFunc(b.view.covers, same); i >= 0 {
 		return b.view.covers[i], nil
@@ -350,7 +352,7 @@ func (b *builder) coverFor(name string, src MapSource, set []bool) (*cover, erro
 			return b.old.covers[i], nil
 		}
 	}
-	c, err := newCover(name, src, set, b.view.pops, b.view.pop, pins)
+	c, err := newCover(name, src, set, b.view.pops, b.view.pop, pins, prices)
 	if err != nil {
 		return nil, err
 	}

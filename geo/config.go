@@ -129,4 +129,5 @@ type Config struct {
 	Maps     map[string]MapSource
 	Verdicts Verdicts
 	Pins     []Pin
+	Prices   Prices
 }

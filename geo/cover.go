@@ -10,6 +10,7 @@ import (
 
 	"edged/edge"
 	"edged/geo/place"
+	"edged/geo/shed"
 	"edged/maps"
 )
 
@@ -30,6 +31,7 @@ type cover struct {
 	node    uint16
 	set     []bool // by PoP index
 	pins    []coverPin
+	pricing pricing
 
 	ecs, resolver coverTable
 	depth         int
@@ -45,10 +47,11 @@ type coverTable struct {
 	v6 *maps.Ranges6 // rows are classes
 }
 
-// newCover reduces a map to the PoPs in set, with the pins laid over it.
+// newCover reduces a map to the PoPs in set, at the prices given, with the pins
+// laid over it.
 // Addresses of unknown place take the order by distance from this node's PoP.
-func newCover(name string, src MapSource, set []bool, pops []edge.PoP, node uint16, pins []coverPin) (*cover, error) {
-	c := &cover{mapName: name, src: src, fleet: pops, node: node, set: set, pins: pins}
+func newCover(name string, src MapSource, set []bool, pops []edge.PoP, node uint16, pins []coverPin, prices pricing) (*cover, error) {
+	c := &cover{mapName: name, src: src, fleet: pops, node: node, set: set, pins: pins, pricing: prices}
 	c.tails = make([][]uint16, len(pops))
 	for i := range pops {
 		if set[i] || i == int(node) {
@@ -78,12 +81,13 @@ func (b *coverBuilder) build() bool {
 	c := b.cover
 	c.heads, c.known, c.pinned = nil, nil, nil
 	// The carriers' class is that of unknown place, under another number.
-	c.carrier = b.newClass(b.key(maps.Ranking{Order: maps.NoOrder}, 0))
+	c.carrier = b.newClass(b.key(maps.Ranking{Order: maps.NoOrder}, 0, 0))
 	b.ids, b.pinnedRows = make(map[classKey]uint32, c.src.Map.Rankings()), map[pinnedRow]maps.Row{}
 	b.classes = make([]uint32, c.src.Map.Rankings())
 	for i := range b.classes {
-		b.classes[i] = b.class(c.src.Map.Ranking(uint32(i)), 0)
+		b.classes[i] = b.class(c.src.Map.Ranking(uint32(i)), 0, 0)
 	}
+	b.divide()
 	c.ecs = b.table(c.src.Map.ECS())
 	c.resolver = c.ecs
 	if *c.src.Map.Resolver() != *c.src.Map.ECS() {
@@ -110,9 +114,12 @@ func byDistance(pops []edge.PoP, set []bool, i int) []uint16 {
 type coverBuilder struct {
 	cover      *cover
 	popOf      []uint16 // the map's PoP index → the fleet's, noPoP outside the set
-	classes    []uint32 // by ranking: those of the map, then those under pins
+	classes    []uint32 // by ranking: those of the map, then those under pins and of pieces
 	ids        map[classKey]uint32
 	pinnedRows map[pinnedRow]maps.Row
+	divided    []bool              // by ranking of the map: at the margin of a price; nil: none is
+	pieces     map[uint32]maps.Row // by class: the row that stands for it in pieces
+	hops       []maps.Hop          // scratch
 }
 
 // classKey is what tells classes apart.
@@ -149,13 +156,13 @@ func (b *coverBuilder) translate(inMap, fleet []edge.PoP) error {
 }
 
 func (b *coverBuilder) table(t *maps.Table) coverTable {
-	v4 := b.pinned4(t.V4) // which adds to the classes
+	v4 := b.pieces4(b.pinned4(t.V4)) // which adds to the classes
 	return coverTable{v4: newRanges4(v4, b.classes), v6: b.table6(t.V6)}
 }
 
 // table6 lays out the IPv6 ranges with the carriers cut out.
 func (b *coverBuilder) table6(t *maps.Ranges6) *maps.Ranges6 {
-	t = b.pinned6(t) // which adds to the classes
+	t = b.pieces6(b.pinned6(t)) // which adds to the classes
 	rows := make([]maps.Row, len(b.classes))
 	for ranking, class := range b.classes {
 		rows[ranking] = maps.MakeRow(class, false)
@@ -172,9 +179,9 @@ func (b *coverBuilder) table6(t *maps.Ranges6) *maps.Ranges6 {
 }
 
 // class returns the class of a ranking under a pin (0: none), a new one if there
-// is none like it.
-func (b *coverBuilder) class(r maps.Ranking, pin uint16) uint32 {
-	key := b.key(r, pin)
+// is none like it. The block matters to divided rankings only.
+func (b *coverBuilder) class(r maps.Ranking, pin uint16, block uint64) uint32 {
+	key := b.key(r, pin, block)
 	id, ok := b.ids[key]
 	if !ok {
 		id = b.newClass(key)
@@ -191,8 +198,9 @@ func (b *coverBuilder) newClass(key classKey) uint32 {
 	return uint32(len(c.known) - 1)
 }
 
-// key finds the first PoPs of a ranking under a pin, whose PoP comes first.
-func (b *coverBuilder) key(r maps.Ranking, pin uint16) (key classKey) {
+// key finds the first PoPs of a ranking under a pin, whose PoP comes first, at the
+// prices for a block.
+func (b *coverBuilder) key(r maps.Ranking, pin uint16, block uint64) (key classKey) {
 	c := b.cover
 	key.pin = pin
 	add := func(pop uint16) {
@@ -204,8 +212,16 @@ func (b *coverBuilder) key(r maps.Ranking, pin uint16) (key classKey) {
 	if pin > 0 {
 		add(c.pins[pin-1].pop)
 	}
-	for _, hop := range r.Hops {
-		add(b.popOf[hop.PoP])
+	if c.pricing.live != nil {
+		hops := b.priced(r)
+		shed.Order(hops, c.pricing.live, block, c.pricing.epoch)
+		for _, hop := range hops {
+			add(hop.PoP)
+		}
+	} else {
+		for _, hop := range r.Hops {
+			add(b.popOf[hop.PoP])
+		}
 	}
 	key.known = key.n > 0 || r.Order != maps.NoOrder
 	if r.Order != maps.NoOrder {

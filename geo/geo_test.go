@@ -29,6 +29,25 @@ type net struct{ prefix, ranking string }
 // testMap makes a map in which listed prefixes are measured.
 func testMap(t testing.TB, nets ...net) *maps.Map {
 	t.Helper()
+	return parsed(t, contents(nets))
+}
+
+func parsed(t testing.TB, c *maps.Contents) *maps.Map {
+	t.Helper()
+	b, err := maps.Encode(c)
+	if err != nil {
+		t.Fatal(err)
+	}
+	m, err := maps.Parse(b)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return m
+}
+
+// contents makes what is in such a map. PoPs are 5 ms apart, unless a ranking says
+// how far they are, in steps of half a millisecond: "a:20 b:27".
+func contents(nets []net) *maps.Contents {
 	c := &maps.Contents{PoPs: fleet, Created: time.Unix(0, 0), Rankings: []maps.Ranking{{Order: maps.NoOrder}}}
 	rows := map[netip.Prefix]maps.Row{}
 	starts4, starts6 := []netip.Addr{netip.IPv4Unspecified()}, []netip.Addr{netip.IPv6Unspecified()}
@@ -39,8 +58,13 @@ func testMap(t testing.TB, nets ...net) *maps.Map {
 			var r maps.Ranking
 			r.Order = maps.NoOrder
 			for i, name := range strings.Fields(n.ranking) {
+				rtt := 10 * (i + 1)
+				if before, after, ok := strings.Cut(name, ":"); ok {
+					name = before
+					rtt, _ = strconv.Atoi(after)
+				}
 				pop := slices.IndexFunc(fleet, func(p edge.PoP) bool { return p.Name == name })
-				r.Hops = append(r.Hops, maps.Hop{PoP: uint16(pop), RTT: uint16(10 * (i + 1))})
+				r.Hops = append(r.Hops, maps.Hop{PoP: uint16(pop), RTT: uint16(rtt)})
 			}
 			row = maps.MakeRow(uint32(len(c.Rankings)), true)
 			c.Rankings = append(c.Rankings, r)
@@ -66,15 +90,7 @@ func testMap(t testing.TB, nets ...net) *maps.Map {
 	}
 	c.ECS = maps.Table{V4: v4.Finish(), V6: v6.Finish()}
 	c.Resolver = c.ECS
-	b, err := maps.Encode(c)
-	if err != nil {
-		t.Fatal(err)
-	}
-	m, err := maps.Parse(b)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return m
+	return c
 }
 
 func sorted(addrs []netip.Addr) []netip.Addr {

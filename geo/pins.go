@@ -177,7 +177,7 @@ func (b *coverBuilder) under(pin uint16, row maps.Row) maps.Row {
 	pinned, ok := b.pinnedRows[key]
 	if !ok {
 		pinned = maps.MakeRow(uint32(len(b.classes)), false)
-		b.classes = append(b.classes, b.class(b.cover.src.Map.Ranking(key.ranking), pin))
+		b.classes = append(b.classes, b.class(b.cover.src.Map.Ranking(key.ranking), pin, 0))
 		b.pinnedRows[key] = pinned
 	}
 	return pinned

@@ -110,7 +110,7 @@ func TestPinsAndCovers(t *testing.T) {
 	))
 	with := func(v *View, pins ...Pin) *View {
 		t.Helper()
-		next, err := v.With(nil, pins)
+		next, err := v.With(nil, pins, Prices{})
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -53,17 +53,23 @@ type Location struct {
 	Block      uint8    `json:"block"` // length of the block around the address with the same order of PoPs
 	Plurality  bool     `json:"plurality,omitempty"`
 	Pin        string   `json:"pin,omitempty"` // the pin that decided which PoP is first
+
+	ranking uint32 // of the map, at the address
 }
 
 // Candidate is one PoP, endpoint or nested pool that a policy weighed.
 type Candidate struct {
-	Name    string  `json:"name"`
-	Chosen  bool    `json:"chosen"`
-	Reason  string  `json:"reason"`
-	RTT     float64 `json:"rtt_ms,omitempty"`      // measured; 0 when not
-	Km      int     `json:"distance_km,omitempty"` // from the PoP ranked first
-	Verdict string  `json:"verdict"`
-	Weight  uint32  `json:"weight"`
+	Name   string  `json:"name"`
+	Chosen bool    `json:"chosen"`
+	Reason string  `json:"reason"`
+	RTT    float64 `json:"rtt_ms,omitempty"`      // measured; 0 when not
+	Km     int     `json:"distance_km,omitempty"` // from the PoP ranked first
+	// MapPrice is what the map was made with, Price what the load of the moment
+	// adds, in milliseconds that count as if the round trip took longer.
+	MapPrice float64 `json:"map_price_ms,omitempty"`
+	Price    float64 `json:"price_ms,omitempty"`
+	Verdict  string  `json:"verdict"`
+	Weight   uint32  `json:"weight"`
 	// Members are the endpoints of the family that it stands for, those of
 	// nested pools too, and the nested pool itself when something is said of it.
 	Members []MemberState `json:"members,omitempty"`
@@ -216,16 +222,18 @@ func (tr *Trace) stage(v *View, s *selector, want slot, first, chosen int) {
 	if s.pool.Policy == Closest {
 		st.Location, rtts = s.pool.cover.explain(s.client, s.at)
 	}
+	unpriced := s.unpriced(st.Location)
 	ahead := true
 	for _, i := range s.ranked() {
 		c := &s.pool.cands[i]
 		cand := Candidate{Name: v.candidateName(c), Chosen: i == chosen, Verdict: c.tier[want].String(), Weight: c.weight}
-		cand.Reason = s.reason(v, i, want, first, chosen, ahead)
+		cand.Reason = s.reason(v, i, want, first, chosen, unpriced, ahead)
 		cand.Members = v.memberStates(nil, c, want)
 		ahead = ahead && i != chosen
 		if st.Location != nil && c.pop != noPoP {
 			from := v.pops[s.pool.cover.head(s.at.class)[0]]
 			cand.RTT = rtts[c.pop]
+			cand.MapPrice, cand.Price = s.pool.cover.prices(c.pop)
 			cand.Km = int(edge.DistanceKm(from.Lat, from.Lon, v.pops[c.pop].Lat, v.pops[c.pop].Lon))
 		}
 		st.Candidates = append(st.Candidates, cand)
@@ -269,9 +277,17 @@ func (s *selector) score(i int) float64 {
 	return rendezvous(s.key^s.pool.seed, c.seed, c.weight)
 }
 
-func (s *selector) reason(v *View, i int, want slot, first, chosen int, ahead bool) string {
+func (s *selector) reason(v *View, i int, want slot, first, chosen, unpriced int, ahead bool) string {
 	c := &s.pool.cands[i]
 	reason := s.place(v, c, i, want, first, chosen, ahead)
+	switch price := s.pool.price(v, c.pop); {
+	case i == unpriced && i != chosen && unpriced != first:
+		reason = price + ": " + v.candidateName(&s.pool.cands[chosen]) + " instead by price"
+	case i == chosen && i == first && unpriced >= 0 && unpriced != first:
+		reason = "least round-trip time plus price, " + v.candidateName(&s.pool.cands[unpriced]) + " without prices"
+	case price != "":
+		reason += "; " + price
+	}
 	if ok, all := s.pool.share(v, c.pop, want); c.pool == noPool && c.tier[want] == tierDegraded && s.pool.thin(ok, all) {
 		reason += fmt.Sprintf("; %d of %d %ss in the PoP ok, a share below %v", ok, all, slotWords[want], s.pool.UpFraction)
 	}
@@ -421,6 +437,7 @@ func (c *cover) explain(client *Client, at location) (*Location, map[uint16]floa
 		addr = netip.IPv6Unspecified()
 	}
 	row, from, to := table.Lookup(addr)
+	loc.ranking = row.Ranking()
 	loc.From, loc.To, loc.Measured = from.String(), to.String(), row.Measured()
 	_, loc.Block = covered.place(addr)
 	loc.Plurality = addr.IsValid() && length > 0 && int(loc.Block) > length

@@ -271,11 +271,11 @@ func (l *loaded) judged(f *fleet.Fleet, log *slog.Logger) (*loaded, error) {
 		pins = append(pins, geo.Pin{Prefix: p.Prefix, PoP: p.PoP, ID: p.ID.String()})
 	}
 	states := l.states(f)
-	g, err := l.view.Geo().With(states, pins)
+	g, err := l.view.Geo().With(states, pins, geo.Prices{})
 	if err != nil && len(pins) > 0 {
 		// A pin that cannot be must not keep verdicts from coming into force.
 		log.Error("pins are left out", "error", err)
-		g, err = l.view.Geo().With(states, nil)
+		g, err = l.view.Geo().With(states, nil, geo.Prices{})
 	}
 	if err != nil {
 		return nil, err

@@ -22,5 +22,10 @@
 // rises no block that has left comes back. Turns are an hour long: it is not
 // always the same blocks that stand at the margin.
 //
+// A map says of each PoP the price that it was made with, and its rankings are in
+// the order that these make. At the edge only prices above those count: package
+// geo orders the rankings again by them (Order), and blocks apart where that
+// differs by block (Divided).
+//
 // Without a load, a price stays. The package reads no clock and keeps no state.
 package shed

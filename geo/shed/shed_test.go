@@ -1,6 +1,7 @@
 package shed
 
 import (
+	"fmt"
 	"math"
 	"math/rand/v2"
 	"slices"
@@ -268,5 +269,41 @@ func TestChooseAllocates(t *testing.T) {
 	hops, prices := []maps.Hop{{PoP: 0, RTT: 20}, {PoP: 1, RTT: 22}}, []Price{1250, 0}
 	if n := testing.AllocsPerRun(100, func() { Choose(hops, prices, 1, 1) }); n != 0 {
 		t.Errorf("Choose allocates %v times, want 0", n)
+	}
+}
+
+// TestOrder holds that Order puts first what Choose chooses, again and again, and
+// that Divided says for which hops that differs by block.
+func TestOrder(t *testing.T) {
+	rng := rand.New(rand.NewPCG(3, 3))
+	divided := 0
+	for range 3000 {
+		var hops []maps.Hop
+		prices := make([]Price, 4)
+		for pop := range prices {
+			hops = append(hops, maps.Hop{PoP: uint16(pop), RTT: uint16(20 + rng.IntN(5) - 20*(rng.IntN(9)/8))})
+			prices[pop] = Price(rng.IntN(5)) * 250
+		}
+		orders := map[string]bool{}
+		for block := range uint64(200) {
+			ordered := slices.Clone(hops)
+			Order(ordered, prices, block, 1)
+			left := slices.Clone(hops)
+			for i := range ordered {
+				best := Choose(left, prices, block, 1)
+				if ordered[i] != left[best] {
+					t.Fatalf("%v at %v: %v, want %v at %d", hops, prices, ordered, left[best], i)
+				}
+				left = slices.Delete(left, best, best+1)
+			}
+			orders[fmt.Sprint(ordered)] = true
+		}
+		if Divided(hops, prices) != (len(orders) > 1) {
+			t.Fatalf("%v at %v: divided is %v, but blocks have %d orders", hops, prices, Divided(hops, prices), len(orders))
+		}
+		divided += min(1, len(orders)-1)
+	}
+	if divided < 300 || divided > 2700 {
+		t.Errorf("%d of 3000 rankings are divided: the test is too easy", divided)
 	}
 }
