@@ -3,6 +3,7 @@
 package main
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"time"
@@ -44,8 +45,8 @@ func (b *bench) edges(c lab.Config) (*lab.Lab, error) {
 
 // loss is what a series of rounds cost the clients.
 type loss struct {
-	lost, window, reset, took []float64
-	outcomes                  []lab.Outcome
+	lost, window, reset, took, healed []float64
+	outcomes                          []lab.Outcome
 }
 
 func (s *loss) note(o lab.Outcome, took time.Duration) {
@@ -56,19 +57,41 @@ func (s *loss) note(o lab.Outcome, took time.Duration) {
 	s.outcomes = append(s.outcomes, o)
 }
 
+// perLab is how often each edge is down in one lab. Damping keeps a VIP down that
+// comes and goes more often (bgp.Damping), which is not what is measured here.
+const perLab = 2
+
 // eachEdge does something to one edge after another under load. The edge must
 // leave the FIB, and be back in it after mend.
-func (b *bench) eachEdge(l *lab.Lab, rounds int, do, mend func(*lab.Edge) error) (s loss, healed []float64, err error) {
+func (b *bench) eachEdge(c lab.Config, do, mend func(*lab.Lab, *lab.Edge) error) (s loss, err error) {
+	for rounds := b.slowRounds(); rounds > 0; {
+		l, err := b.edges(c)
+		if err != nil {
+			return s, err
+		}
+		n := min(rounds, perLab*len(l.Edges))
+		err = s.inLab(b.ctx, l, n, do, mend)
+		l.Close()
+		if err != nil {
+			return s, err
+		}
+		rounds -= n
+	}
+	return s, nil
+}
+
+// inLab does the rounds of one lab.
+func (s *loss) inLab(ctx context.Context, l *lab.Lab, rounds int, do, mend func(*lab.Lab, *lab.Edge) error) error {
 	vip := families["IPv4"]
 	for i := range rounds {
-		if err := b.ctx.Err(); err != nil {
-			return s, healed, err
+		if err := ctx.Err(); err != nil {
+			return err
 		}
 		victim := l.Edges[i%len(l.Edges)]
 		var took time.Duration
 		o, err := l.Under(rate(), func() error {
 			begun := time.Now()
-			if err := do(victim); err != nil {
+			if err := do(l, victim); err != nil {
 				return err
 			}
 			at, err := l.ReachAt(downWithin, vip, l.But(victim)...)
@@ -76,35 +99,40 @@ func (b *bench) eachEdge(l *lab.Lab, rounds int, do, mend func(*lab.Edge) error)
 			return err
 		})
 		if err != nil {
-			return s, healed, fmt.Errorf("%s: %w", victim.Name, err)
+			return fmt.Errorf("%s: %w", victim.Name, err)
 		}
 		s.note(o, took)
 		begun := time.Now()
-		if err := mend(victim); err != nil {
-			return s, healed, err
+		if err := mend(l, victim); err != nil {
+			return err
 		}
 		if err := l.Reach(upWithin, vip, l.Edges...); err != nil {
-			return s, healed, err
+			return fmt.Errorf("%w: %s", err, said(victim))
 		}
-		healed = append(healed, time.Since(begun).Seconds())
+		s.healed = append(s.healed, time.Since(begun).Seconds())
 		if err := l.Settled(upWithin); err != nil {
-			return s, healed, err
+			return err
 		}
 	}
-	return s, healed, nil
+	return nil
+}
+
+// said is what an edge has to say about its VIPs and peers, for a failure.
+func said(e *lab.Edge) string {
+	s, err := e.Status()
+	if err != nil {
+		return fmt.Sprintf("%s says nothing: %v", e.Name, err)
+	}
+	return fmt.Sprintf("%s says %+v", e.Name, s)
 }
 
 // drained drains edges, and stops them when they have no address of the VIP any
 // more.
 func (b *bench) drained(kind lab.Kind) error {
-	l, err := b.edges(lab.Config{Router: kind, Edges: 4, PoPs: 3}) // any of them may go
-	if err != nil {
-		return err
-	}
-	defer l.Close()
 	vip := families["IPv4"]
 	var late []float64
-	s, _, err := b.eachEdge(l, b.slowRounds(), func(e *lab.Edge) error {
+	config := lab.Config{Router: kind, Edges: 4, PoPs: 3} // any of them may go
+	s, err := b.eachEdge(config, func(l *lab.Lab, e *lab.Edge) error {
 		if err := operate(e, "drain"); err != nil {
 			return err
 		}
@@ -112,7 +140,7 @@ func (b *bench) drained(kind lab.Kind) error {
 			l.Withdrawn(downWithin, vip, e),
 			e.Without(downWithin, vip.Addr()),
 			stopped(e))
-	}, func(e *lab.Edge) error {
+	}, func(_ *lab.Lab, e *lab.Edge) error {
 		if err := e.Start(); err != nil {
 			return err
 		}
@@ -133,6 +161,8 @@ func (b *bench) drained(kind lab.Kind) error {
 // drainHold is that of the lab's VIP.
 const drainHold = 2 * time.Second
 
+func start(_ *lab.Lab, e *lab.Edge) error { return e.Start() }
+
 func stopped(e *lab.Edge) error {
 	_, err := e.Stop(10 * time.Second)
 	return err
@@ -150,12 +180,7 @@ func operate(e *lab.Edge, what string) error {
 // killed kills edges with SIGKILL. The limits are of queries lost, and of the
 // window in ms.
 func (b *bench) killed(kind lab.Kind, lost, window float64) error {
-	l, err := b.edges(lab.Config{Router: kind})
-	if err != nil {
-		return err
-	}
-	defer l.Close()
-	s, _, err := b.eachEdge(l, b.slowRounds(), func(e *lab.Edge) error { e.Kill(); return nil }, (*lab.Edge).Start)
+	s, err := b.eachEdge(lab.Config{Router: kind}, func(_ *lab.Lab, e *lab.Edge) error { e.Kill(); return nil }, start)
 	if err != nil {
 		return err
 	}
@@ -177,35 +202,33 @@ func (b *bench) silent() error {
 		{"BFD 300 ms", 9 * time.Second, 300 * time.Millisecond, 1000},
 		{"hold 3 s, no BFD", 3 * time.Second, -1, 3200},
 	} {
-		l, err := b.edges(lab.Config{Hold: c.hold, BFD: c.bfd})
-		if err != nil {
-			return err
-		}
-		err = b.silently(l, c.name, c.limit, c.bfd > 0)
-		l.Close()
-		if err != nil {
+		if err := b.silently(lab.Config{Hold: c.hold, BFD: c.bfd}, c.name, c.limit); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-func (b *bench) silently(l *lab.Lab, how string, limit float64, heals bool) error {
-	s, _, err := b.eachEdge(l, b.slowRounds(), func(e *lab.Edge) error { return e.Pause() }, func(e *lab.Edge) error { return e.Resume() })
+func (b *bench) silently(c lab.Config, how string, limit float64) error {
+	s, err := b.eachEdge(c,
+		func(_ *lab.Lab, e *lab.Edge) error { return e.Pause() },
+		func(_ *lab.Lab, e *lab.Edge) error { return e.Resume() })
 	if err != nil {
 		return err
 	}
 	b.add(how+": SIGSTOP: window", "ms", s.window, most(limit))
 	b.add(fmt.Sprintf("%s: SIGSTOP: lost at %d q/s", how, queries), "queries", s.lost)
-	s, healed, err := b.eachEdge(l, b.slowRounds(), func(e *lab.Edge) error { return e.Cut(lab.Fabric) }, func(e *lab.Edge) error { return e.Join(lab.Fabric) })
+	s, err = b.eachEdge(c,
+		func(_ *lab.Lab, e *lab.Edge) error { return e.Cut(lab.Fabric) },
+		func(_ *lab.Lab, e *lab.Edge) error { return e.Join(lab.Fabric) })
 	if err != nil {
 		return err
 	}
 	b.add(how+": silent path loss: window", "ms", s.window, most(limit))
 	b.add(fmt.Sprintf("%s: silent path loss: lost at %d q/s", how, queries), "queries", s.lost)
-	if heals {
+	if c.BFD > 0 {
 		b.id = "B7"
-		b.add("link healed, back in the FIB", "s", healed, most(10))
+		b.add("link healed, back in the FIB", "s", s.healed, most(10))
 		b.id = "B6"
 	}
 	return nil
@@ -241,17 +264,12 @@ func (b *bench) restarted() error {
 
 // terminated ends edges by SIGTERM.
 func (b *bench) terminated() error {
-	l, err := b.edges(lab.Config{})
-	if err != nil {
-		return err
-	}
-	defer l.Close()
 	var ended []float64
-	s, _, err := b.eachEdge(l, b.slowRounds(), func(e *lab.Edge) error {
+	s, err := b.eachEdge(lab.Config{}, func(_ *lab.Lab, e *lab.Edge) error {
 		took, err := e.Stop(10 * time.Second)
 		ended = append(ended, took.Seconds())
 		return err
-	}, (*lab.Edge).Start)
+	}, start)
 	if err != nil {
 		return err
 	}
