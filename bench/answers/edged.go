@@ -12,11 +12,11 @@ import (
 	"strings"
 )
 
-// buildEdged compiles ./cmd/edged of the working folder's module into dir.
+// buildEdged compiles the working folder's edged into dir, as it is shipped.
 func buildEdged(dir string) (string, error) {
 	binary := filepath.Join(dir, "edged")
-	if out, err := exec.Command("go", "build", "-o", binary, "./cmd/edged").CombinedOutput(); err != nil {
-		return "", fmt.Errorf("go build ./cmd/edged: %w: %s", err, out)
+	if out, err := exec.Command("make", "-s", "build", "EDGED="+binary).CombinedOutput(); err != nil {
+		return "", fmt.Errorf("make build: %w: %s", err, out)
 	}
 	return binary, nil
 }

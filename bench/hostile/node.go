@@ -76,8 +76,8 @@ type node struct {
 func startNode(ctx context.Context, dir, binary string) (*node, error) {
 	if binary == "" {
 		binary = filepath.Join(dir, "edged")
-		if out, err := exec.CommandContext(ctx, "go", "build", "-o", binary, "./cmd/edged").CombinedOutput(); err != nil {
-			return nil, fmt.Errorf("go build ./cmd/edged: %w: %s", err, out)
+		if out, err := exec.CommandContext(ctx, "make", "-s", "build", "EDGED="+binary).CombinedOutput(); err != nil {
+			return nil, fmt.Errorf("make build: %w: %s", err, out)
 		}
 	}
 	n := &node{died: make(chan error, 1), log: filepath.Join(dir, "log")}

@@ -3,6 +3,7 @@ package layout
 import (
 	"bytes"
 	"context"
+	"os"
 	"os/exec"
 	"path/filepath"
 	"slices"
@@ -17,15 +18,32 @@ type program struct {
 	help map[string]string
 }
 
+// buildEdged builds edged as it is shipped.
 func buildEdged(t *testing.T) *program {
 	t.Helper()
 	p := &program{path: filepath.Join(t.TempDir(), "edged"), help: map[string]string{}}
-	cmd := exec.Command("go", "build", "-o", p.path, "./cmd/edged")
+	cmd := exec.Command("make", "-s", "build", "EDGED="+p.path)
 	cmd.Dir = root
 	if out, err := cmd.CombinedOutput(); err != nil {
-		t.Fatalf("go build: %v\n%s", err, out)
+		t.Fatalf("make build: %v\n%s", err, out)
 	}
 	return p
+}
+
+// TestShippedProgram: the program calls no method by a name that is only known
+// when it runs, or the linker could leave no method out (docs/decisions/0039).
+func TestShippedProgram(t *testing.T) {
+	binary, err := os.ReadFile(buildEdged(t).path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	const kept, gone = "edged/geo.(*View).Decide", "text/template.(*state).evalField"
+	if !bytes.Contains(binary, []byte(kept)) {
+		t.Errorf("the program does not name %s, so names show nothing", kept)
+	}
+	if bytes.Contains(binary, []byte(gone)) {
+		t.Errorf("the program holds %s: something uses templates (go build -ldflags=-dumpdep shows what)", gone)
+	}
 }
 
 // fault says what is wrong with a command line, by what --help says of it.
