@@ -13,7 +13,6 @@ import (
 	"fmt"
 	"io"
 	"math"
-	"math/bits"
 	"net/netip"
 	"slices"
 	"strconv"
@@ -131,14 +130,14 @@ type simulation struct {
 
 // spread adds demand that lies evenly over a network's addresses.
 func (s *simulation) spread(p netip.Prefix, requests float64) {
-	end := lastOf(p)
-	whole := size(p.Addr(), end)
+	end := maps.LastOf(p)
+	whole := maps.Span(p.Addr(), end)
 	for at := p.Addr(); ; {
 		row, _, to := s.m.ECS().Lookup(at)
 		if end.Less(to) {
 			to = end
 		}
-		s.add(row, requests*size(at, to)/whole)
+		s.add(row, requests*maps.Span(at, to)/whole)
 		if to == end {
 			return
 		}
@@ -214,22 +213,4 @@ func (s *simulation) finish() *Result {
 		return cmp.Or(cmp.Compare(b.Demand, a.Demand), cmp.Compare(a.From, b.From), cmp.Compare(a.To, b.To))
 	})
 	return r
-}
-
-// lastOf returns the last address of a prefix.
-func lastOf(p netip.Prefix) netip.Addr {
-	b := p.Addr().AsSlice()
-	for bit := p.Bits(); bit < 8*len(b); bit++ {
-		b[bit/8] |= 0x80 >> (bit % 8)
-	}
-	addr, _ := netip.AddrFromSlice(b)
-	return addr
-}
-
-// size returns how many addresses there are from one to another.
-func size(from, to netip.Addr) float64 {
-	a, b := maps.Addr6From(from), maps.Addr6From(to)
-	lo, borrow := bits.Sub64(b.Lo, a.Lo, 0)
-	hi, _ := bits.Sub64(b.Hi, a.Hi, borrow)
-	return math.Ldexp(float64(hi), 64) + float64(lo) + 1
 }

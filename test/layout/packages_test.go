@@ -45,6 +45,8 @@ var packages = []row{
 	{"mapper/generate", []string{"edge", "geo/place", "mapper/beacon"}},
 	{"mapper/estimate", []string{"edge", "geo/place"}},
 	{"mapper", []string{"edge", "geo/place", "maps", "mapper/beacon", "mapper/estimate"}},
+	{"mapper/compare", []string{"geo/place", "mapper/simulate", "maps"}},
+	{"mapper/gate", []string{"mapper", "mapper/compare", "mapper/simulate", "maps"}},
 	{"dnsserver", []string{"edge", "zone", "geo", "geo/prefetch", "maps"}},
 	{"dnsserver/conformance", nil}, // a black box: it must not know edged
 	{"health", []string{"edge"}},

@@ -1,0 +1,88 @@
+package mapper
+
+import (
+	"math"
+	"net/netip"
+
+	"edged/mapper/estimate"
+	"edged/maps"
+)
+
+// HeldSession is a session that no estimate has seen, so that maps can be judged by
+// it. Its values' PoPs are indexes of the fleet.
+type HeldSession struct {
+	Client netip.Addr
+	Values []estimate.Value
+}
+
+// heldShare: one session in so many is held back.
+const heldShare = 20
+
+// HeldBack reports whether a session, by its number, is one that is held back from
+// estimates. It is always the same twentieth, so that the map before was not
+// made from it either.
+func HeldBack(session uint64) bool {
+	session ^= session >> 32
+	session *= 0x9e3779b97f4a7c15 // Fibonacci hashing: the high bits depend on all
+	return session>>32%heldShare == 0
+}
+
+// HeldRegret is what two maps cost on sessions that neither was made from: what the
+// first choices take above the best PoP of the session, as means. A session's
+// values share its last mile, so their differences do not have it.
+type HeldRegret struct {
+	Sessions int     `json:"sessions"` // held back
+	Compared int     `json:"compared"` // of them, those that measured both maps' first choices
+	Before   float64 `json:"before_ms"`
+	After    float64 `json:"after_ms"`
+}
+
+// Worse returns how much more the new map costs, ms.
+func (r HeldRegret) Worse() float64 { return r.After - r.Before }
+
+// CompareHeld holds two maps against sessions. The indexes of their values are
+// those of the new map's PoPs.
+func CompareHeld(before, after *maps.Map, held []HeldSession) HeldRegret {
+	index := map[string]uint16{}
+	for i, p := range after.PoPs() {
+		index[p.Name] = uint16(i)
+	}
+	r := HeldRegret{Sessions: len(held)}
+	for _, s := range held {
+		oldRow, _, _ := before.ECS().Lookup(s.Client)
+		newRow, _, _ := after.ECS().Lookup(s.Client)
+		first, ok := before.First(oldRow)
+		if !ok {
+			continue
+		}
+		old, ok := index[before.PoPs()[first].Name]
+		if !ok {
+			continue
+		}
+		new, ok := after.First(newRow)
+		if !ok {
+			continue
+		}
+		best, was, is := math.Inf(1), math.Inf(1), math.Inf(1)
+		for _, v := range s.Values {
+			best = min(best, v.RTT)
+			if v.PoP == old {
+				was = min(was, v.RTT)
+			}
+			if v.PoP == new {
+				is = min(is, v.RTT)
+			}
+		}
+		if math.IsInf(was, 1) || math.IsInf(is, 1) {
+			continue
+		}
+		r.Compared++
+		r.Before += was - best
+		r.After += is - best
+	}
+	if r.Compared > 0 {
+		r.Before /= float64(r.Compared)
+		r.After /= float64(r.Compared)
+	}
+	return r
+}
