@@ -75,7 +75,8 @@ func TestJudge(t *testing.T) {
 		want    string
 	}{
 		{
-			"the first map", Input{New: before, Fleet: []string{"fra", "nyc"}, Demand: demand("10.0.0.0/8", 60, "11.0.0.0/8", 40), Held: held(99, "10.0.0.1", 99, 1)},
+			"the first map",
+			Input{New: before, Fleet: []string{"fra", "nyc"}, Demand: demand("10.0.0.0/8", 60, "11.0.0.0/8", 40), Held: held(99, "10.0.0.1", 99, 1)},
 			"", `holes: ok 0 %, limit 0.1 (of demand has no first choice)
 pops: ok 0 pops, limit 0 ()
 coverage: not applicable 100 %, limit 0 (no map is in force)
@@ -83,7 +84,8 @@ moved: not applicable 0 %, limit 0 (no map is in force)
 regret: not applicable 0 ms, limit 0 (no map is in force)`,
 		},
 		{
-			"the same again", Input{InForce: before, New: before, Demand: demand("10.0.0.0/8", 60, "11.0.0.0/8", 40), Unit: "requests/s", Held: held(20, "10.0.0.1", 12, 90)},
+			"the same again",
+			Input{InForce: before, New: before, Demand: demand("10.0.0.0/8", 60, "11.0.0.0/8", 40), Unit: "requests/s", Held: held(20, "10.0.0.1", 12, 90)},
 			"", `holes: ok 0 %, limit 0.1 (of demand had a first choice and would have none)
 pops: ok 0 pops, limit 0 ()
 coverage: ok 100 %, limit 90 (of demand has a measured ranking, at least nine tenths of the map in force)
@@ -91,7 +93,8 @@ moved: ok 0 %, limit 10 (of requests/s)
 regret: ok 0 ms, limit 1 (0.00 ms in place of 0.00 above the best, by 20 sessions held back)`,
 		},
 		{
-			"everything is wrong", Input{
+			"everything is wrong",
+			Input{
 				InForce: mapOf(t, three, "10.0.0.0/8,fra:10 nyc:90\n11.0.0.0/8,nyc:10 fra:90\n12.0.0.0/8,sin\n"),
 				New:     mapOf(t, pops, "10.0.0.0/8,nyc:20 fra:21\n"),
 				Fleet:   []string{"fra"}, Demand: demand("10.0.0.0/8", 60, "11.0.0.0/8", 40), Unit: "sessions",
@@ -104,7 +107,8 @@ moved: refused 100 %, limit 10 (of sessions, most (60.00 %) from fra to nyc)
 regret: refused 3.5 ms, limit 1 (3.50 ms in place of 0.00 above the best, by 30 sessions held back)`,
 		},
 		{
-			"just so much", Input{
+			"just so much",
+			Input{
 				InForce: before, New: mapOf(t, pops, "10.0.0.0/8,fra:10 nyc:90\n11.0.0.0/8,fra:10 nyc:90\n"),
 				Demand: demand("10.0.0.0/8", 90, "11.0.0.0/8", 10), Unit: "requests/s",
 				Held: slices.Concat(held(15, "10.0.0.1", 12, 15.5), held(5, "11.0.0.1", 14, 10)),
@@ -116,7 +120,8 @@ moved: ok 10 %, limit 10 (of requests/s, most (10.00 %) from nyc to fra)
 regret: ok 1 ms, limit 1 (1.00 ms in place of 0.00 above the best, by 20 sessions held back)`,
 		},
 		{
-			"without demand and sessions", Input{
+			"without demand and sessions",
+			Input{
 				InForce: before, New: mapOf(t, pops, "10.0.0.0/8,fra:10 nyc:90\n11.0.0.0/9,fra\n11.128.0.0/9,nyc\n"), Held: held(19, "10.0.0.1", 1, 2),
 			},
 			"moved", `holes: ok 0 %, limit 0.1 (of demand had a first choice and would have none)
@@ -126,7 +131,8 @@ moved: refused 25 %, limit 10 (of /24 blocks, most (25.00 %) from nyc to fra)
 regret: not applicable 0 ms, limit 0 (19 of 19 sessions held back measured both first choices, want 20)`,
 		},
 		{
-			"a fleet that is new", Input{InForce: mapOf(t, three[2:], "10.0.0.0/8,sin\n"), New: before, Demand: demand("10.0.0.0/8", 1), Unit: "sessions", Held: held(50, "10.0.0.1", 1, 2)},
+			"a fleet that is new",
+			Input{InForce: mapOf(t, three[2:], "10.0.0.0/8,sin\n"), New: before, Demand: demand("10.0.0.0/8", 1), Unit: "sessions", Held: held(50, "10.0.0.1", 1, 2)},
 			"pops moved", `holes: ok 0 %, limit 0.1 (of demand had a first choice and would have none)
 pops: refused 1 pops, limit 0 (sin is in force and missing)
 coverage: ok 100 %, limit 90 (of demand has a measured ranking, at least nine tenths of the map in force)
