@@ -22,6 +22,8 @@ type Measurements struct {
 	Sessions  int
 	Rows      int
 	Unknown   int // rows of PoPs that are not in the fleet
+	Refused   int // rows that are not believed at all
+	Lowered   int // rows that count less than others
 }
 
 // MeasuredUnit is what the clients of one unit measured.
@@ -36,13 +38,15 @@ type MeasuredResolver struct {
 	Units map[beacon.Unit]float64
 }
 
-// halfLife is the age at which a sample weighs half, in seconds.
-const halfLife = 24 * 3600
+// Weigh says how much of a row's weight counts: 1 is all, 0 nothing.
+// beacon.Trust.Weight is one.
+type Weigh func(beacon.Session, beacon.Row) float64
 
 // ReadBeacons puts sessions in order by unit. A session's samples weigh less
 // with their age, which is counted in hours from the newest session, so that the
-// clock does not matter. It returns the first error of the sessions.
-func ReadBeacons(sessions iter.Seq2[beacon.Session, error], pops []edge.PoP) (*Measurements, error) {
+// clock does not matter, and less or nothing where weigh says so; nil believes
+// all rows. It returns the first error of the sessions.
+func ReadBeacons(sessions iter.Seq2[beacon.Session, error], pops []edge.PoP, weigh Weigh) (*Measurements, error) {
 	index := map[string]uint16{}
 	for i, p := range pops {
 		index[p.Name] = uint16(i)
@@ -58,14 +62,25 @@ func ReadBeacons(sessions iter.Seq2[beacon.Session, error], pops []edge.PoP) (*M
 		}
 		client := s.Rows[0].Client
 		unit := beacon.UnitOf(client)
-		session := estimate.Session{Client: client, Values: make([]estimate.Value, 0, len(s.Rows))}
+		session := estimate.Session{Client: beacon.SourceOf(client).Prefix().Addr(), Values: make([]estimate.Value, 0, len(s.Rows))}
 		for _, r := range s.Rows {
 			pop, ok := index[s.PoPs[r.PoP]]
 			if !ok {
 				m.Unknown++
 				continue
 			}
-			session.Values = append(session.Values, estimate.Value{PoP: pop, RTT: float64(r.RTT) / 10})
+			counts := 1.0
+			if weigh != nil {
+				counts = weigh(s, r)
+			}
+			if counts <= 0 {
+				m.Refused++
+				continue
+			}
+			if counts < 1 {
+				m.Lowered++
+			}
+			session.Values = append(session.Values, estimate.Value{PoP: pop, RTT: float64(r.RTT) / 10, Less: 1 - counts})
 			m.Rows++
 		}
 		if len(session.Values) == 0 {
@@ -85,7 +100,7 @@ func ReadBeacons(sessions iter.Seq2[beacon.Session, error], pops []edge.PoP) (*M
 	}
 	for unit, list := range units {
 		for i := range list {
-			list[i].Weight = math.Exp2(-float64(newest-hours[unit][i]) * 3600 / halfLife)
+			list[i].Weight = math.Exp2(-float64(newest-hours[unit][i]) / beacon.HalfLife)
 		}
 		m.Units = append(m.Units, MeasuredUnit{unit, list})
 	}
@@ -105,18 +120,33 @@ type Estimates struct {
 	model *estimate.Model
 	now   func(netip.Addr) (pop uint16, ok bool) // the first choice in force; nil: none
 	guess map[guessKey][]maps.Hop
+
+	hosting int // units
 }
 
 // Estimate fits the model to measurements. The place of a unit is that of its
-// first address.
-func Estimate(m *Measurements, pops []edge.PoP, locate func(netip.Addr) place.Place) *Estimates {
+// first address. hosting are the networks (ASNs) of servers, which teach nothing
+// about people's networks beside them; it may be nil.
+func Estimate(m *Measurements, pops []edge.PoP, locate func(netip.Addr) place.Place, hosting map[uint32]bool) *Estimates {
+	e := &Estimates{pops: pops, units: m.Units, guess: map[guessKey][]maps.Hop{}}
 	units := make([]estimate.Unit, len(m.Units))
 	for i, u := range m.Units {
 		at := locate(u.Unit.Prefix().Addr())
-		units[i] = estimate.Unit{Place: at, Cells: estimate.Cells(u.Sessions, estimate.Line(pops, at))}
+		units[i] = estimate.Unit{Place: at, Cells: estimate.Cells(u.Sessions, estimate.Line(pops, at)), Servers: hosting[at.ASN]}
+		if units[i].Servers {
+			e.hosting++
+		}
 	}
-	return &Estimates{pops: pops, units: m.Units, model: estimate.Fit(pops, units), guess: map[guessKey][]maps.Hop{}}
+	e.model = estimate.Fit(pops, units)
+	return e
 }
+
+// Hosting returns how many units are of networks of servers.
+func (e *Estimates) Hosting() int { return e.hosting }
+
+// Limited returns how many networks would have spoken for a country
+// (estimate.Model.Limited).
+func (e *Estimates) Limited() int { return e.model.Limited() }
 
 // Keep makes units stay with the first choice that a map in force has for them
 // unless another PoP is clearly better (estimate.Settle).

@@ -102,14 +102,14 @@ func (l *lab) measure(name string, rows []beacon.Row) (*mapper.Measurements, err
 	if _, err := w.Append(beacon.Batch{ID: name, PoPs: l.names, Rows: rows}); err != nil {
 		return nil, err
 	}
-	return mapper.ReadBeacons(beacon.Sessions(dir, time.Unix(0, 0), time.Unix(math.MaxInt32, 0)), l.pops)
+	return mapper.ReadBeacons(beacon.Sessions(dir, time.Unix(0, 0), time.Unix(math.MaxInt32, 0)), l.pops, nil)
 }
 
 // build makes the map of measurements, through the bytes of its file. Where a map
 // is in force, units change only for what is clearly better.
 func (l *lab) build(m *mapper.Measurements, inForce *maps.Map) (*maps.Map, error) {
 	locate := func(a netip.Addr) place.Place { p, _, _ := l.places.Lookup(a); return p }
-	estimates := mapper.Estimate(m, l.pops, locate)
+	estimates := mapper.Estimate(m, l.pops, locate, nil)
 	if inForce != nil {
 		estimates.Keep(inForce)
 	}

@@ -27,7 +27,8 @@ func mapCommand() *cobra.Command {
 }
 
 func mapBuildCommand() *cobra.Command {
-	var configPath, netsPath, segmentsPath, inForcePath, output string
+	var configPath, netsPath, output string
+	var segments segmentFlags
 	cmd := &cobra.Command{
 		Use:   "build --config FILE [--segments DIR] [--nets FILE] [--in-force FILE] -o FILE",
 		Short: "build a map from measurements and place data",
@@ -39,6 +40,12 @@ Segments are what beacons measured, of the week that ends with the newest hour.
 Client blocks get rankings of their own measurements, and all other places what
 those let expect. With a map in force, blocks keep its first choice unless another
 PoP is better by more than 3 ms and a tenth.
+
+Not everything is believed. One source (an address, or a /64) counts for 3 samples
+an hour or a twentieth of what its block says of a PoP, and one network for
+half of what its country says. A source that alone is faster than light from where
+its block is said to be is not believed; where three agree, the place data are not.
+What was limited stands in the report.
 
 Networks that were measured otherwise go before segments. They are CSV: a prefix,
 the names of up to eight PoPs, best first, each with its round-trip time in
@@ -78,18 +85,23 @@ milliseconds where that is known, and maybe the table (ecs, resolver or both):
 				}
 				in.Sources = append(in.Sources, source)
 			}
-			if segmentsPath != "" {
-				if err := addSegments(segmentsPath, inForcePath, places, &in); err != nil {
-					return err
-				}
+			if segments.dir == "" {
+				return writeMap(cmd.OutOrStdout(), output, in)
 			}
-			return writeMap(cmd.OutOrStdout(), output, in)
+			report, err := segments.addTo(cmd.Context(), places, &in)
+			if err != nil {
+				return err
+			}
+			if err := writeMap(cmd.OutOrStdout(), output, in); err != nil {
+				return err
+			}
+			report(cmd.OutOrStdout())
+			return nil
 		},
 	}
 	configFlag(cmd, &configPath)
 	cmd.Flags().StringVar(&netsPath, "nets", "", "CSV `FILE` of measured networks")
-	cmd.Flags().StringVar(&segmentsPath, "segments", "", "`DIR` of what beacons measured")
-	cmd.Flags().StringVar(&inForcePath, "in-force", "", "map `FILE` whose first choices are kept unless another is clearly better")
+	segments.add(cmd)
 	cmd.Flags().StringVarP(&output, "output", "o", "", "the map `FILE` to write")
 	cmd.MarkFlagRequired("config")
 	cmd.MarkFlagRequired("output")

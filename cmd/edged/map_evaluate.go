@@ -28,11 +28,11 @@ measured. Measurements that the map was not built from tell more.`,
 			if err != nil {
 				return err
 			}
-			measured, _, err := readSegments(segments, m.PoPs())
+			measured, err := readSegments(cmd.Context(), segments, m.PoPs(), nil)
 			if err != nil {
 				return err
 			}
-			e := mapper.Evaluate(m, measured, func(netip.Addr) place.Place { return place.Place{} })
+			e := mapper.Evaluate(m, measured.Measurements, func(netip.Addr) place.Place { return place.Place{} })
 			if asJSON {
 				return writeJSON(cmd.OutOrStdout(), e)
 			}

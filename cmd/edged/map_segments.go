@@ -1,13 +1,19 @@
 package main
 
 import (
+	"context"
 	"crypto/sha256"
 	"encoding/binary"
 	"fmt"
 	"hash"
+	"io"
 	"iter"
 	"net/netip"
+	"runtime"
+	"strings"
 	"time"
+
+	"github.com/spf13/cobra"
 
 	"edged/edge"
 	"edged/geo/place"
@@ -19,30 +25,103 @@ import (
 // measureWindow is how far back measurements count.
 const measureWindow = 7 * 24 * time.Hour
 
+// measured is what a folder of segments says, and how far it is believed.
+type measured struct {
+	*mapper.Measurements
+	trust  *beacon.Trust
+	source maps.Input // names them by their hash
+}
+
 // readSegments reads the measurements of a folder of segments: those of the week
-// that ends with the newest hour, so that the clock does not matter. The source
-// names them by their hash.
-func readSegments(dir string, pops []edge.PoP) (*mapper.Measurements, maps.Input, error) {
+// that ends with the newest hour, so that the clock does not matter. locate says
+// where addresses are; nil: nobody knows.
+func readSegments(ctx context.Context, dir string, pops []edge.PoP, locate func(netip.Addr) place.Place) (m measured, err error) {
 	all, err := beacon.OpenAll(dir)
 	if err != nil {
-		return nil, maps.Input{}, err
+		return m, err
 	}
 	defer all.Close()
 	if len(all.Hours) == 0 {
-		return nil, maps.Input{}, fmt.Errorf("folder %q has no segments: bring measurements in with edged beacon import", dir)
+		return m, fmt.Errorf("folder %q has no segments: bring measurements in with edged beacon import", dir)
 	}
 	end := all.Hours[len(all.Hours)-1].Start.Add(time.Hour)
 	set, err := beacon.Open(dir, end.Add(-measureWindow), end)
 	if err != nil {
-		return nil, maps.Input{}, err
+		return m, err
 	}
 	defer set.Close()
-	sum := sha256.New()
-	m, err := mapper.ReadBeacons(hashed(set.Sessions(), sum), pops)
-	if err != nil {
-		return nil, maps.Input{}, err
+	if m.trust, err = beacon.FindTrust(ctx, set, pops, unitPoint(locate), runtime.GOMAXPROCS(0)); err != nil {
+		return m, err
 	}
-	return m, maps.Input{Name: "beacons", Version: fmt.Sprintf("sha256:%x", sum.Sum(nil)[:6])}, nil
+	sum := sha256.New()
+	m.Measurements, err = mapper.ReadBeacons(hashed(set.Sessions(), sum), pops, m.trust.Weight)
+	m.source = maps.Input{Name: "beacons", Version: fmt.Sprintf("sha256:%x", sum.Sum(nil)[:6])}
+	return m, err
+}
+
+// unitPoint returns where units are, by their first addresses.
+func unitPoint(locate func(netip.Addr) place.Place) func(beacon.Unit) (beacon.Point, bool) {
+	if locate == nil {
+		return nil
+	}
+	return func(u beacon.Unit) (beacon.Point, bool) {
+		p := locate(u.Prefix().Addr())
+		return beacon.Point{Lat: p.Lat, Lon: p.Lon}, p.HasCoord
+	}
+}
+
+// wellPlaced is locate without the places that cannot be right; of their networks
+// it still tells.
+func (m measured) wellPlaced(locate func(netip.Addr) place.Place) func(netip.Addr) place.Place {
+	return func(a netip.Addr) place.Place {
+		p := locate(a)
+		if m.trust.Misplaced(beacon.UnitOf(a)) {
+			return place.Place{ASN: p.ASN, Org: p.Org}
+		}
+		return p
+	}
+}
+
+// writeChecks says what was limited or not believed, and what of it was
+// decided by whom: nothing where all is well.
+func (m measured) writeChecks(w io.Writer, e *mapper.Estimates) {
+	fmt.Fprintf(w, "measured: %d sessions, %d rows of %d blocks\n", m.Sessions, m.Rows, len(m.Units))
+	if m.Unknown > 0 {
+		fmt.Fprintf(w, "  %d rows are of pops that are not in the fleet\n", m.Unknown)
+	}
+	if list := m.trust.Limited(); len(list) > 0 {
+		fmt.Fprintf(w, "  limited to their share: sources that bring more than %d samples in an hour and %.0f %% of a block's: %s; %d rows count less\n",
+			beacon.SamplesAnHour, 100*beacon.SourceShare, some(list), m.Lowered)
+	}
+	if list := m.trust.Frauds(); len(list) > 0 {
+		fmt.Fprintf(w, "  not believed: sources that alone in their block are faster than light from there: %s; %d rows do not count\n", some(list), m.Refused)
+	}
+	if list := m.trust.Places(); len(list) > 0 {
+		fmt.Fprintf(w, "  misplaced: blocks of which several sources show that they are elsewhere than the place data say: %s\n", some(list))
+	}
+	if n := e.Limited(); n > 0 {
+		fmt.Fprintf(w, "  limited to half of their country: %d networks\n", n)
+	}
+	if n := e.Hosting(); n > 0 {
+		fmt.Fprintf(w, "  hosting: %d blocks, which teach nothing about other networks\n", n)
+	}
+}
+
+// some writes how many there are, and the first of them.
+func some[T fmt.Stringer](list []T) string {
+	const most = 5
+	var b strings.Builder
+	fmt.Fprintf(&b, "%d (", len(list))
+	for i, x := range list[:min(len(list), most)] {
+		if i > 0 {
+			b.WriteString(", ")
+		}
+		b.WriteString(x.String())
+	}
+	if len(list) > most {
+		b.WriteString(", …")
+	}
+	return b.String() + ")"
 }
 
 // hashed yields sessions and adds them to a hash.
@@ -77,23 +156,54 @@ func locate(db *place.DB) func(netip.Addr) place.Place {
 	}
 }
 
-// addSegments adds what beacons measured to the input of a map.
-func addSegments(dir, inForcePath string, places *place.DB, in *mapper.Input) error {
+// segmentFlags say which measurements a map is built from.
+type segmentFlags struct {
+	dir     string
+	hosting string
+	inForce string
+}
+
+func (f *segmentFlags) add(cmd *cobra.Command) {
+	cmd.Flags().StringVar(&f.dir, "segments", "", "`DIR` of what beacons measured")
+	cmd.Flags().StringVar(&f.hosting, "hosting", "", "`FILE` with a number of a network of servers a line: what is measured there says nothing about people's networks")
+	cmd.Flags().StringVar(&f.inForce, "in-force", "", "map `FILE` whose first choices are kept unless another is clearly better")
+}
+
+// addTo adds what beacons measured to the input of a map. What it returns says, in
+// the end, what was not believed.
+func (f *segmentFlags) addTo(ctx context.Context, places *place.DB, in *mapper.Input) (report func(io.Writer), err error) {
+	hosting, err := readHosting(f.hosting)
+	if err != nil {
+		return nil, err
+	}
 	in.Progress("reading segments")
-	measured, source, err := readSegments(dir, in.PoPs)
+	m, err := readSegments(ctx, f.dir, in.PoPs, locate(places))
 	if err != nil {
-		return err
+		return nil, err
 	}
-	in.Sources = append(in.Sources, source)
-	in.Progress(fmt.Sprintf("estimating from %d sessions of %d blocks", measured.Sessions, len(measured.Units)))
-	in.Measured = mapper.Estimate(measured, in.PoPs, locate(places))
-	if inForcePath == "" {
-		return nil
+	in.Sources = append(in.Sources, m.source)
+	in.Progress(fmt.Sprintf("estimating from %d sessions of %d blocks", m.Sessions, len(m.Units)))
+	e := mapper.Estimate(m.Measurements, in.PoPs, m.wellPlaced(locate(places)), hosting)
+	if f.inForce != "" {
+		inForce, err := maps.Open(f.inForce)
+		if err != nil {
+			return nil, err
+		}
+		e.Keep(inForce)
 	}
-	inForce, err := maps.Open(inForcePath)
+	in.Measured = e
+	return func(w io.Writer) { m.writeChecks(w, e) }, nil
+}
+
+// readHosting reads the list of networks of servers, if there is one.
+func readHosting(path string) (map[uint32]bool, error) {
+	if path == "" {
+		return nil, nil
+	}
+	f, err := edge.OpenRegular(path)
 	if err != nil {
-		return err
+		return nil, err
 	}
-	in.Measured.Keep(inForce)
-	return nil
+	defer f.Close()
+	return beacon.ReadHosting(f, path)
 }

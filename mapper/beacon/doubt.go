@@ -1,7 +1,6 @@
 package beacon
 
 import (
-	"cmp"
 	"slices"
 
 	"edged/edge"
@@ -82,6 +81,18 @@ func (d *Doubts) Sources() []Source {
 			list = append(list, s)
 		}
 	}
-	slices.SortFunc(list, func(a, b Source) int { return cmp.Or(cmp.Compare(a.hi, b.hi), cmp.Compare(a.lo, b.lo)) })
+	slices.SortFunc(list, compareSources)
 	return list
+}
+
+// join adds what another collection, of the same set, has found.
+func (d *Doubts) join(other *Doubts) {
+	for unit, sources := range other.fast {
+		if d.fast[unit] == nil {
+			d.fast[unit] = map[Source]bool{}
+		}
+		for s := range sources {
+			d.fast[unit][s] = true
+		}
+	}
 }

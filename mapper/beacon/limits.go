@@ -3,6 +3,7 @@ package beacon
 import (
 	"cmp"
 	"context"
+	"encoding/binary"
 	"math"
 	"math/bits"
 	"net/netip"
@@ -20,6 +21,25 @@ const (
 // Source is who sent a row: an address of IPv4, or a /64 of IPv6, which is what
 // one household or host has.
 type Source struct{ hi, lo uint64 }
+
+// Prefix returns the addresses that are the source: a /32 of IPv4, a /64 of IPv6.
+func (s Source) Prefix() netip.Prefix {
+	var b [16]byte
+	binary.BigEndian.PutUint64(b[:8], s.hi)
+	binary.BigEndian.PutUint64(b[8:], s.lo)
+	a := netip.AddrFrom16(b)
+	if a.Is4In6() {
+		return netip.PrefixFrom(a.Unmap(), 32)
+	}
+	return netip.PrefixFrom(a, 64)
+}
+
+func (s Source) String() string {
+	if p := s.Prefix(); p.Bits() == 64 {
+		return p.String()
+	}
+	return s.Prefix().Addr().String()
+}
 
 // SourceOf returns the source that an address belongs to.
 func SourceOf(a netip.Addr) Source {

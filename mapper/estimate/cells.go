@@ -16,8 +16,9 @@ type Session struct {
 
 // Value is one round trip.
 type Value struct {
-	PoP uint16
-	RTT float64 // ms
+	PoP  uint16
+	RTT  float64 // ms
+	Less float64 // the part of the session's weight that it counts less with, 0 to below 1
 }
 
 // Cell is what is known about one PoP from one unit.
@@ -102,7 +103,7 @@ func newTwoWay(sessions []Session, expected func(uint16) float64) *twoWay {
 		for j, v := range s.Values {
 			p, _ := slices.BinarySearch(f.pops, v.PoP)
 			f.at[i][j] = p
-			f.column[p] = append(f.column[p], reading{i, j, s.Weight})
+			f.column[p] = append(f.column[p], reading{i, j, s.Weight * (1 - v.Less)})
 		}
 	}
 	for i, p := range f.pops {

@@ -15,7 +15,7 @@ func client(n int) netip.Addr { return netip.AddrFrom4([4]byte{192, 0, 2, byte(n
 func session(n int, lastMile float64, truth map[uint16]float64, pops ...uint16) Session {
 	s := Session{Client: client(n), Weight: 1}
 	for _, p := range pops {
-		s.Values = append(s.Values, Value{p, truth[p] + lastMile})
+		s.Values = append(s.Values, Value{PoP: p, RTT: truth[p] + lastMile})
 	}
 	return s
 }
@@ -47,7 +47,7 @@ func TestCellsTakeLastMilesOut(t *testing.T) {
 func TestCellsOfSinglePoPsAreMedians(t *testing.T) {
 	var sessions []Session
 	for i, v := range []float64{30, 10, 50, 20} {
-		sessions = append(sessions, Session{client(i), 1, []Value{{7, v}}})
+		sessions = append(sessions, Session{client(i), 1, []Value{{PoP: 7, RTT: v}}})
 	}
 	c := Cells(sessions, nil)[0]
 	if c.RTT != 30 || c.P90 != 50 { // of 10 20 30 50 the upper of both medians
@@ -59,10 +59,10 @@ func TestCellsOfSinglePoPsAreMedians(t *testing.T) {
 func TestCellsHearASourceOnce(t *testing.T) {
 	var sessions []Session
 	for range 50 {
-		sessions = append(sessions, Session{client(1), 1, []Value{{0, 1}}})
+		sessions = append(sessions, Session{client(1), 1, []Value{{PoP: 0, RTT: 1}}})
 	}
 	for i := range 2 {
-		sessions = append(sessions, Session{client(2 + i), 1, []Value{{0, 40}}})
+		sessions = append(sessions, Session{client(2 + i), 1, []Value{{PoP: 0, RTT: 40}}})
 	}
 	if c := Cells(sessions, nil)[0]; c.RTT != 40 || c.Sources != 3 {
 		t.Errorf("median %v of %d sources, want 40 of 3", c.RTT, c.Sources)
@@ -78,11 +78,11 @@ func TestHighHoldsAgainstTwoLiars(t *testing.T) {
 		for i := range 1 + rng.IntN(9) {
 			v := 20 + 100*rng.Float64()
 			honest = append(honest, v)
-			sessions = append(sessions, Session{client(i), 1, []Value{{0, v}}})
+			sessions = append(sessions, Session{client(i), 1, []Value{{PoP: 0, RTT: v}}})
 		}
 		slices.Sort(honest)
 		for i := range 2 {
-			sessions = append(sessions, Session{client(100 + i), 1, []Value{{0, 200 * rng.Float64()}}})
+			sessions = append(sessions, Session{client(100 + i), 1, []Value{{PoP: 0, RTT: 200 * rng.Float64()}}})
 		}
 		if c := Cells(sessions, nil)[0]; c.High < honest[len(honest)/2] {
 			t.Fatalf("high %v of %d sources, below the median of %v", c.High, c.Sources, honest)

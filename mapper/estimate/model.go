@@ -13,6 +13,10 @@ import (
 type Unit struct {
 	Place place.Place
 	Cells []Cell // by PoP
+
+	// Servers says that no people are there: what was measured speaks for the unit
+	// and its own network, and not for the places and countries around.
+	Servers bool
 }
 
 // Model says how long round trips take, at units and at places.
@@ -28,6 +32,8 @@ type Model struct {
 	around map[metro][]neighbour
 	nets   map[uint32]struct{} // that measured anything
 	own    float64             // prior of the level Own
+
+	limited int // networks that would have spoken for a country
 }
 
 // accessPoP stands for a place's access in corrections.
@@ -46,7 +52,7 @@ func Fit(pops []edge.PoP, units []Unit) *Model {
 	m.survey()
 	m.mute = make([]bool, len(units))
 	for i, u := range units {
-		m.mute[i] = len(u.Cells) == 0 || doubted(pops, u)
+		m.mute[i] = len(u.Cells) == 0 || !u.Place.HasCoord || doubted(pops, u)
 	}
 	rest := make([][]float64, len(units))
 	for i, u := range units {
@@ -151,7 +157,7 @@ func (m *Model) climb(rest [][]float64) {
 		all = all[:0]
 		for i, u := range m.units {
 			g, ok := groupAt(level, u.Place)
-			if !ok || m.mute[i] {
+			if !ok || m.mute[i] || u.Servers && level < NetCountry {
 				continue
 			}
 			for k, c := range u.Cells {
@@ -166,6 +172,9 @@ func (m *Model) climb(rest [][]float64) {
 				cmp.Compare(a.group.metro, b.group.metro), cmp.Compare(a.pop, b.pop), cmp.Compare(a.unit, b.unit),
 			)
 		})
+		if level == Country {
+			m.limited = len(limitNetworks(all, func(unit int) uint32 { return m.units[unit].Place.ASN }))
+		}
 		m.rungs[level] = learn(all)
 		for i, u := range m.units {
 			if len(u.Cells) == 0 {

@@ -43,7 +43,7 @@ var packages = []row{
 	{"mapper/compress", []string{"maps"}},
 	{"mapper/simulate", []string{"maps"}},
 	{"mapper/generate", []string{"edge", "geo/place", "mapper/beacon"}},
-	{"mapper/estimate", []string{"edge", "geo/place"}},
+	{"mapper/estimate", []string{"edge", "geo/place", "mapper/beacon"}},
 	{"mapper", []string{"edge", "geo/place", "maps", "mapper/beacon", "mapper/estimate"}},
 	{"mapper/compare", []string{"geo/place", "mapper/simulate", "maps"}},
 	{"mapper/gate", []string{"mapper", "mapper/compare", "mapper/simulate", "maps"}},
