@@ -2,11 +2,8 @@ package mapper
 
 import (
 	"math"
-	"net/netip"
 	"slices"
 
-	"edged/geo/place"
-	"edged/mapper/estimate"
 	"edged/maps"
 )
 
@@ -28,7 +25,7 @@ type Evaluation struct {
 
 // Evaluate holds a map against measurements: of each unit, the corrected median
 // of the PoP that the map puts first less that of the best.
-func Evaluate(m *maps.Map, measured *Measurements, locate func(netip.Addr) place.Place) Evaluation {
+func Evaluate(m *maps.Map, measured *Measurements) Evaluation {
 	var e Evaluation
 	type regret struct{ ms, weight float64 }
 	var list []regret
@@ -36,9 +33,8 @@ func Evaluate(m *maps.Map, measured *Measurements, locate func(netip.Addr) place
 		addr := u.Unit.Prefix().Addr()
 		row, _, _ := m.ECS().Lookup(addr)
 		first, ok := m.First(row)
-		cells := estimate.Cells(u.Sessions, estimate.Line(m.PoPs(), locate(addr)))
 		best, chosen := math.Inf(1), math.Inf(1)
-		for _, c := range cells {
+		for _, c := range u.Cells {
 			best = min(best, c.RTT)
 			if ok && c.PoP == first {
 				chosen = c.RTT
@@ -49,7 +45,7 @@ func Evaluate(m *maps.Map, measured *Measurements, locate func(netip.Addr) place
 			continue
 		}
 		e.Units++
-		list = append(list, regret{chosen - best, float64(len(u.Sessions))})
+		list = append(list, regret{chosen - best, float64(u.Sessions)})
 	}
 	slices.SortFunc(list, func(a, b regret) int {
 		switch {

@@ -2,7 +2,8 @@ package mapper
 
 import (
 	"cmp"
-	"iter"
+	"context"
+	"fmt"
 	"math"
 	"net/netip"
 	"slices"
@@ -14,8 +15,7 @@ import (
 	"edged/maps"
 )
 
-// Measurements are the sessions of beacons by client unit, and who asked for
-// them.
+// Measurements are what beacons measured, by client unit, and who asked for them.
 type Measurements struct {
 	Units     []MeasuredUnit // ascending
 	Resolvers []MeasuredResolver
@@ -29,7 +29,8 @@ type Measurements struct {
 // MeasuredUnit is what the clients of one unit measured.
 type MeasuredUnit struct {
 	Unit     beacon.Unit
-	Sessions []estimate.Session
+	Sessions int
+	Cells    []estimate.Cell // by PoP; none when all its samples weigh next to nothing
 }
 
 // MeasuredResolver is a resolver and the sessions that each unit had through it.
@@ -38,78 +39,46 @@ type MeasuredResolver struct {
 	Units map[beacon.Unit]float64
 }
 
-// Weigh says how much of a row's weight counts: 1 is all, 0 nothing.
-// beacon.Trust.Weight is one.
+// Weigh says how much of a row's weight counts: 1 is all, 0 nothing. It may be
+// called by several goroutines. beacon.Trust.Weight is one.
 type Weigh func(beacon.Session, beacon.Row) float64
 
-// ReadBeacons puts sessions in order by unit. A session's samples weigh less
-// with their age, which is counted in hours from the newest session, so that the
-// clock does not matter, and less or nothing where weigh says so; nil believes
-// all rows. It returns the first error of the sessions.
-func ReadBeacons(sessions iter.Seq2[beacon.Session, error], pops []edge.PoP, weigh Weigh) (*Measurements, error) {
-	index := map[string]uint16{}
-	for i, p := range pops {
-		index[p.Name] = uint16(i)
+// Reading says how sessions are read.
+type Reading struct {
+	PoPs    []edge.PoP                   // rows of others do not count
+	Locate  func(netip.Addr) place.Place // what distance lets expect; nil: nothing
+	Weigh   Weigh                        // nil: all rows count whole
+	Engine  beacon.Engine                // nil: the embedded one
+	Workers int                          // goroutines; 0: one
+}
+
+// ReadBeacons makes measurements of the sessions in a set. Unit by unit it takes
+// out what all rows of a session share (estimate.Correct); the corrected round
+// trips go to the engine, which makes medians of them. A session's samples weigh
+// less with their age, which is counted in hours from the set's newest one, so
+// that the clock does not matter.
+func ReadBeacons(ctx context.Context, set *beacon.Set, o Reading) (*Measurements, error) {
+	if o.Engine == nil {
+		o.Engine = beacon.Embedded{}
 	}
-	m := &Measurements{}
-	units := map[beacon.Unit][]estimate.Session{}
-	hours := map[beacon.Unit][]int64{}
-	resolvers := map[netip.Addr]map[beacon.Unit]float64{}
-	newest := int64(0)
-	for s, err := range sessions {
-		if err != nil {
-			return nil, err
-		}
-		client := s.Rows[0].Client
-		unit := beacon.UnitOf(client)
-		session := estimate.Session{Client: beacon.SourceOf(client).Prefix().Addr(), Values: make([]estimate.Value, 0, len(s.Rows))}
-		for _, r := range s.Rows {
-			pop, ok := index[s.PoPs[r.PoP]]
-			if !ok {
-				m.Unknown++
-				continue
-			}
-			counts := 1.0
-			if weigh != nil {
-				counts = weigh(s, r)
-			}
-			if counts <= 0 {
-				m.Refused++
-				continue
-			}
-			if counts < 1 {
-				m.Lowered++
-			}
-			session.Values = append(session.Values, estimate.Value{PoP: pop, RTT: float64(r.RTT) / 10, Less: 1 - counts})
-			m.Rows++
-		}
-		if len(session.Values) == 0 {
-			continue
-		}
-		m.Sessions++
-		hour := s.Time() / 3600
-		newest = max(newest, hour)
-		units[unit] = append(units[unit], session)
-		hours[unit] = append(hours[unit], hour)
-		if resolver := s.Rows[0].Resolver; resolver.IsValid() {
-			if resolvers[resolver] == nil {
-				resolvers[resolver] = map[beacon.Unit]float64{}
-			}
-			resolvers[resolver][unit]++
-		}
+	agg, err := o.Engine.Begin(ctx)
+	if err != nil {
+		return nil, err
 	}
-	for unit, list := range units {
-		for i := range list {
-			list[i].Weight = math.Exp2(-float64(newest-hours[unit][i]) / beacon.HalfLife)
-		}
-		m.Units = append(m.Units, MeasuredUnit{unit, list})
+	defer agg.Close() // what an engine may leave behind does not make a number wrong
+	r := newReader(set, o, agg)
+	if err := set.ByUnit(ctx, o.Workers, r.unit); err != nil {
+		return nil, err
 	}
-	slices.SortFunc(m.Units, func(a, b MeasuredUnit) int { return cmp.Compare(a.Unit, b.Unit) })
-	for addr, by := range resolvers {
-		m.Resolvers = append(m.Resolvers, MeasuredResolver{addr, by})
+	slices.SortFunc(r.m.Units, func(a, b MeasuredUnit) int { return cmp.Compare(a.Unit, b.Unit) })
+	if err := fillCells(r.m.Units, agg.Cells()); err != nil {
+		return nil, fmt.Errorf("cannot aggregate beacons: %w", err)
 	}
-	slices.SortFunc(m.Resolvers, func(a, b MeasuredResolver) int { return a.Addr.Compare(b.Addr) })
-	return m, nil
+	for addr, by := range r.resolvers {
+		r.m.Resolvers = append(r.m.Resolvers, MeasuredResolver{addr, by})
+	}
+	slices.SortFunc(r.m.Resolvers, func(a, b MeasuredResolver) int { return a.Addr.Compare(b.Addr) })
+	return r.m, nil
 }
 
 // Estimates are rankings made of measurements: for units, for resolvers, and for
@@ -132,7 +101,7 @@ func Estimate(m *Measurements, pops []edge.PoP, locate func(netip.Addr) place.Pl
 	units := make([]estimate.Unit, len(m.Units))
 	for i, u := range m.Units {
 		at := locate(u.Unit.Prefix().Addr())
-		units[i] = estimate.Unit{Place: at, Cells: estimate.Cells(u.Sessions, estimate.Line(pops, at)), Servers: hosting[at.ASN]}
+		units[i] = estimate.Unit{Place: at, Cells: u.Cells, Servers: hosting[at.ASN]}
 		if units[i].Servers {
 			e.hosting++
 		}

@@ -1,11 +1,13 @@
 package main
 
 import (
+	"context"
 	"fmt"
 	"math"
 	"net/netip"
 	"os"
 	"path/filepath"
+	"runtime"
 	"slices"
 	"time"
 
@@ -102,14 +104,29 @@ func (l *lab) measure(name string, rows []beacon.Row) (*mapper.Measurements, err
 	if _, err := w.Append(beacon.Batch{ID: name, PoPs: l.names, Rows: rows}); err != nil {
 		return nil, err
 	}
-	return mapper.ReadBeacons(beacon.Sessions(dir, time.Unix(0, 0), time.Unix(math.MaxInt32, 0)), l.pops, nil)
+	return l.read(name, nil)
+}
+
+// read reads what was measured under a name.
+func (l *lab) read(name string, weigh mapper.Weigh) (*mapper.Measurements, error) {
+	set, err := beacon.OpenAll(filepath.Join(l.dir, name))
+	if err != nil {
+		return nil, err
+	}
+	defer set.Close()
+	return mapper.ReadBeacons(context.Background(), set, mapper.Reading{PoPs: l.pops, Locate: l.locate, Weigh: weigh, Workers: runtime.GOMAXPROCS(0)})
+}
+
+// locate says where an address is.
+func (l *lab) locate(a netip.Addr) place.Place {
+	p, _, _ := l.places.Lookup(a)
+	return p
 }
 
 // build makes the map of measurements, through the bytes of its file. Where a map
 // is in force, units change only for what is clearly better.
 func (l *lab) build(m *mapper.Measurements, inForce *maps.Map) (*maps.Map, error) {
-	locate := func(a netip.Addr) place.Place { p, _, _ := l.places.Lookup(a); return p }
-	estimates := mapper.Estimate(m, l.pops, locate, nil)
+	estimates := mapper.Estimate(m, l.pops, l.locate, nil)
 	if inForce != nil {
 		estimates.Keep(inForce)
 	}

@@ -2,12 +2,10 @@ package main
 
 import (
 	"net/netip"
-	"slices"
 
 	"edged/edge"
 	"edged/mapper"
 	"edged/mapper/beacon"
-	"edged/mapper/estimate"
 )
 
 // frankfurt are the three providers in one town that E4 chooses among.
@@ -40,8 +38,7 @@ func steerProbes(o options, dcs []edge.PoP, list []probe) (e3, e4 compared, err 
 		return
 	}
 	defer l.close()
-	measured, err := l.measure("probes", rows)
-	if err != nil {
+	if _, err = l.measure("probes", rows); err != nil {
 		return
 	}
 	var three []uint16
@@ -67,7 +64,10 @@ func steerProbes(o options, dcs []edge.PoP, list []probe) (e3, e4 compared, err 
 			continue
 		}
 		addr := addrs[i]
-		others := withoutProbe(measured, addr)
+		others, err := l.read("probes", without(addr))
+		if err != nil {
+			return e3, e4, err
+		}
 		m, err := l.build(others, nil)
 		if err != nil {
 			return e3, e4, err
@@ -87,15 +87,12 @@ func steerProbes(o options, dcs []edge.PoP, list []probe) (e3, e4 compared, err 
 	return c3.result(), c4.result(), nil
 }
 
-// withoutProbe leaves out the session of one probe.
-func withoutProbe(m *mapper.Measurements, client netip.Addr) *mapper.Measurements {
-	kept := *m
-	kept.Units = nil
-	for _, u := range m.Units {
-		u.Sessions = slices.DeleteFunc(slices.Clone(u.Sessions), func(s estimate.Session) bool { return s.Client == client })
-		if len(u.Sessions) > 0 {
-			kept.Units = append(kept.Units, u)
+// without leaves out what one probe measured.
+func without(client netip.Addr) mapper.Weigh {
+	return func(_ beacon.Session, r beacon.Row) float64 {
+		if r.Client == client {
+			return 0
 		}
+		return 1
 	}
-	return &kept
 }

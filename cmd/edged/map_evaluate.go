@@ -3,12 +3,10 @@ package main
 import (
 	"fmt"
 	"io"
-	"net/netip"
 	"text/tabwriter"
 
 	"github.com/spf13/cobra"
 
-	"edged/geo/place"
 	"edged/mapper"
 	"edged/maps"
 )
@@ -32,7 +30,7 @@ measured. Measurements that the map was not built from tell more.`,
 			if err != nil {
 				return err
 			}
-			e := mapper.Evaluate(m, measured.Measurements, func(netip.Addr) place.Place { return place.Place{} })
+			e := mapper.Evaluate(m, measured.Measurements)
 			if asJSON {
 				return writeJSON(cmd.OutOrStdout(), e)
 			}

@@ -5,7 +5,6 @@ import (
 	"crypto/sha256"
 	"encoding/binary"
 	"fmt"
-	"hash"
 	"io"
 	"iter"
 	"net/netip"
@@ -53,9 +52,14 @@ func readSegments(ctx context.Context, dir string, pops []edge.PoP, locate func(
 	if m.trust, err = beacon.FindTrust(ctx, set, pops, unitPoint(locate), runtime.GOMAXPROCS(0)); err != nil {
 		return m, err
 	}
-	sum := sha256.New()
-	m.Measurements, err = mapper.ReadBeacons(hashed(set.Sessions(), sum), pops, m.trust.Weight)
-	m.source = maps.Input{Name: "beacons", Version: fmt.Sprintf("sha256:%x", sum.Sum(nil)[:6])}
+	sum, err := hashSessions(set.Sessions())
+	if err != nil {
+		return m, err
+	}
+	m.source = maps.Input{Name: "beacons", Version: fmt.Sprintf("sha256:%x", sum[:6])}
+	m.Measurements, err = mapper.ReadBeacons(ctx, set, mapper.Reading{
+		PoPs: pops, Locate: m.wellPlaced(locate), Weigh: m.trust.Weight, Workers: runtime.GOMAXPROCS(0),
+	})
 	return m, err
 }
 
@@ -71,8 +75,11 @@ func unitPoint(locate func(netip.Addr) place.Place) func(beacon.Unit) (beacon.Po
 }
 
 // wellPlaced is locate without the places that cannot be right; of their networks
-// it still tells.
+// it still tells. Nil stays nil.
 func (m measured) wellPlaced(locate func(netip.Addr) place.Place) func(netip.Addr) place.Place {
+	if locate == nil {
+		return nil
+	}
 	return func(a netip.Addr) place.Place {
 		p := locate(a)
 		if m.trust.Misplaced(beacon.UnitOf(a)) {
@@ -124,28 +131,28 @@ func some[T fmt.Stringer](list []T) string {
 	return b.String() + ")"
 }
 
-// hashed yields sessions and adds them to a hash.
-func hashed(sessions iter.Seq2[beacon.Session, error], sum hash.Hash) iter.Seq2[beacon.Session, error] {
-	return func(yield func(beacon.Session, error) bool) {
-		var b []byte
-		for s, err := range sessions {
-			b = b[:0]
-			for _, r := range s.Rows {
-				b = binary.LittleEndian.AppendUint64(b, r.Session)
-				b = binary.LittleEndian.AppendUint64(b, uint64(r.Time))
-				client, resolver := r.Client.As16(), [16]byte{}
-				if r.Resolver.IsValid() {
-					resolver = r.Resolver.As16()
-				}
-				b = append(append(b, client[:]...), resolver[:]...)
-				b = append(append(b, s.PoPs[r.PoP]...), 0, byte(r.RTT), byte(r.RTT>>8), byte(r.Method))
-			}
-			sum.Write(b)
-			if !yield(s, err) {
-				return
-			}
+// hashSessions returns a hash of what sessions say, however they lie in files.
+func hashSessions(sessions iter.Seq2[beacon.Session, error]) ([]byte, error) {
+	sum := sha256.New()
+	var b []byte
+	for s, err := range sessions {
+		if err != nil {
+			return nil, err
 		}
+		b = b[:0]
+		for _, r := range s.Rows {
+			b = binary.LittleEndian.AppendUint64(b, r.Session)
+			b = binary.LittleEndian.AppendUint64(b, uint64(r.Time))
+			client, resolver := r.Client.As16(), [16]byte{}
+			if r.Resolver.IsValid() {
+				resolver = r.Resolver.As16()
+			}
+			b = append(append(b, client[:]...), resolver[:]...)
+			b = append(append(b, s.PoPs[r.PoP]...), 0, byte(r.RTT), byte(r.RTT>>8), byte(r.Method))
+		}
+		sum.Write(b)
 	}
+	return sum.Sum(nil), nil
 }
 
 // locate returns a function that says where an address is.

@@ -24,13 +24,15 @@ const MaxWeight = 4095
 
 // Cell is what the samples of one unit and PoP come to. P50 is the upper weighted
 // median: the smallest value such that those up to it have more than half the
-// weight. P90 is the same with nine tenths.
+// weight. P90 is the same with nine tenths. Deviation is the sum of how far each
+// sample is from P50, times its weight.
 type Cell struct {
-	Unit     Unit
-	PoP      uint16
-	Count    uint32 // samples
-	Weight   uint64 // their sum
-	P50, P90 int16  // in 0.1 ms
+	Unit      Unit
+	PoP       uint16
+	Count     uint32 // samples
+	Weight    uint64 // their sum
+	P50, P90  int16  // in 0.1 ms
+	Deviation uint64 // in 0.1 ms, weighted; over Weight it is the mean absolute deviation
 }
 
 // Engine aggregates samples. All engines give the same cells, exactly.

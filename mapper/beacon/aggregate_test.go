@@ -32,7 +32,11 @@ func plainCells(samples []Sample) []Cell {
 			}
 		}
 		n := len(spread)
-		cells = append(cells, Cell{k.unit, k.pop, uint32(len(list)), uint64(n), spread[n/2], spread[n*9/10]})
+		c := Cell{Unit: k.unit, PoP: k.pop, Count: uint32(len(list)), Weight: uint64(n), P50: spread[n/2], P90: spread[n*9/10]}
+		for _, v := range spread {
+			c.Deviation += uint64(max(int(v)-int(c.P50), int(c.P50)-int(v)))
+		}
+		cells = append(cells, c)
 	}
 	slices.SortFunc(cells, func(a, b Cell) int {
 		if c := a.Unit.Prefix().Addr().Compare(b.Unit.Prefix().Addr()); c != 0 {

@@ -354,28 +354,33 @@ func (s *sorter) sort(unitBits int) {
 func (s *sorter) cells(unit func(local uint64) Unit) []Cell {
 	cells := s.made[:0]
 	for a := s.a; len(a) > 0; {
-		key, n, weight := a[0]>>popShift, 0, uint64(0)
+		key, n := a[0]>>popShift, 0
+		weight, sum := int64(0), int64(0) // of values times weights
 		for n < len(a) && a[n]>>popShift == key {
-			weight += a[n] & (1<<weightBits - 1)
+			w := int64(a[n] & (1<<weightBits - 1))
+			weight += w
+			sum += w * valueOf(a[n])
 			n++
 		}
-		cells = append(cells, Cell{
-			Unit: unit(key >> popBits), PoP: uint16(key & (1<<popBits - 1)), Count: uint32(n), Weight: weight,
-			P50: above(a[:n], weight, 5), P90: above(a[:n], weight, 9),
-		})
+		c := Cell{Unit: unit(key >> popBits), PoP: uint16(key & (1<<popBits - 1)), Count: uint32(n), Weight: uint64(weight)}
+		i, below, belowSum := 0, int64(0), int64(0) // up to the median, which is included
+		for ; 2*below <= weight; i++ {
+			w := int64(a[i] & (1<<weightBits - 1))
+			below += w
+			belowSum += w * valueOf(a[i])
+		}
+		p50 := valueOf(a[i-1])
+		c.P50 = int16(p50)
+		// Those below are p50 - v from it, those above v - p50.
+		c.Deviation = uint64(p50*below - belowSum + (sum - belowSum) - p50*(weight-below))
+		for ; 10*below <= 9*weight; i++ {
+			below += int64(a[i] & (1<<weightBits - 1))
+		}
+		c.P90 = int16(valueOf(a[i-1]))
+		cells = append(cells, c)
 		a = a[n:]
 	}
 	return cells
 }
 
-// above returns the smallest value such that the samples up to it have more than
-// so many tenths of the weight.
-func above(a []uint64, weight uint64, tenths uint64) int16 {
-	sum := uint64(0)
-	for _, packed := range a {
-		if sum += packed & (1<<weightBits - 1); 10*sum > tenths*weight {
-			return disorderly(uint16(packed >> valueShift))
-		}
-	}
-	panic("beacon: a cell without weight")
-}
+func valueOf(packed uint64) int64 { return int64(disorderly(uint16(packed >> valueShift))) }

@@ -61,10 +61,7 @@ func encodeSegment(h header, rows []Row) ([]byte, error) {
 	names := len(b)
 	from := int64(h.hour) * hourLength
 	for len(rows) > 0 {
-		n := 1
-		for n < len(rows) && n < maxMeasure && sameGroup(rows[0], rows[n]) {
-			n++
-		}
+		n := groupLength(rows)
 		b = appendGroup(b, from, rows[:n])
 		rows = rows[n:]
 		h.rows += uint32(n)
@@ -78,6 +75,15 @@ func encodeSegment(h header, rows []Row) ([]byte, error) {
 	le.PutUint32(b[20:], h.groups)
 	le.PutUint32(b[24:], uint32(names))
 	return le.AppendUint32(b, crc32.Checksum(b, castagnoli)), nil
+}
+
+// groupLength returns how many rows, of which there must be one, are one group.
+func groupLength(rows []Row) int {
+	n := 1
+	for n < len(rows) && n < maxMeasure && sameGroup(rows[0], rows[n]) {
+		n++
+	}
+	return n
 }
 
 func sameGroup(a, b Row) bool {

@@ -34,6 +34,12 @@ type Hour struct {
 	segments []*segment
 }
 
+// index returns which of its set's hours it is.
+func (h *Hour) index() int {
+	i, _ := slices.BinarySearchFunc(h.set.Hours, h.Start, func(o Hour, at time.Time) int { return o.Start.Compare(at) })
+	return i
+}
+
 // Segments returns how many files hold the hour.
 func (h *Hour) Segments() int { return len(h.segments) }
 

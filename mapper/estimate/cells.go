@@ -50,16 +50,24 @@ const minPaired = 3
 // rounds of the two-way fit. It moves little after three.
 const rounds = 8
 
-// Cells corrects the sessions of one unit for their last miles and returns a
-// cell for each PoP that they measured, by PoP. The expected round trips
-// say what differs between PoPs before anything was measured; nil stands for
-// nothing known.
+// Sample is a round trip less its session's last mile.
+type Sample struct {
+	PoP    uint16
+	Tenths int16   // of a millisecond; it may be below 0
+	Weight float64 // above 0; what a source has for a PoP weighs as much as one in all
+}
+
+// Correct takes the last miles out of the sessions of one unit. It returns the
+// samples, PoP by PoP, and a cell for each PoP, by PoP, of which it knows Sources
+// and High: the other fields are what an aggregation makes of the samples. The
+// expected round trips say what differs between PoPs before anything was measured;
+// nil stands for nothing known.
 //
 // The two-way fit is Tukey's median polish: a session's last mile is the median
 // of what its values have above the cells, a cell is the median of the values
 // less their last miles, and so on in turn. The unit's typical last mile stays
 // in the cells, so they are round trips that a client there would see.
-func Cells(sessions []Session, expected func(pop uint16) float64) []Cell {
+func Correct(sessions []Session, expected func(pop uint16) float64) ([]Sample, []Cell) {
 	if expected == nil {
 		expected = func(uint16) float64 { return 0 }
 	}
@@ -68,7 +76,7 @@ func Cells(sessions []Session, expected func(pop uint16) float64) []Cell {
 		f.fitSessions()
 		f.fitCells()
 	}
-	return f.cells()
+	return f.result()
 }
 
 // twoWay is a fit in progress.
@@ -164,36 +172,40 @@ func (f *twoWay) corrected(p int) []weighted {
 	return f.scratch
 }
 
-func (f *twoWay) cells() []Cell {
-	cells := make([]Cell, len(f.pops))
-	for p, pop := range f.pops {
-		values := f.corrected(p)
-		c := Cell{PoP: pop, Samples: len(values), High: f.high(p)}
-		for _, v := range values {
-			c.Weight += v.weight
-		}
-		c.RTT = upperMedian(values)
-		c.P90 = upperQuantile(values, 0.9)
-		for _, v := range values {
-			c.Spread += v.weight * math.Abs(v.value-c.RTT)
-		}
-		c.Spread /= c.Weight
-		c.Sources = len(f.voices(p))
-		cells[p] = c
+func (f *twoWay) result() ([]Sample, []Cell) {
+	n := 0
+	for _, column := range f.column {
+		n += len(column)
 	}
-	return cells
+	samples, cells := make([]Sample, 0, n), make([]Cell, len(f.pops))
+	for p, pop := range f.pops {
+		from := len(samples)
+		for _, r := range f.column[p] {
+			ms := f.sessions[r.session].Values[r.value].RTT - f.lastMile[r.session]
+			samples = append(samples, Sample{pop, tenths(ms), r.weight})
+		}
+		voices := f.voices(f.column[p], samples[from:])
+		cells[p] = Cell{PoP: pop, Sources: len(voices), High: high(voices)}
+	}
+	return samples, cells
 }
 
-// voices returns what each source says about a PoP: one median each, ascending.
-func (f *twoWay) voices(p int) []float64 {
+// tenths rounds to tenths of a millisecond. What is out of range, 3.2 s, is
+// further from everything than any other value.
+func tenths(ms float64) int16 {
+	return int16(min(max(math.Round(10*ms), math.MinInt16+1), math.MaxInt16))
+}
+
+// voices returns what each source says about a PoP: one median each, in ms,
+// ascending. The samples are those of the column.
+func (f *twoWay) voices(column []reading, samples []Sample) []float64 {
 	type said struct {
 		by    netip.Addr
-		value float64
+		value int16
 	}
-	var all []said
-	for _, r := range f.column[p] {
-		s := f.sessions[r.session]
-		all = append(all, said{s.Client, s.Values[r.value].RTT - f.lastMile[r.session]})
+	all := make([]said, len(column))
+	for i, r := range column {
+		all[i] = said{f.sessions[r.session].Client, samples[i].Tenths}
 	}
 	slices.SortFunc(all, func(a, b said) int { return cmp.Or(a.by.Compare(b.by), cmp.Compare(a.value, b.value)) })
 	var voices []float64
@@ -202,7 +214,7 @@ func (f *twoWay) voices(p int) []float64 {
 		for j < len(all) && all[j].by == all[i].by {
 			j++
 		}
-		voices = append(voices, all[i+(j-i)/2].value)
+		voices = append(voices, float64(all[i+(j-i)/2].value)/10)
 		i = j
 	}
 	slices.Sort(voices)
@@ -214,8 +226,7 @@ const liars = 2
 
 // high is the upper median of the voices and of two more that say the most:
 // whatever two of the voices are, the honest ones' median is not above it.
-func (f *twoWay) high(p int) float64 {
-	voices := f.voices(p)
+func high(voices []float64) float64 {
 	at := (len(voices) + liars) / 2
 	if at >= len(voices) {
 		return math.Inf(1)

@@ -11,6 +11,39 @@ import (
 
 func client(n int) netip.Addr { return netip.AddrFrom4([4]byte{192, 0, 2, byte(n)}) }
 
+// Cells has the samples of Correct aggregated, plainly.
+func Cells(sessions []Session, expected func(pop uint16) float64) []Cell {
+	samples, cells := Correct(sessions, expected)
+	for i, c := range cells {
+		var values []weighted
+		for _, s := range samples {
+			if s.PoP == c.PoP {
+				values = append(values, weighted{float64(s.Tenths) / 10, s.Weight})
+				c.Weight += s.Weight
+			}
+		}
+		c.Samples, c.RTT, c.P90 = len(values), upperQuantile(values, 0.5), upperQuantile(values, 0.9)
+		for _, v := range values {
+			c.Spread += v.weight * math.Abs(v.value-c.RTT) / c.Weight
+		}
+		cells[i] = c
+	}
+	return cells
+}
+
+// upperQuantile returns the smallest value that has more than the share q of the
+// weight at it or below. It sorts the values, of which there must be one.
+func upperQuantile(values []weighted, q float64) float64 {
+	total := sortValues(values)
+	sum := 0.0
+	for _, v := range values {
+		if sum += v.weight; sum > q*total {
+			return v.value
+		}
+	}
+	return values[len(values)-1].value
+}
+
 // session is what a client with a last mile sees of PoPs with true times.
 func session(n int, lastMile float64, truth map[uint16]float64, pops ...uint16) Session {
 	s := Session{Client: client(n), Weight: 1}
@@ -76,7 +109,7 @@ func TestHighHoldsAgainstTwoLiars(t *testing.T) {
 		var sessions []Session
 		var honest []float64
 		for i := range 1 + rng.IntN(9) {
-			v := 20 + 100*rng.Float64()
+			v := float64(200+rng.IntN(1000)) / 10 // whole tenths, as samples are
 			honest = append(honest, v)
 			sessions = append(sessions, Session{client(i), 1, []Value{{PoP: 0, RTT: v}}})
 		}
@@ -120,7 +153,7 @@ func TestMediansMatchPlain(t *testing.T) {
 		slices.Sort(plain)
 		name := fmt.Sprint(plain)
 		n := len(plain)
-		if got := upperMedian(values); got != plain[n/2] {
+		if got := upperQuantile(values, 0.5); got != plain[n/2] {
 			t.Fatalf("upper median of %s is %v", name, got)
 		}
 		if got, want := middle(values), (plain[(n-1)/2]+plain[n/2])/2; got != want {

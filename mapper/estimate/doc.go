@@ -2,9 +2,10 @@
 // from what few clients measured.
 //
 // The input is units, a unit being a client block with a place, and the sessions
-// of each: in a session one client measured a few PoPs one after another. Cells
+// of each: in a session one client measured a few PoPs one after another. Correct
 // takes what all of a session's values have in common, the client's last mile,
-// out of them by a two-way fit, and leaves one median for each unit and PoP.
+// out of them by a two-way fit. What it leaves are samples, of which somebody else
+// (beacon.Engine) makes one median for each unit and PoP: a Cell.
 //
 // Fit makes a Model of all units. A round trip is a line over distance, plus the
 // unit's own access, plus a residual. The residual of a PoP is learned on a

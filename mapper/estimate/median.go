@@ -19,22 +19,6 @@ func sortValues(values []weighted) (total float64) {
 	return total
 }
 
-// upperQuantile returns the smallest value that has more than the share q of the
-// weight at it or below. It sorts the values, of which there must be one.
-func upperQuantile(values []weighted, q float64) float64 {
-	total := sortValues(values)
-	sum := 0.0
-	for _, v := range values {
-		if sum += v.weight; sum > q*total {
-			return v.value
-		}
-	}
-	return values[len(values)-1].value
-}
-
-// upperMedian is the upper weighted median: of two equal ones the larger.
-func upperMedian(values []weighted) float64 { return upperQuantile(values, 0.5) }
-
 // middle is the weighted median, the mean of both where two are in the middle.
 func middle(values []weighted) float64 {
 	total := sortValues(values)
