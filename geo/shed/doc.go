@@ -4,9 +4,9 @@
 // A map is made for a demand that was expected. When the load is another, each
 // PoP's price, in milliseconds that count as if its round trips took longer,
 // goes up or down, and a client goes where round-trip time plus price is least
-// (Choose). Next makes the prices of the next epoch of ten seconds from those
-// of the last and from the loads. It is a pure function, so all nodes that know
-// the same loads come to the same prices.
+// (Choose). Next makes a price of the next epoch of ten seconds from that of the
+// last and from the load. It is a pure function, so all nodes that know
+// the same loads come to the same prices; a Book has what they know.
 //
 // It takes a minute until clients have come by a new answer, so a controller
 // that hurried would swing, and could pour one hot PoP's clients over its
@@ -27,5 +27,5 @@
 // geo orders the rankings again by them (Order), and blocks apart where that
 // differs by block (Divided).
 //
-// Without a load, a price stays. The package reads no clock and keeps no state.
+// Without a load, a price stays. The package reads no clock.
 package shed

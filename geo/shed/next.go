@@ -19,17 +19,9 @@ type Load struct {
 	Known  bool    // Now is fresh
 }
 
-// Next returns the prices above the map's of the next epoch. All slices are by
-// PoP, of one length.
-func Next(prices []Price, curves []Curve, loads []Load) []Price {
-	next := make([]Price, len(prices))
-	for pop, price := range prices {
-		next[pop] = nextPrice(price, curves[pop], loads[pop])
-	}
-	return next
-}
-
-func nextPrice(price Price, c Curve, l Load) Price {
+// Next returns the price, above the map's, that follows a price in an epoch at a
+// load.
+func Next(price Price, c Curve, l Load) Price {
 	switch {
 	case !l.Known:
 		return price
