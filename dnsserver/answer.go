@@ -174,6 +174,9 @@ func (r *responder) answer(v *View, q *query, msg []byte, rep *reply) {
 		}
 		n = n.wild
 		rep.source = n.id
+		if n.watched {
+			r.cfg.Watch.note(q, n, r.client.Resolver, r.now)
+		}
 	}
 	if n.dynamic != nil && r.answerDynamic(v, n, q, msg, q.end, rep) {
 		return

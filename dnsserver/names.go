@@ -13,6 +13,7 @@ type node struct {
 	id      uint64 // hash of name
 	zone    *zoneData
 	kind    nodeKind
+	watched bool          // questions that it answers are noted
 	wild    *node         // the wildcard right below it, or nil
 	dynamic *dynamic      // set for names that a pool answers
 	answers []typedAnswer // static answers by type

@@ -24,7 +24,8 @@ type Config struct {
 	TCPMax  int            // connections in all
 	// TCPMaxPerClient bounds the connections of one address (IPv6: one /64).
 	TCPMaxPerClient int
-	Tap             *Tap // nil: no dnstap
+	Tap             *Tap   // nil: no dnstap
+	Watch           *Watch // nil: nobody wants to know who asks for watched names
 	Log             *slog.Logger
 }
 

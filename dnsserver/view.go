@@ -26,6 +26,9 @@ type ViewConfig struct {
 	NSID string
 	// Version is answered to version.bind; empty: it is refused.
 	Version string
+	// Watch is the wildcard below which the server's Watch notes who asks;
+	// empty: none.
+	Watch string
 }
 
 // View is everything that answers depend on. It is immutable and safe for
@@ -76,6 +79,13 @@ func BuildView(cfg ViewConfig) (*View, error) {
 				above.wild = n
 			}
 		}
+	}
+	if cfg.Watch != "" {
+		wire, err := wireName(cfg.Watch)
+		if err != nil || b.nodes[string(wire)] == nil || !strings.HasPrefix(cfg.Watch, "*.") {
+			return nil, fmt.Errorf("watched name %q: it is no wildcard of a zone", cfg.Watch)
+		}
+		b.nodes[string(wire)].watched = true
 	}
 	v.names = newNameTable(b.nodes)
 	var err error

@@ -39,6 +39,7 @@ type loaded struct {
 	standing map[endpoint]string       // on which node an endpoint stands, if on one
 	vips     map[vipAt]health.TargetID // that pools require
 	announce announcer.File
+	page     *pageFiles      // of the beacon; nil: there is none, or they are bad
 	view     *dnsserver.View // all endpoints ok; see judged
 	warnings config.Problems
 }
@@ -107,6 +108,7 @@ func withFiles(c *config.Config, err error) error {
 	b.readSecrets(b.fault)
 	b.readFleet(b.fault)
 	b.readVIPs(b.fault)
+	b.readPage(b.fault)
 	b.checkPlaces()
 	return append(problems, b.problems...)
 }
@@ -120,6 +122,7 @@ func build(c *config.Config) (*loaded, error) {
 	b.readSecrets(b.fault)
 	b.readFleet(b.fault)
 	b.readVIPs(b.fault)
+	b.readPage(b.fault)
 	b.checkPlaces()
 	return b.finish()
 }
@@ -134,6 +137,7 @@ func buildKept(c *config.Config) (*loaded, error) {
 	b.readSecrets(warn)
 	b.readFleet(warn)
 	b.readVIPs(warn)
+	b.readPage(warn)
 	return b.finish()
 }
 
@@ -376,10 +380,19 @@ func (b *builder) compile() {
 		Names:   names,
 		NSID:    b.nsid(),
 		Version: "edged " + version(),
+		Watch:   b.watchedName(),
 	})
 	if err != nil {
 		b.fault("zones", err)
 	}
+}
+
+// watchedName is the name whose questions are noted; empty: none.
+func (b *builder) watchedName() string {
+	if b.page == nil {
+		return ""
+	}
+	return b.config.Beacon.Wildcard()
 }
 
 // nsid names node, PoP and the maps in use.

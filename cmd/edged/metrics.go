@@ -54,6 +54,7 @@ func (c nodeCollector) Describe(ch chan<- *prometheus.Desc) {
 	}
 	describeHealth(ch)
 	describeVIPs(ch)
+	describePage(ch)
 }
 
 func (c nodeCollector) Collect(ch chan<- prometheus.Metric) {
@@ -91,6 +92,7 @@ func (c nodeCollector) Collect(ch chan<- prometheus.Metric) {
 	gauge(descBuild, 1, version())
 	c.collectHealth(counter, gauge)
 	c.collectVIPs(counter, gauge)
+	c.collectPage(counter)
 
 	c.mu.Lock()
 	defer c.mu.Unlock()

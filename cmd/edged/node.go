@@ -23,6 +23,7 @@ import (
 	"edged/config"
 	"edged/dnsserver"
 	"edged/health/fleet"
+	"edged/mapper/beacon/page"
 )
 
 // The reasons for alarms: labels of the metric edged_alarm.
@@ -51,6 +52,8 @@ type node struct {
 	started *loaded // what the sockets and limits were opened with
 	lock    *os.File
 	tap     *dnsserver.Tap
+	watch   *dnsserver.Watch // nil without a beacon, as is page
+	page    *page.Server
 	fleet   *fleet.Fleet
 	server  *dnsserver.Server
 	admin   *admin.Server
@@ -112,6 +115,7 @@ func newNode(source string, l *loaded, log *slog.Logger, kept bool) (n *node, er
 	if n.current, err = l.judged(n.fleet, log); err != nil {
 		return n, err
 	}
+	n.watch = l.watch()
 	n.server, err = dnsserver.New(dnsserver.Config{
 		Listen:          c.Listen.External,
 		Threads:         c.Listen.Threads,
@@ -122,6 +126,7 @@ func newNode(source string, l *loaded, log *slog.Logger, kept bool) (n *node, er
 		TCPMax:          c.TCP.MaxConnections,
 		TCPMaxPerClient: c.TCP.MaxPerClient,
 		Tap:             n.tap,
+		Watch:           n.watch,
 		Log:             log,
 	}, n.current.view)
 	if err != nil {
@@ -140,11 +145,14 @@ func newNode(source string, l *loaded, log *slog.Logger, kept bool) (n *node, er
 		n.raise(alarmPart, "started without a part", missing)
 	}
 	n.server.Start()
-	if err := n.startVIPs(); err != nil {
-		if !kept {
-			return n, err
+	for _, start := range []func() error{n.startPage, n.startVIPs} {
+		if err := start(); err != nil {
+			if !kept {
+				return n, err
+			}
+			missing = append(missing, err.Error())
+			n.raise(alarmPart, "started without a part", missing)
 		}
-		n.raise(alarmPart, "started without a part", append(missing, err.Error()))
 	}
 	n.following.Go(n.follow)
 	n.following.Go(n.survey)
@@ -187,6 +195,7 @@ func (n *node) stop() error {
 	if n.admin != nil {
 		errs = append(errs, n.admin.Shutdown(ctx))
 	}
+	errs = append(errs, n.stopPage(ctx))
 	if n.server != nil {
 		errs = append(errs, n.server.Shutdown(ctx))
 	}
@@ -242,6 +251,7 @@ func (n *node) reload(ctx context.Context) admin.Reload {
 	n.serve(l)
 	n.viewing.Unlock()
 	n.useVIPs(l)
+	n.usePage(l)
 	n.admin.SetTokens(l.tokens)
 	if len(l.cookies) > 0 { // without a file, the random secret of the start goes on
 		n.server.SetCookies(l.cookies)
@@ -282,6 +292,7 @@ func restartOnly(c *config.Config) map[string]any {
 		"log":      c.Log,
 		"node":     c.Node,
 		"bgp":      c.BGP,
+		"beacon":   config.Beacon{Zone: c.Beacon.Zone, Listen: c.Beacon.Listen},
 		"fleet": config.Fleet{
 			Name: c.Fleet.Name, Bind: c.Fleet.Bind, Advertise: c.Fleet.Advertise,
 			Join: c.Fleet.Join, NodeKeyFile: c.Fleet.NodeKeyFile, Link: c.Fleet.Link,

@@ -134,14 +134,21 @@ func (p *rowParser) row(c *record) (r Row, f *fault) {
 	if err != nil || math.IsNaN(ms) {
 		return r, reject(BadRTT, "%q: want milliseconds", c[colRTT])
 	}
-	if ms < minRTT || ms > maxRTT {
+	if r.RTT, ok = Plausible(ms); !ok {
 		return r, reject(Implausible, "%s ms: want %v to %v", c[colRTT], minRTT, maxRTT)
 	}
-	r.RTT = uint16(math.Round(ms * 10))
 	if r.Method, err = ParseMethod(string(c[colMethod])); err != nil {
 		return r, reject(BadMethod, "%q", c[colMethod])
 	}
 	return r, nil
+}
+
+// Plausible returns a round-trip time as rows have it, and whether it can be true.
+func Plausible(ms float64) (rtt uint16, ok bool) {
+	if !(ms >= minRTT && ms <= maxRTT) {
+		return 0, false
+	}
+	return uint16(math.Round(ms * 10)), true
 }
 
 func (p *rowParser) pop(name []byte) (uint16, *fault) {

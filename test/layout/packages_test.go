@@ -40,6 +40,7 @@ var packages = []row{
 	{"geo", []string{"edge", "edge/pages", "geo/place", "geo/prefetch", "geo/shed", "maps"}},
 	{"mapper/beacon", []string{"edge"}},
 	{"mapper/beacon/token", nil},
+	{"mapper/beacon/page", []string{"edge", "mapper/beacon", "mapper/beacon/token"}},
 	{"mapper/assign", nil},
 	{"mapper/compress", []string{"maps"}},
 	{"mapper/simulate", []string{"maps"}},
