@@ -66,7 +66,9 @@ func TestLimiter(t *testing.T) {
 		who   netip.Addr
 		want  int
 	}{
-		{0, a, burst}, {0, a, 0}, {0, b, burst},
+		{0, a, burst},
+		{0, a, 0},
+		{0, b, burst},
 		{time.Second, a, perSecond},
 		{time.Second / 2, a, perSecond / 2},
 		{-time.Second, a, 0}, // a clock that goes back gives nothing
