@@ -166,7 +166,7 @@ func TestMapsMatchSlowTwin(t *testing.T) {
 		return text
 	}
 	p, moved := netip.MustParsePrefix("10.0.0.0/23"), 0.0
-	for range 40 {
+	for range 12 {
 		before, after := mapOf(t, pops, draw()), mapOf(t, pops, draw())
 		r := Maps(before, after, []simulate.Demand{{Prefix: p, Requests: 1}}, "", locate)
 		if want := slowMoved(before, after, p); math.Abs(r.Moved-want) > 1e-9 {

@@ -48,6 +48,7 @@ var packages = []row{
 	{"mapper/estimate", []string{"edge", "geo/place", "mapper/beacon"}},
 	{"mapper", []string{"edge", "geo/place", "maps", "mapper/beacon", "mapper/estimate"}},
 	{"mapper/compare", []string{"geo/place", "mapper/simulate", "maps"}},
+	{"mapper/picture", []string{"edge", "mapper/compare"}},
 	{"mapper/gate", []string{"mapper", "mapper/compare", "mapper/simulate", "maps"}},
 	{"dnsserver", []string{"edge", "zone", "geo", "geo/prefetch", "maps"}},
 	{"dnsserver/conformance", nil}, // a black box: it must not know edged
