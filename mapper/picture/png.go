@@ -11,7 +11,7 @@ import (
 	"unicode/utf8"
 )
 
-// PNG writes the picture as pixels. Letters are lower case.
+// PNG writes the picture as pixels. All letters are capitals.
 func (p *Picture) PNG(w io.Writer) error {
 	c := canvas{image.NewRGBA(image.Rect(0, 0, width, height))}
 	draw.Draw(c.RGBA, c.Bounds(), image.White, image.Point{}, draw.Src)
