@@ -8,7 +8,8 @@
 // run the whole of edged: drained (B3), made less preferred (B4), killed (B5), stopped
 // or cut off (B6), healed (B7), with a router that restarts (B8), and ended by SIGTERM
 // (B13). B1, B3 and B5 are done with FRR and ExaBGP as routers too (B16). A question is
-// lost when no answer came within a second.
+// lost when no answer came within a second. At last the checks of all edges are made to
+// fail at once, and those that still announce are counted (H2).
 //
 //	go run ./bench/vips [--only B1,B5] [--rounds N] [--json]
 //

@@ -100,6 +100,7 @@ var experiments = []experiment{
 	{"B8", (*bench).restarted},
 	{"B13", (*bench).terminated},
 	{"B16", (*bench).otherRouters},
+	{"H2", (*bench).guarded},
 }
 
 // bench is a run.
