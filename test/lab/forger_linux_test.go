@@ -10,6 +10,7 @@ import (
 	"crypto/x509/pkix"
 	"encoding/json"
 	"fmt"
+	"io"
 	"math/big"
 	"net"
 	"net/http"
@@ -30,6 +31,12 @@ type forger struct {
 
 // call makes one call over a connection of its own, with a certificate or none.
 func (f forger) call(c *tls.Config, path string, body []byte) (status int, err error) {
+	status, _, err = f.ask(c, path, body)
+	return status, err
+}
+
+// ask makes such a call and returns the answer, too.
+func (f forger) ask(c *tls.Config, path string, body []byte) (status int, answer []byte, err error) {
 	c.InsecureSkipVerify = true // who is called is not the question
 	c.NextProtos = []string{"h2"}
 	client := http.Client{Timeout: 10 * time.Second, Transport: &http.Transport{
@@ -48,9 +55,11 @@ func (f forger) call(c *tls.Config, path string, body []byte) (status int, err e
 	}}
 	reply, err := client.Post("https://member"+path, "application/json", bytes.NewReader(body))
 	if err != nil {
-		return 0, err
+		return 0, nil, err
 	}
-	return reply.StatusCode, reply.Body.Close()
+	defer reply.Body.Close()
+	answer, err = io.ReadAll(reply.Body)
+	return reply.StatusCode, answer, err
 }
 
 // shows returns the setting with a certificate for a name and a key.
@@ -67,19 +76,38 @@ func shows(t *testing.T, name string, key ed25519.PrivateKey) *tls.Config {
 	return &tls.Config{Certificates: []tls.Certificate{{Certificate: [][]byte{der}, PrivateKey: key}}}
 }
 
+// key is an edge's.
+func (l *lab) key(e *Edge) ed25519.PrivateKey {
+	k, err := gossip.ReadNodeKey(filepath.Join(e.Dir, "node.ed25519"))
+	l.must(err)
+	return k
+}
+
+// newAsk asks for promises about ns1.
+func newAsk(asker string) bgp.Ask {
+	a := bgp.Ask{Asker: asker, VIP: "ns1", Prefixes: ns1}
+	_, _ = rand.Read(a.Nonce[:]) // never fails
+	return a
+}
+
+// sealed is the body of a call that carries a message.
+func sealed(message []byte) []byte {
+	body, _ := json.Marshal(envelope{message}) // octets always can be
+	return body
+}
+
+// envelope carries an ask or a grant.
+type envelope struct {
+	Message []byte `json:"message"`
+}
+
 // Who is not a member gets nowhere; a member gets nowhere with what others did
 // not sign, and with what is not its own. All is counted, and no route changes.
-// (That a promise said before is not taken again is tested in package bgp: only
-// its own asker ever takes one.)
+// What a member says again is in TestReplayedPromises.
 func TestForgers(t *testing.T) {
 	l := startLab(t, Config{})
 	victim, bad, other := l.Edges[0], l.Edges[1], l.Edges[2]
 	begun := time.Now()
-	key := func(e *Edge) ed25519.PrivateKey {
-		k, err := gossip.ReadNodeKey(filepath.Join(e.Dir, "node.ed25519"))
-		l.must(err)
-		return k
-	}
 	_, strange, err := ed25519.GenerateKey(nil)
 	l.must(err)
 	f := forger{from: other, at: netip.AddrPortFrom(management(1).Addr(), 7947)}
@@ -100,29 +128,19 @@ func TestForgers(t *testing.T) {
 		}
 	}
 
-	ask := func(asker string) bgp.Ask {
-		a := bgp.Ask{Asker: asker, VIP: "ns1", Prefixes: ns1}
-		_, _ = rand.Read(a.Nonce[:]) // never fails
-		return a
-	}
-	sealed := func(message []byte) []byte {
-		body, err := json.Marshal(map[string][]byte{"message": message})
-		l.must(err)
-		return body
-	}
-	honest := sealed(ask(bad.Name).Seal("lab", key(bad)))
-	if status, err := f.call(shows(t, bad.Name, key(bad)), "/vips/promise", honest); err != nil || status != http.StatusOK {
+	honest := sealed(newAsk(bad.Name).Seal("lab", l.key(bad)))
+	if status, err := f.call(shows(t, bad.Name, l.key(bad)), "/vips/promise", honest); err != nil || status != http.StatusOK {
 		t.Errorf("a member that asks for a promise: status %d, %v", status, err)
 	}
 	for reason, body := range map[string][]byte{
 		"malformed": sealed([]byte("promise")),
-		"forged":    sealed(ask(bad.Name).Seal("lab", strange)),
-		"foreign":   sealed(ask(other.Name).Seal("lab", key(other))),
+		"forged":    sealed(newAsk(bad.Name).Seal("lab", strange)),
+		"foreign":   sealed(newAsk(other.Name).Seal("lab", l.key(other))),
 	} {
 		metric := fmt.Sprintf("edged_vip_promises_dropped_total{reason=%q}", reason)
 		before, err := victim.Metric(metric)
 		l.must(err)
-		if status, err := f.call(shows(t, bad.Name, key(bad)), "/vips/promise", body); err != nil || status == http.StatusOK {
+		if status, err := f.call(shows(t, bad.Name, l.key(bad)), "/vips/promise", body); err != nil || status == http.StatusOK {
 			t.Errorf("%s: status %d, %v; want a refusal", reason, status, err)
 		}
 		if after, err := victim.Metric(metric); err != nil || after != before+1 {
