@@ -9,6 +9,7 @@ const (
 	checkRise   = 5                // passed checks in a row until it may go up
 	recoverFor  = 10 * time.Second // in which those must lie once it has failed: fall fast, rise slowly
 	changeEvery = 10 * time.Second // between two changes that a node makes by itself
+	steadyFor   = 30 * time.Second // of passed checks in a row until a VIP that flaps is announced again, less preferred
 	canaryFor   = 2 * time.Second  // announced with the worst attributes before it is announced as planned
 
 	shortFor     = 4 * time.Second  // with too few other announcers until a node comes back

@@ -308,12 +308,14 @@ func (m *Machine) attributes(s State) *Attributes {
 	return nil
 }
 
-// reached says whether it is t. If not it is stepped again then.
+// reached says whether it is t. If not it is stepped again then, and what it waits
+// for is said with the time that is left.
 func (m *Machine) reached(t time.Duration, waits string) bool {
 	if m.facts.Now >= t {
 		return true
 	}
-	m.next, m.waits = min(m.next, t), waits
+	left := (t - m.facts.Now + time.Second - 1).Truncate(time.Second)
+	m.next, m.waits = min(m.next, t), fmt.Sprintf("%s, for another %s", waits, left)
 	return false
 }
 

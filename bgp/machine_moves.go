@@ -83,12 +83,27 @@ func (m *Machine) rise() bool {
 		m.waits = "checks to pass"
 		return m.comeBack()
 	case m.suppressed():
-		return m.comeBack()
+		return m.stayDown()
 	case m.facts.Frozen != "" && !m.ordered:
 		m.waits = "the node to be frozen no more"
 		return m.comeBack()
 	}
 	return m.turn() && m.auto(Canary, "checks pass")
+}
+
+// stayDown has a VIP that flaps wait, and then be announced less preferred: there
+// for the moment in which the others fail, and in nobody's way before. Whatever
+// dies sooner than checks pass for steadyFor is announced no more.
+func (m *Machine) stayDown() bool {
+	steady := m.reached(m.trial.since+steadyFor, "the penalty for flapping to decay, or checks to pass for 30 s")
+	if frozen := m.facts.Frozen != "" && !m.ordered; frozen || !steady || len(m.rungs) == 1 { // of one, nothing is less preferred
+		return m.comeBack()
+	}
+	if !m.turn() {
+		return false
+	}
+	m.rung, m.answers = len(m.rungs)-1, true
+	return m.auto(Degraded, "flaps: a penalty of %.0f", m.damping.Penalty)
 }
 
 // comeBack announces a VIP as the last resort when too few others do. One check

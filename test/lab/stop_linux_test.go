@@ -113,8 +113,8 @@ func TestCrashLoop(t *testing.T) {
 	}
 }
 
-// An edge that crashes whenever it is announced is not announced any more in the
-// end, for others are.
+// An edge that crashes whenever it is announced is not announced any more, for
+// others are. When it lives on, it is there as the last choice.
 func TestCrashesWhenAnnounced(t *testing.T) {
 	l := startLab(t, Config{})
 	victim := l.Edges[0]
@@ -142,4 +142,7 @@ func TestCrashesWhenAnnounced(t *testing.T) {
 		t.Error("there is no alarm")
 	}
 	l.hold(15*time.Second, "it stays out", func() error { return l.Withdrawn(0, vip4, victim) })
+	l.must(Await(time.Minute, "ns1", "degraded", victim))
+	l.must(l.community(5*time.Second, GracefulShutdown, victim))
+	l.must(l.Reach(0, vip4, l.But(victim)...))
 }
