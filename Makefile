@@ -39,8 +39,11 @@ cross: ## other systems: build, and vet with the tests
 generate: ## the built-in country data; COUNTRY_DATA names the unpacked npm package
 	$(GO) generate ./...
 
+# The lab is a job of its own on a terminal, so that Ctrl-C ends it in order and is
+# no interrupt of make, nor of go run, both of which would end with an error.
 lab: ## an anycast network to try things in, until Ctrl-C; EDGES says how many edges
-	$(GO) run ./test/lab/start --edges $(EDGES)
+	@dir=$$(mktemp -d) && trap 'rm -rf "$$dir"' EXIT && $(GO) build -o "$$dir/lab" ./test/lab/start && \
+	if [ -t 0 ]; then bash -mc '"$$0" --edges $(EDGES); exit $$?' "$$dir/lab"; else "$$dir/lab" --edges $(EDGES); fi
 
 bench-lookup: ## map lookups beside bart
 	$(GO) run ./bench/lookup

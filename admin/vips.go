@@ -34,7 +34,7 @@ func (s *Server) vipRoutes() []route {
 		{"POST", "/v1/vips/apply", Engineer, s.vips(applyVIPs)},
 		{"POST", "/v1/vips/rollout", Engineer, s.vips(steerVIPs)},
 		{"POST", "/v1/vips/operations", Engineer, s.vips(operateVIPs)},
-		{"GET", "/v1/audit", "", s.audit},
+		{"GET", "/v1/audit", Engineer, s.audit},
 	}
 }
 

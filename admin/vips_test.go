@@ -66,7 +66,9 @@ func TestVIPs(t *testing.T) {
 		{"plan of nobody", "GET", "/v1/vips/plan", "", "", 422, `"error": "no node is selected"`, `plan "" [] false`},
 		{"plan with a wrong word", "GET", "/v1/vips/plan?nodes=all&wide=perhaps", "", "", 422, `wide \"perhaps\": want true or false`, ""},
 		{"no rollout", "GET", "/v1/vips/rollout", "", "", 200, "null", ""},
-		{"audit", "GET", "/v1/audit", "", "", 200, "{\"seq\":1}\n", ""},
+		{"audit", "GET", "/v1/audit", engineerToken, "", 200, "{\"seq\":1}\n", ""},
+		{"audit without a token", "GET", "/v1/audit", "", "", 401, "needs a bearer token", ""},
+		{"audit as map builder", "GET", "/v1/audit", builderToken, "", 403, "needs the role engineer", ""},
 
 		{"apply without a token", "POST", "/v1/vips/apply", "", `{}`, 401, "needs a bearer token", ""},
 		{"apply as map builder", "POST", "/v1/vips/apply", builderToken, `{}`, 403, "needs the role engineer", ""},

@@ -25,7 +25,7 @@ type nodeFlags struct {
 
 func (f *nodeFlags) add(cmd *cobra.Command) {
 	cmd.Flags().StringVar(&f.node, "node", os.Getenv("EDGED_NODE"), "the node: a control socket's path or a `URL` (default: $EDGED_NODE, else control.sock in the data_dir)")
-	cmd.Flags().StringVar(&f.tokenFile, "token-file", "", "the `FILE` with the bearer token, for calls over a URL that change something")
+	cmd.Flags().StringVar(&f.tokenFile, "token-file", "", "the `FILE` with the bearer token, for calls over a URL that change something or read the audit log")
 }
 
 // client connects to the node named, or else to the one on this machine.

@@ -6,10 +6,13 @@ import (
 	"fmt"
 	"io"
 	"runtime/debug"
+	"slices"
+	"strings"
 
 	"github.com/spf13/cobra"
 
 	"edged/config"
+	"edged/edge"
 )
 
 // errReported ends a command with exit code 1 when it has said all there is to
@@ -63,7 +66,32 @@ func rootCommand() *cobra.Command {
 		versionCommand(),
 	)
 	root.AddCommand(overrideCommands()...)
+	for _, c := range root.Commands() {
+		if c.HasSubCommands() && !c.Runnable() {
+			onlyGroups(c)
+		}
+	}
 	return root
+}
+
+// onlyGroups has a command that does nothing itself name what is not one of its
+// commands, whatever flags that has. Alone it prints its help.
+func onlyGroups(c *cobra.Command) {
+	c.DisableFlagParsing = true
+	c.RunE = func(c *cobra.Command, args []string) error {
+		if len(args) == 0 || args[0] == "--help" || args[0] == "-h" {
+			return c.Help()
+		}
+		var known []string
+		for _, sub := range c.Commands() {
+			known = append(known, sub.Name())
+		}
+		slices.Sort(known)
+		if strings.HasPrefix(args[0], "-") {
+			return fmt.Errorf("unknown flag %q: %s takes a command: %s", args[0], c.CommandPath(), strings.Join(known, ", "))
+		}
+		return fmt.Errorf("unknown command %q for %q; %s", args[0], c.CommandPath(), edge.Suggest(args[0], known))
+	}
 }
 
 func versionCommand() *cobra.Command {
