@@ -229,8 +229,8 @@ func Plan(selector string, only []string, members []Member, answers []NodeWish) 
 	return f, nil
 }
 
-// Changes returns what changes on the node when it takes the plan next, and what
-// a restart changes of its sessions: a plan leaves these alone.
+// Changes returns what changes on the node when it takes the plan next, and which
+// sessions are still to be made anew, one after the other: a plan leaves these alone.
 func (w NodeWish) Changes(next NodePlan) []Change {
 	changes := Diff(w.Stored, next, w.Peers, w.Peers)
 	for _, c := range Diff(w.Stored, w.Stored, w.Peers, w.FilePeers) {

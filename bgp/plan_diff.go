@@ -13,6 +13,11 @@ type Peer struct {
 	Name   string   `json:"name"`
 	Groups []string `json:"groups,omitempty"`
 
+	// What the session carries; neither: both families. IPv6 goes over IPv6 only,
+	// IPv4 over IPv4, and over IPv6 to a peer that takes it so (RFC 8950).
+	Only4 bool `json:"only_ipv4,omitempty"`
+	Only6 bool `json:"only_ipv6,omitempty"`
+
 	// Session says in words, without secrets, what the session is made with:
 	// "192.0.2.1 AS 64500, hold 9s". Other words mean that it is made anew.
 	Session string `json:"session"`
@@ -27,7 +32,7 @@ const (
 	DropsRoute     ChangeKind = "withdraw"
 	AltersRoute    ChangeKind = "attributes"
 	AltersSettings ChangeKind = "settings"      // of the VIP: those of the guard, of draining, its port
-	ResetsSession  ChangeKind = "session-reset" // when the node takes the peers that its file wants
+	ResetsSession  ChangeKind = "session-reset" // of the node's own accord: its file wants other peers
 )
 
 // Change is one difference between two plans of a node.
@@ -122,7 +127,7 @@ func audience(p NodePlan, peers []Peer) map[heard]Attributes {
 		for _, prefix := range v.Prefixes {
 			alone := true
 			for _, peer := range peers {
-				if hears(peer, v) {
+				if hears(peer, v, prefix) {
 					routes[heard{v.Name, prefix, peer.Name}] = v.Baseline()
 					alone = false
 				}
@@ -135,7 +140,10 @@ func audience(p NodePlan, peers []Peer) map[heard]Attributes {
 	return routes
 }
 
-func hears(p Peer, v VIP) bool {
+func hears(p Peer, v VIP, prefix netip.Prefix) bool {
+	if p.Only4 && prefix.Addr().Is6() || p.Only6 && prefix.Addr().Is4() {
+		return false
+	}
 	return len(v.Groups) == 0 || slices.ContainsFunc(v.Groups, func(g string) bool { return slices.Contains(p.Groups, g) })
 }
 

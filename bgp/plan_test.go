@@ -147,6 +147,10 @@ var (
 	torA    = Peer{Name: "tor-a", Groups: []string{"fabric"}, Session: "192.0.2.1 AS 64500, hold 9s"}
 	torB    = Peer{Name: "tor-b", Groups: []string{"fabric"}, Session: "192.0.2.2 AS 64500, hold 9s"}
 	transit = Peer{Name: "transit", Session: "192.0.2.9 AS 64999, hold 9s"}
+
+	over4     = Peer{Name: "a4", Only4: true}
+	over6     = Peer{Name: "a6", Only6: true} // takes no IPv4 routes
+	over6both = Peer{Name: "b6"}
 )
 
 // TestDiff reads as the table that people see.
@@ -198,6 +202,13 @@ func TestDiff(t *testing.T) {
 			"+ fra1  ns1  198.51.100.53/32    announce: plain\n",
 		},
 		{
+			"each family where it goes", nil,
+			[]VIP{altered(ns1, func(v *VIP) { v.Prefixes = append(slices.Clone(v.Prefixes), netip.MustParsePrefix("2001:db8::53/128")) })},
+			[]Peer{over4, over6, over6both},
+			[]Peer{over4, over6, over6both},
+			"+ fra1  ns1  198.51.100.53/32  a4 b6  announce: plain\n+ fra1  ns1  2001:db8::53/128  a6 b6  announce: plain\n",
+		},
+		{
 			"settings",
 			[]VIP{ns1},
 			[]VIP{altered(ns1, func(v *VIP) { v.MinAnnouncers, v.Ladder = 3, nil })},
@@ -219,9 +230,9 @@ func TestDiff(t *testing.T) {
 			[]VIP{ns1},
 			[]Peer{torA, torB},
 			[]Peer{altered2(torA, "192.0.2.1 AS 64500, hold 3s"), transit},
-			"! fra1                         tor-a    session-reset, at the next restart: 192.0.2.1 AS 64500, hold 9s -> 192.0.2.1 AS 64500, hold 3s\n" +
-				"! fra1                         tor-b    session-reset, at the next restart: 192.0.2.2 AS 64500, hold 9s -> none\n" +
-				"! fra1                         transit  session-reset, at the next restart: none -> 192.0.2.9 AS 64999, hold 9s\n" +
+			"! fra1                         tor-a    session-reset: 192.0.2.1 AS 64500, hold 9s -> 192.0.2.1 AS 64500, hold 3s\n" +
+				"! fra1                         tor-b    session-reset: 192.0.2.2 AS 64500, hold 9s -> none\n" +
+				"! fra1                         transit  session-reset: none -> 192.0.2.9 AS 64999, hold 9s\n" +
 				"+ fra1  ns1  198.51.100.53/32  transit  announce: plain\n" +
 				"- fra1  ns1  198.51.100.53/32  tor-b    withdraw: plain\n",
 		},

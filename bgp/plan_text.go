@@ -69,9 +69,6 @@ func (c Change) what() string {
 	case c.Kind == DropsRoute:
 		return "withdraw: " + c.Before
 	}
-	if c.Kind == ResetsSession {
-		return fmt.Sprintf("session-reset, at the next restart: %s -> %s", c.Before, c.After)
-	}
 	return fmt.Sprintf("%s: %s -> %s", c.Kind, c.Before, c.After)
 }
 

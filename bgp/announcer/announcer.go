@@ -31,7 +31,6 @@ const (
 // Announcer runs the VIPs of one node. Its methods are safe for concurrent use.
 type Announcer struct {
 	cfg   Config
-	peers []speaker.Peer // that the node talks to
 	store *store
 	audit *audit.Log
 	began time.Time
@@ -51,7 +50,10 @@ type Announcer struct {
 	toldAt time.Duration
 
 	mu         sync.Mutex
-	file       File // guarded by mu, as is all that follows
+	file       File           // guarded by mu, as is all that follows
+	peers      []speaker.Peer // that the node talks to; on the way to those of the file
+	moving     moving
+	flaps      uint64 // of sessions that were made anew since
 	plan       bgp.NodePlan
 	earlier    []bgp.NodePlan // the newest first
 	pending    []string       // VIPs of the file that no plan names, once seen while the node ran
@@ -60,7 +62,7 @@ type Announcer struct {
 	vips       map[string]*vip
 	heard      map[string]heard // what other members said, by name
 	sent       map[netip.Prefix][]route
-	up         map[string]bool // peers with a session
+	up         map[string]takes // peers with a session
 	drops      Dropped
 	faults     map[string]string // what cannot be done just now, by what
 	overdue    map[string]string // operations whose time ran out, in words, by ID
@@ -89,6 +91,9 @@ type vip struct {
 	checked  time.Duration // when the last check began
 	checking bool
 }
+
+// takes is what a session carries beside IPv6 over IPv6.
+type takes struct{ ipv4 bool }
 
 // route is one that a peer was sent.
 type route struct {
@@ -129,11 +134,15 @@ func (a *Announcer) start(k kept, faults []string) error {
 	k.Plan.Node, k.Plan.PoP = a.cfg.Self.Name, a.cfg.Self.PoP
 	// What became pending while the node ran stays so: an edit of long ago must
 	// not go live with whatever restarts the node.
-	first := slices.DeleteFunc(slices.Clone(a.file.VIPs), func(v bgp.VIP) bool { return slices.Contains(k.Pending, v.Name) })
+	// Nor what may have been taken out, when nobody can tell any more.
+	first := slices.DeleteFunc(slices.Clone(a.file.VIPs), func(v bgp.VIP) bool { return k.Lost || slices.Contains(k.Pending, v.Name) })
 	plan, added := bgp.First(k.Plan, first)
 	plan.Generation = max(plan.Generation, 1) // an empty plan is one, too
 	a.pending = k.Pending
 	a.plan = plan
+	if k.Lost {
+		a.notePending()
+	}
 	for _, spec := range plan.VIPs {
 		a.newVIP(spec, k.VIPs[spec.Name])
 	}
@@ -190,14 +199,21 @@ func (a *Announcer) stateRequired() {
 }
 
 // Use tells what the node's file says now. Its VIPs are pending until a plan
-// takes them over, and its peers until a restart.
-func (a *Announcer) Use(f File) {
+// takes them over. Its peers come into force one session after the other; the
+// names of those whose session is made anew, or ends, are returned.
+func (a *Announcer) Use(f File) (reset []string) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	a.file = f
+	for _, p := range a.peers {
+		if !slices.ContainsFunc(f.Peers, p.SameSession) {
+			reset = append(reset, p.Name)
+		}
+	}
+	a.file, a.moving = f, moving{}
 	a.notePending()
 	a.stateRequired()
 	a.poke()
+	return reset
 }
 
 // notePending remembers what the file wants and no plan names. The caller holds
@@ -263,7 +279,7 @@ func (a *Announcer) keep() error {
 	a.dirty = false
 	a.mu.Unlock()
 	if err == nil {
-		err = a.store.save(text)
+		err = a.store.save(text, k.decided())
 	}
 	a.mu.Lock()
 	a.dirty = a.dirty || err != nil

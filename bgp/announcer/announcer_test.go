@@ -1,6 +1,8 @@
 package announcer
 
 import (
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -142,6 +144,54 @@ func TestStop(t *testing.T) {
 	})
 }
 
+// TestStateIsLost: a node that cannot read what it kept announces what its copy
+// says: what was drained stays so. Without a copy it announces nothing, until a plan
+// is applied.
+func TestStateIsLost(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := newFleet(t, "a1", "b1")
+		f.start("a1", "b1")
+		defer f.stopAll()
+		a := f.nodes["a1"]
+		f.await("both announced", 15*time.Second, f.all(bgp.Announced, "a1", "b1"))
+		time.Sleep(30 * time.Second)
+		if _, err := a.Operate(t.Context(), Request{Kind: bgp.Drain, Node: "a1", Reason: "new kernel", Actor: "ann"}); err != nil {
+			t.Fatal(err)
+		}
+		f.await("withdrawn", 20*time.Second, func() bool { return a.route() == "none" })
+		lose := func(names ...string) {
+			t.Helper()
+			f.stop("a1")
+			for _, name := range names {
+				if err := os.WriteFile(filepath.Join(a.dir, name), []byte("half"), 0o600); err != nil {
+					t.Fatal(err)
+				}
+			}
+			f.start("a1")
+			time.Sleep(20 * time.Second)
+			if got := a.route(); got != "none" {
+				t.Errorf("after %v the route is %q", names, got)
+			}
+		}
+		lose(stateFile)
+		if got := a.alarmed(); !strings.Contains(got, "its copy of ") {
+			t.Errorf("the alarm is %q", got)
+		}
+		lose(stateFile, stateFile+".copy")
+		if got := a.alarmed(); !strings.Contains(got, "nothing is announced until a plan is applied") {
+			t.Errorf("the alarm is %q", got)
+		}
+		p, err := a.Plan(t.Context(), "node/a1", nil, bgp.Limits{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := a.Announcer.Apply(t.Context(), Application{Plan: p.Plan.ID, Nodes: "node/a1", Bake: -1, Reason: "its disk is new", Actor: "ann"}); err != nil {
+			t.Fatal(err)
+		}
+		f.await("announced", 30*time.Second, f.all(bgp.Announced, "a1", "b1"))
+	})
+}
+
 // TestCrashLoop has a node that dies every 2 s after it announced.
 func TestCrashLoop(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
@@ -166,6 +216,13 @@ func TestCrashLoop(t *testing.T) {
 		}
 		f.start("a1")
 		f.await("an alarm", 15*time.Second, func() bool { return strings.Contains(a.alarmed(), "vip ns1: flaps") })
+		if got := a.route(); got != "none" {
+			t.Errorf("it has just crashed, and its route is %q", got)
+		}
+		f.await("the last choice", 40*time.Second, func() bool { return a.state() == bgp.Degraded })
+		if got, want := a.route(), "64512:100 graceful-shutdown prepend 3"; got != want {
+			t.Errorf("the route is %q, want %q", got, want)
+		}
 	})
 }
 

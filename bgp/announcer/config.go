@@ -46,6 +46,7 @@ type Speaker interface {
 	Allow([]netip.Prefix) error
 	Apply(context.Context, []bgp.Route) (speaker.Diff, error)
 	Sent() []speaker.PeerRoutes
+	SetPeers([]speaker.Peer) (reset []string, err error)
 	Peers() []speaker.PeerStatus
 	Events() <-chan struct{}
 }

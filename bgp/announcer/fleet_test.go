@@ -49,6 +49,9 @@ type testNode struct {
 	listening map[netip.AddrPort]uint64
 	broken    string // why checks fail
 	session   bool
+	peers     [][]speaker.Peer // that it was told to have, each time
+	refuses   map[string]bool  // peers without a session
+	stubborn  string           // will be one when peers change
 	said      map[string]edge.Verdict
 	alarms    []string
 	overdue   []string
@@ -76,7 +79,7 @@ func newFleet(t *testing.T, names ...string) *fleet {
 				Required: map[string]time.Duration{"ns1": 2 * time.Second},
 			},
 			addresses: map[netip.Prefix]bool{}, listening: map[netip.AddrPort]uint64{}, session: true,
-			said: map[string]edge.Verdict{}, events: make(chan struct{}, 1),
+			said: map[string]edge.Verdict{}, refuses: map[string]bool{}, events: make(chan struct{}, 1),
 		}
 	}
 	return f
@@ -265,7 +268,7 @@ func (n *testNode) alarmed() string {
 	return strings.Join(append(slices.Clone(n.alarms), n.overdue...), "; ")
 }
 
-// The node is its own speaker, with one peer.
+// The node is its own speaker, whose peers take all routes.
 
 func (n *testNode) Allow(p []netip.Prefix) error {
 	n.mu.Lock()
@@ -298,11 +301,47 @@ func (n *testNode) Sent() []speaker.PeerRoutes {
 	if !n.session {
 		return nil
 	}
-	r := speaker.PeerRoutes{Peer: "tor"}
-	for _, route := range n.routes {
-		r.Routes = append(r.Routes, speaker.SentRoute{Prefix: route.Prefix, Attributes: route.Attributes})
+	peers, all := n.file.Peers, []speaker.PeerRoutes{}
+	if len(n.peers) > 0 {
+		peers = n.peers[len(n.peers)-1]
 	}
-	return []speaker.PeerRoutes{r}
+	for _, p := range peers {
+		r := speaker.PeerRoutes{Peer: p.Name}
+		for _, route := range n.routes {
+			r.Routes = append(r.Routes, speaker.SentRoute{Prefix: route.Prefix, Attributes: route.Attributes})
+		}
+		if !n.refuses[p.Name] {
+			all = append(all, r)
+		}
+	}
+	return all
+}
+
+func (n *testNode) SetPeers(peers []speaker.Peer) ([]string, error) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.peers = append(n.peers, peers)
+	n.refuses[n.stubborn] = true
+	return nil, nil
+}
+
+// refuse has a peer refuse its session from the next change of peers on; empty: none
+// does any more.
+func (n *testNode) refuse(peer string) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.stubborn = peer
+	clear(n.refuses)
+}
+
+// had returns the peers that it was told to have, each time.
+func (n *testNode) had() (all []string) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	for _, p := range n.peers {
+		all = append(all, peerWords(p))
+	}
+	return all
 }
 
 func (n *testNode) Peers() []speaker.PeerStatus {

@@ -22,18 +22,18 @@ type Report struct {
 
 // report is what this node tells of itself.
 func (a *Announcer) report() Report {
-	flaps := uint64(0)
 	peers := a.cfg.Speaker.Peers()
-	for _, p := range peers {
-		flaps += uint64(p.Flaps)
-	}
 	queries, servfails := a.cfg.Answers()
 	a.mu.Lock()
 	defer a.mu.Unlock()
+	flaps := a.flaps
+	for _, p := range peers {
+		flaps += uint64(p.Flaps)
+	}
 	r := Report{
 		Wish: bgp.NodeWish{
 			Stored: a.plan, File: a.file.VIPs,
-			Peers: planned(a.peers), FilePeers: planned(a.file.Peers),
+			Peers: planned(a.peers, peers), FilePeers: planned(a.file.Peers, peers),
 		},
 		States:     map[string]bgp.State{},
 		Operations: a.operations,

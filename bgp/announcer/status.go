@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"net/netip"
+	"slices"
 
 	"edged/bgp"
 	"edged/bgp/speaker"
@@ -72,7 +73,7 @@ func (a *Announcer) Status() Status {
 		Operations: append([]bgp.Operation{}, a.operations...), Dropped: a.drops,
 	}
 	next := bgp.Pending(a.plan, a.file.VIPs, nil)
-	wish := bgp.NodeWish{Stored: a.plan, File: a.file.VIPs, Peers: planned(a.peers), FilePeers: planned(a.file.Peers)}
+	wish := bgp.NodeWish{Stored: a.plan, File: a.file.VIPs, Peers: planned(a.peers, peers), FilePeers: planned(a.file.Peers, peers)}
 	s.Pending = append(s.Pending, wish.Changes(next)...)
 	for _, id := range sortedKeys(a.overdue) {
 		s.Overdue = append(s.Overdue, a.overdue[id])
@@ -135,11 +136,13 @@ func (a *Announcer) sentTo(v *vip) []string {
 	return names
 }
 
-// planned returns the peers as plans see them.
-func planned(peers []speaker.Peer) []bgp.Peer {
+// planned returns the peers as plans see them. What a peer without a session will
+// take is not known: as much as it can.
+func planned(peers []speaker.Peer, now []speaker.PeerStatus) []bgp.Peer {
 	var all []bgp.Peer
 	for _, p := range peers {
-		all = append(all, bgp.Peer{Name: p.Name, Groups: p.Groups, Session: session(p)})
+		only6 := slices.ContainsFunc(now, func(s speaker.PeerStatus) bool { return s.Address == p.Address && s.Only6 })
+		all = append(all, bgp.Peer{Name: p.Name, Groups: p.Groups, Only4: p.Address.Is4(), Only6: only6, Session: session(p)})
 	}
 	return all
 }

@@ -40,9 +40,9 @@ func (a *Announcer) run() {
 // step looks, decides and makes it so.
 func (a *Announcer) step() {
 	peers := a.cfg.Speaker.Sent()
-	sent, up := routesOf(peers), map[string]bool{}
+	sent, up := routesOf(peers), map[string]takes{}
 	for _, p := range peers {
-		up[p.Peer] = true
+		up[p.Peer] = takes{ipv4: !p.Only6}
 	}
 	a.measure()
 	members, frozen := a.cfg.Fleet.Members(), a.cfg.Fleet.Frozen()
@@ -69,6 +69,7 @@ func (a *Announcer) step() {
 	a.stateAll(now)
 	a.keep()
 	a.remind(time.Now())
+	a.movePeers(now)
 	a.makeSo(wishes)
 	a.check(now)
 	for _, ask := range asks {
@@ -215,7 +216,10 @@ func (a *Announcer) wasSent(v bgp.VIP, want bgp.Attributes) bool {
 		switch {
 		case slices.ContainsFunc(a.sent[p], func(r route) bool { return r.attributes.Equal(want) }):
 			some = true
-		case slices.ContainsFunc(a.peers, func(peer speaker.Peer) bool { return a.up[peer.Name] && Carries(peer, v, p) }):
+		case slices.ContainsFunc(a.peers, func(peer speaker.Peer) bool {
+			up, is := a.up[peer.Name]
+			return is && Carries(peer, v, p) && (up.ipv4 || p.Addr().Is6())
+		}):
 			return false
 		}
 	}

@@ -28,6 +28,17 @@ type kept struct {
 	VIPs       map[string]bgp.Kept `json:"vips,omitempty"`
 	Operations []bgp.Operation     `json:"operations,omitempty"` // in force, or to begin
 	Rollout    *bgp.Rollout        `json:"rollout,omitempty"`    // the last that this node coordinates or did
+
+	Lost bool `json:"-"` // there was something, and it cannot be read
+}
+
+// decided is what people decided of what is kept, in a form to be compared.
+func (k *kept) decided() string {
+	b, err := json.Marshal([]any{k.Plan, k.Pending, k.Operations})
+	if err != nil {
+		panic(err) // plain data: it has no cause to fail
+	}
+	return checksum(b)
 }
 
 const (
@@ -37,37 +48,43 @@ const (
 )
 
 // store is the file of what is kept: a line with a checksum, and JSON
-// (docs/format/vip-state.md).
-type store struct{ path string }
+// (docs/format/vip-state.md). Beside it is a copy, as old as the last change of
+// what people decided: the plan, what is pending, and operations.
+type store struct {
+	path   string
+	copied string // what of the copy people decided, as decided gives it
+}
+
+func (s *store) copy() string { return s.path + ".copy" }
 
 // openStore returns the store in a folder, which is made if it is not there, and
-// what is kept in it. A file that is damaged, or another node's, is not used in
-// any part: it is put aside as FILE.damaged, and the alarm says why. Then nothing
-// is kept, as at a first start.
+// what is kept in it. A file that is damaged, or
+// another node's, is not used in any part: it is put aside as FILE.damaged, the
+// copy is used, and the alarm says why. When that is no better, what was kept is Lost.
 func openStore(dir string, self bgp.Member, now time.Time) (s *store, k kept, alarm string, err error) {
-	s = &store{filepath.Join(dir, stateFile)}
+	s = &store{path: filepath.Join(dir, stateFile)}
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return nil, kept{}, "", fmt.Errorf("keep the state of VIPs: %w", err)
 	}
-	b, err := edge.ReadRegular(s.path)
-	if errors.Is(err, fs.ErrNotExist) {
-		return s, kept{}, "", nil
-	}
+	used, fault, err := readKept(s.path, self)
 	if err != nil {
-		return nil, kept{}, "", fmt.Errorf("read the state of VIPs: %w", err)
+		return nil, kept{}, "", err
 	}
-	k, err = parseKept(b)
-	if err == nil && k.Plan.Generation > 0 && k.Plan.Node != self.Name {
-		err = fmt.Errorf("it is of node %q, this is %q", k.Plan.Node, self.Name)
-	}
+	copied, copyFault, err := readKept(s.copy(), self)
 	if err != nil {
-		alarm = fmt.Sprintf("%q is not used, and put aside as %s.damaged: %v; the VIPs of the configuration are announced as at a first start",
-			s.path, stateFile, err)
-		if err := os.Rename(s.path, s.path+".damaged"); err != nil {
-			alarm += fmt.Sprintf(" (it could not be put aside: %v)", err)
-		}
-		return s, kept{}, alarm, nil
+		return nil, kept{}, "", err
 	}
+	missing := used == nil && fault == nil
+	if missing && copied == nil && copyFault == nil {
+		return s, kept{}, "", nil // a first start
+	}
+	if missing {
+		fault = errors.New("it is gone")
+	}
+	if used == nil {
+		used, alarm = s.instead(fault, copied, copyFault)
+	}
+	k = *used
 	age := max(now.Sub(k.Saved), 0)
 	for name, v := range k.VIPs {
 		v.Age = age
@@ -76,7 +93,46 @@ func openStore(dir string, self bgp.Member, now time.Time) (s *store, k kept, al
 	if k.Rollout != nil {
 		k.Rollout.Loaded()
 	}
-	return s, k, "", nil
+	return s, k, alarm, nil
+}
+
+// readKept reads a file of what is kept. It returns nil and no fault when there is
+// none, and the fault of one that cannot be used.
+func readKept(path string, self bgp.Member) (k *kept, fault, err error) {
+	b, err := edge.ReadRegular(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, nil, nil
+	}
+	if err != nil {
+		return nil, nil, fmt.Errorf("read the state of VIPs: %w", err)
+	}
+	read, fault := parseKept(b)
+	if fault == nil && read.Plan.Generation > 0 && read.Plan.Node != self.Name {
+		fault = fmt.Errorf("it is of node %q, this is %q", read.Plan.Node, self.Name)
+	}
+	if fault != nil {
+		return nil, fault, nil
+	}
+	return &read, nil, nil
+}
+
+// instead returns what is used in the place of a file with a fault, which is put
+// aside, and the alarm that says so. Without the copy nobody knows what people had
+// decided, and nothing is announced until they decide again.
+func (s *store) instead(fault error, copied *kept, copyFault error) (k *kept, alarm string) {
+	alarm = fmt.Sprintf("%q is not used, and put aside as %s.damaged: %v; ", s.path, stateFile, fault)
+	if err := os.Rename(s.path, s.path+".damaged"); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		alarm += fmt.Sprintf("(it could not be put aside: %v) ", err)
+	}
+	if copied != nil {
+		return copied, alarm + fmt.Sprintf("its copy of %s is in force: the plan and the operations are the last ones, penalties and a rollout may be older",
+			copied.Saved.UTC().Format(time.RFC3339))
+	}
+	why := "there is no copy of it"
+	if copyFault != nil {
+		why = fmt.Sprintf("its copy is no better: %v", copyFault)
+	}
+	return &kept{Lost: true}, alarm + why + ": nothing is announced until a plan is applied; edged vip plan shows what the configuration wants"
 }
 
 // parseKept reads the file whole, or says what is wrong with it.
@@ -144,9 +200,16 @@ func checksum(b []byte) string {
 	return hex.EncodeToString(sum[:])
 }
 
-// save replaces the file by a text that encode returned: when it returns nil, what
-// is kept survives a crash.
-func (s *store) save(text []byte) error {
+// save replaces the file by a text that encode returned, and before it the copy when
+// people decided something else than that has: when it returns nil, what is kept
+// survives a crash. One call at a time.
+func (s *store) save(text []byte, decided string) error {
+	if decided != s.copied {
+		if err := edge.ReplaceFile(s.copy(), text, 0o600); err != nil {
+			return fmt.Errorf("keep the state of VIPs: %w", err)
+		}
+		s.copied = decided
+	}
 	if err := edge.ReplaceFile(s.path, text, 0o600); err != nil {
 		return fmt.Errorf("keep the state of VIPs: %w", err)
 	}

@@ -36,6 +36,11 @@ func text(t testing.TB, k kept) []byte {
 	return b
 }
 
+func save(t testing.TB, s *store, k kept) error {
+	t.Helper()
+	return s.save(text(t, k), k.decided())
+}
+
 // full is a state with something in each of its parts.
 func full(t testing.TB) kept {
 	t.Helper()
@@ -71,7 +76,7 @@ func TestStoreKeeps(t *testing.T) {
 	}
 	want := full(t)
 	for range 2 { // the second replaces the first
-		if err := s.save(text(t, want)); err != nil {
+		if err := save(t, s, want); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -98,7 +103,7 @@ func TestStoreKeeps(t *testing.T) {
 // TestClockWentBack: what was kept in the future is as old as now.
 func TestClockWentBack(t *testing.T) {
 	dir := t.TempDir()
-	if err := (&store{filepath.Join(dir, stateFile)}).save(text(t, full(t))); err != nil {
+	if err := save(t, &store{path: filepath.Join(dir, stateFile)}, full(t)); err != nil {
 		t.Fatal(err)
 	}
 	if _, k, _, err := openStore(dir, fra1, noon.Add(-time.Hour)); err != nil || k.VIPs["ns1"].Age != 0 {
@@ -107,7 +112,7 @@ func TestClockWentBack(t *testing.T) {
 }
 
 // TestDamagedStore: a file with one bad part is not used at all, told of and put
-// aside.
+// aside. Without a copy nobody knows what was decided.
 func TestDamagedStore(t *testing.T) {
 	encode := func(change func(*kept)) []byte {
 		k := full(t)
@@ -151,13 +156,13 @@ func TestDamagedStore(t *testing.T) {
 		if err != nil || !strings.HasPrefix(alarm, `"`+path+`" is not used, and put aside as vip-state.json.damaged: `) || !strings.Contains(alarm, tc.want) {
 			t.Errorf("%s: alarm %q, %v, want %q", tc.what, alarm, err, tc.want)
 		}
-		if !reflect.DeepEqual(k, kept{}) {
-			t.Errorf("%s: kept all the same: %+v", tc.what, k)
+		if !reflect.DeepEqual(k, kept{Lost: true}) || !strings.Contains(alarm, "there is no copy of it: nothing is announced until a plan is applied") {
+			t.Errorf("%s: kept all the same: %+v, %s", tc.what, k, alarm)
 		}
 		if aside, err := os.ReadFile(path + ".damaged"); err != nil || !bytes.Equal(aside, tc.file) {
 			t.Errorf("%s: put aside %d octets, %v, want %d", tc.what, len(aside), err, len(tc.file))
 		}
-		if err := s.save(text(t, full(t))); err != nil {
+		if err := save(t, s, full(t)); err != nil {
 			t.Errorf("%s: %v", tc.what, err)
 		}
 		if _, k, alarm, _ := openStore(dir, fra1, noon); alarm != "" || k.Plan.Generation != 2 {
@@ -166,11 +171,53 @@ func TestDamagedStore(t *testing.T) {
 	}
 }
 
+// TestCopy: the copy has what people decided last, and stands in for a file that is
+// damaged or gone.
+func TestCopy(t *testing.T) {
+	for what, spoil := range map[string]func(path string) error{
+		"damaged": func(path string) error { return os.WriteFile(path, []byte("half"), 0o600) },
+		"gone":    os.Remove,
+	} {
+		dir := t.TempDir()
+		s := &store{path: filepath.Join(dir, stateFile)}
+		k := full(t)
+		for i := range 3 {
+			if i == 1 {
+				k.Operations = nil // somebody ended it
+			}
+			k.Saved = noon.Add(time.Duration(i) * time.Minute)
+			k.VIPs["ns2"] = bgp.Kept{State: bgp.Announced, Damping: bgp.Damping{Penalty: float64(1000 * i)}}
+			if err := save(t, s, k); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if err := spoil(s.path); err != nil {
+			t.Fatal(err)
+		}
+		_, got, alarm, err := openStore(dir, fra1, noon)
+		if want := "its copy of 2026-03-01T12:01:00Z is in force"; err != nil || !strings.Contains(alarm, want) {
+			t.Errorf("%s: alarm %q, %v, want %q", what, alarm, err, want)
+		}
+		if got.Lost || got.Plan.ID() != k.Plan.ID() || got.Operations != nil || got.VIPs["ns2"].Damping.Penalty != 1000 {
+			t.Errorf("%s: got %+v", what, got)
+		}
+		if err := os.WriteFile(s.copy(), []byte("half"), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(s.path, []byte("half"), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		if _, got, alarm, err := openStore(dir, fra1, noon); err != nil || !got.Lost || !strings.Contains(alarm, "its copy is no better: it begins with") {
+			t.Errorf("%s, and the copy too: %+v, %q, %v", what, got, alarm, err)
+		}
+	}
+}
+
 // TestCrashBesideTheFile: what a crash leaves beside the file is passed over.
 func TestCrashBesideTheFile(t *testing.T) {
 	dir := t.TempDir()
-	s := &store{filepath.Join(dir, stateFile)}
-	if err := s.save(text(t, full(t))); err != nil {
+	s := &store{path: filepath.Join(dir, stateFile)}
+	if err := save(t, s, full(t)); err != nil {
 		t.Fatal(err)
 	}
 	if err := os.WriteFile(s.path+".new", []byte("half"), 0o600); err != nil {
@@ -179,7 +226,7 @@ func TestCrashBesideTheFile(t *testing.T) {
 	if _, k, alarm, err := openStore(dir, fra1, noon); err != nil || alarm != "" || k.Plan.Generation != 2 {
 		t.Errorf("%+v, %q, %v", k.Plan, alarm, err)
 	}
-	if err := s.save(text(t, full(t))); err != nil {
+	if err := save(t, s, full(t)); err != nil {
 		t.Error(err)
 	}
 }

@@ -75,8 +75,9 @@ func (p Peer) families() []gobgp.Family {
 
 func (p Peer) prefix() netip.Prefix { return netip.PrefixFrom(p.Address, p.Address.BitLen()) }
 
-// sameSession says whether a session goes on when p becomes q.
-func (p Peer) sameSession(q Peer) bool {
+// SameSession says whether a session goes on when p becomes q.
+func (p Peer) SameSession(q Peer) bool {
+	p, q = p.withDefaults(), q.withDefaults()
 	return p.Address == q.Address && p.ASN == q.ASN && p.Local == q.Local && p.Password == q.Password &&
 		p.GTSM == q.GTSM && p.Multihop == q.Multihop && p.Passive == q.Passive && p.Hold == q.Hold && p.BFD == q.BFD
 }
@@ -91,7 +92,7 @@ func Resets(before, now []Peer) []string {
 		if i < 0 { // a peer that moves to another address
 			i = slices.IndexFunc(before, func(p Peer) bool { return p.Name == q.Name })
 		}
-		if i >= 0 && !before[i].withDefaults().sameSession(q.withDefaults()) {
+		if i >= 0 && !before[i].SameSession(q) {
 			names = append(names, q.Name)
 		}
 	}
@@ -120,7 +121,7 @@ func (s *Speaker) SetPeers(peers []Peer) (reset []string, err error) {
 	// failed does the rest.
 	running := map[netip.Addr]bool{}
 	for _, p := range before {
-		if slices.ContainsFunc(now, p.sameSession) {
+		if slices.ContainsFunc(now, p.SameSession) {
 			running[p.Address] = true
 			continue
 		}

@@ -153,11 +153,13 @@ func (s *Speaker) hears(p Peer) prefixes {
 	return mine
 }
 
-// misses4 says whether there are IPv4 routes for a peer that does not take them.
+// only6 says whether a peer with a session takes no IPv4 routes.
+func (s *Speaker) only6(p Peer) bool {
+	return p.Address.Is6() && !s.sessions.get(p.Address).extended
+}
+
+// misses4 says whether there are IPv4 routes for a peer, if it took them.
 func (s *Speaker) misses4(p Peer) bool {
-	if p.Address.Is4() || s.sessions.get(p.Address).extended {
-		return false
-	}
 	for prefix := range s.allowed {
 		if prefix.Addr().Is4() && s.groups[prefix].include(p.Groups) {
 			return true

@@ -23,7 +23,7 @@ func waiting(p Peer, s Session, connected bool) string {
 }
 
 // noExtended is about a session over IPv6 with a peer that takes no IPv4 routes.
-const noExtended = "it hears of no IPv4 routes: extended next hop (RFC 8950) is off at the peer"
+const noExtended = "no IPv4 routes go here: extended next hop (RFC 8950) is off at the peer"
 
 // oneSided guesses at what lets packets through one way only.
 func oneSided(p Peer) string {

@@ -45,6 +45,8 @@ type PeerStatus struct {
 	Since       time.Time  `json:"since"` // of the last time that the session came up, or went down
 	LastError   string     `json:"last_error,omitempty"`
 	LastErrorAt time.Time  `json:"last_error_at,omitzero"` // zero: it is so now, as far as the state tells
+	Only6       bool       `json:"only_ipv6,omitempty"`    // established, and takes no IPv4 routes
+	Note        string     `json:"note,omitempty"`         // what to know of a session that is well
 	BFD         BFDState   `json:"bfd,omitempty"`
 	Flaps       int        `json:"flaps"` // sessions lost since the peer was configured like this
 	Sent        int        `json:"sent"`  // routes that it has from us
@@ -71,8 +73,8 @@ func (s *Speaker) Peers() []PeerStatus {
 		}
 		if l.state == Established {
 			status.Sent = len(s.sentTo(p))
-			if s.misses4(p) {
-				status.LastError, status.LastErrorAt = noExtended, time.Time{}
+			if status.Only6 = s.only6(p); status.Only6 && s.misses4(p) {
+				status.Note = noExtended
 			}
 		} else if guess := waiting(p, l.state, r.connected); guess != "" && (r.lastError == "" || r.connected) {
 			status.LastError, status.LastErrorAt = guess, time.Time{}

@@ -36,12 +36,15 @@ func TestNoExtendedNextHop(t *testing.T) {
 	apply(t, s, plain(vip4), plain(vip6))
 	up(t, s)
 	b.has(vip6 + " as_path 64512 next_hop " + our6)
-	if p := s.Peers()[0]; p.Sent != 1 || p.LastError != noExtended {
-		t.Errorf("sent %d routes, last error %q, want 1 and %q", p.Sent, p.LastError, noExtended)
+	if p := s.Peers()[0]; p.Sent != 1 || p.LastError != "" || p.Note != noExtended || !p.Only6 {
+		t.Errorf("sent %d routes: %+v, want 1, no error and %q", p.Sent, p, noExtended)
 	}
 	allow(t, s, vip6)
-	if p := s.Peers()[0]; p.Sent != 1 || p.LastError != "" {
-		t.Errorf("sent %d routes, last error %q, want 1 and none", p.Sent, p.LastError)
+	if p := s.Peers()[0]; p.Sent != 1 || p.LastError != "" || p.Note != "" || !p.Only6 {
+		t.Errorf("sent %d routes: %+v, want 1 and no note", p.Sent, p)
+	}
+	if sent := s.Sent(); len(sent) != 1 || !sent[0].Only6 {
+		t.Errorf("sent %+v, want it for IPv6 only", sent)
 	}
 }
 

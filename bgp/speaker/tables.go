@@ -17,7 +17,8 @@ type prefixes map[netip.Prefix]bool
 // PeerRoutes is what one peer was sent.
 type PeerRoutes struct {
 	Peer   string      `json:"peer"`
-	Routes []SentRoute `json:"routes,omitempty"` // in the order of prefixes
+	Only6  bool        `json:"only_ipv6,omitempty"` // it takes no IPv4 routes
+	Routes []SentRoute `json:"routes,omitempty"`    // in the order of prefixes
 }
 
 // SentRoute is a route as a peer has it from us.
@@ -40,7 +41,7 @@ func (s *Speaker) Sent() []PeerRoutes {
 	var all []PeerRoutes
 	for _, p := range s.peers {
 		if up[p.Address] {
-			all = append(all, PeerRoutes{Peer: p.Name, Routes: s.sentTo(p)})
+			all = append(all, PeerRoutes{Peer: p.Name, Only6: s.only6(p), Routes: s.sentTo(p)})
 		}
 	}
 	return all

@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"runtime/debug"
 	"slices"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -250,7 +251,7 @@ func (n *node) reload(ctx context.Context) admin.Reload {
 	n.viewing.Lock()
 	n.serve(l)
 	n.viewing.Unlock()
-	n.useVIPs(l)
+	resets := n.useVIPs(l)
 	n.usePage(l)
 	n.admin.SetTokens(l.tokens)
 	if len(l.cookies) > 0 { // without a file, the random secret of the start goes on
@@ -261,6 +262,9 @@ func (n *node) reload(ctx context.Context) admin.Reload {
 	n.keep()
 
 	r := admin.Reload{Applied: true, Errors: []string{}, Warnings: n.needsRestart(l)}
+	if len(resets) > 0 {
+		r.Warnings = append(r.Warnings, l.config.Problem("bgp.peers", "the sessions with %s are made anew or end, one after the other; edged vip list shows how far it is", strings.Join(resets, ", ")).String())
+	}
 	if n.apart {
 		r.Warnings = append(r.Warnings, l.config.Problem("fleet", "this node has been apart from the fleet since its start; a restart joins it").String())
 	}
@@ -291,7 +295,7 @@ func restartOnly(c *config.Config) map[string]any {
 		"dnstap":   c.Dnstap,
 		"log":      c.Log,
 		"node":     c.Node,
-		"bgp":      c.BGP,
+		"bgp":      config.BGP{ASN: c.BGP.ASN, RouterID: c.BGP.RouterID, Listen: c.BGP.Listen},
 		"beacon":   config.Beacon{Zone: c.Beacon.Zone, Listen: c.Beacon.Listen},
 		"fleet": config.Fleet{
 			Name: c.Fleet.Name, Bind: c.Fleet.Bind, Advertise: c.Fleet.Advertise,

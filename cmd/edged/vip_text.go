@@ -52,7 +52,7 @@ func writeVIPs(w io.Writer, s *announcer.Status) {
 		fmt.Fprintln(w, "no VIPs")
 	}
 	fmt.Fprintln(w)
-	rows, shades = [][]string{{"peer", "address", "AS", "session", "since", "BFD", "routes", "flaps", "last error"}}, []edge.Verdict{edge.OK}
+	rows, shades = [][]string{{"peer", "address", "AS", "session", "since", "BFD", "routes", "flaps", "last error, or note"}}, []edge.Verdict{edge.OK}
 	for _, p := range s.Peers {
 		colour := edge.OK
 		if p.State != speaker.Established {
@@ -64,7 +64,7 @@ func writeVIPs(w io.Writer, s *announcer.Status) {
 		}
 		rows = append(rows, []string{
 			p.Name, p.Address.String(), fmt.Sprint(p.ASN), string(p.State), since, cmp.Or(string(p.BFD), "off"),
-			fmt.Sprint(p.Sent), fmt.Sprint(p.Flaps), p.LastError,
+			fmt.Sprint(p.Sent), fmt.Sprint(p.Flaps), cmp.Or(p.LastError, p.Note),
 		})
 		shades = append(shades, colour)
 	}

@@ -59,6 +59,9 @@ func (b *builder) readVIPs(fault func(key string, err error)) {
 		v := vipOf(name, b.config.VIPs[name])
 		f.VIPs = append(f.VIPs, v)
 		b.warnUnheard(v)
+		if b.config.Fleet.Name == "" && v.MinAnnouncers > 1 {
+			b.warnf("vips."+name+".min_announcers", "%d others must stay before this node withdraws, but there is no fleet whose members could promise that: it never withdraws, but by force; set fleet.name and fleet.members", v.MinAnnouncers)
+		}
 		if n := len(b.config.Fleet.Members); n > 0 && v.MinAnnouncers >= n {
 			b.warnf("vips."+name+".min_announcers", "%d others must stay before a node withdraws, and there are only %d: no node can, but by force", v.MinAnnouncers, n-1)
 		}
@@ -179,13 +182,18 @@ func (n *node) stopVIPs(ctx context.Context) (errs []error) {
 }
 
 // useVIPs tells what the files want of VIPs now. What they want beyond the plan
-// is pending until an engineer applies it.
-func (n *node) useVIPs(l *loaded) {
+// is pending until an engineer applies it. It returns the peers whose sessions are
+// made anew, or end. Peers wait for the restart that the rest of bgp needs.
+func (n *node) useVIPs(l *loaded) (resets []string) {
 	a := n.vips.Load()
 	if a == nil {
-		return
+		return nil
 	}
-	a.Use(l.announce)
+	f, was, is := l.announce, n.started.config.BGP, l.config.BGP
+	if was.ASN != is.ASN || was.RouterID != is.RouterID || was.Listen != is.Listen {
+		f.Peers = a.Peers()
+	}
+	return a.Use(f)
 }
 
 // vipAlarm raises an alarm of the VIPs, or ends it when there is no detail.

@@ -2,6 +2,7 @@ package main
 
 import (
 	"reflect"
+	"strings"
 	"testing"
 	"time"
 
@@ -9,6 +10,59 @@ import (
 	"edged/bgp/speaker"
 	"edged/config"
 )
+
+// TestUnknownCommands had a flag of a command that is not there named, and not the
+// command.
+func TestUnknownCommands(t *testing.T) {
+	for _, c := range []struct {
+		args, want string
+		code       int
+	}{
+		{"vip bogus --config x", `edged: unknown command "bogus" for "edged vip"; `, 1},
+		{"vip lost", `did you mean "list"?`, 1},
+		{"map bogus --json", `edged: unknown command "bogus" for "edged map"; `, 1},
+		{"vip --bogus", `edged: unknown flag "--bogus": edged vip takes a command: abort, `, 1},
+		{"vip", "", 0},
+		{"vip --help", "", 0},
+	} {
+		var out, errs strings.Builder
+		code := run(t.Context(), strings.Fields(c.args), nil, &out, &errs)
+		if code != c.code || !strings.Contains(errs.String(), c.want) {
+			t.Errorf("edged %s: code %d, %q, want %d with %q", c.args, code, errs.String(), c.code, c.want)
+		}
+		if code == 0 && !strings.Contains(out.String(), "drain") {
+			t.Errorf("edged %s says %q, want its help", c.args, out.String())
+		}
+	}
+}
+
+// TestNobodyToPromise warns of a minimum that no other node can promise to keep.
+func TestNobodyToPromise(t *testing.T) {
+	for text, want := range map[string]string{
+		"min_announcers: 2": "vips.ns1.min_announcers: 2 others must stay before this node withdraws, but there is no fleet",
+		"min_announcers: 1": "",
+	} {
+		c, err := config.Parse([]byte(`
+node: {name: fra1, pop: fra}
+pops: [{name: fra, lat: 50, lon: 8}]
+listen: {external: ["127.0.0.1:5354"]}
+bgp: {asn: 64512, router_id: 192.0.2.11, peers: [{name: tor, address: 192.0.2.1, asn: 64500}]}
+vips: {ns1: {prefixes: [198.51.100.53/32], `+text+`}}
+`), "/etc/edged.yaml")
+		if err != nil {
+			t.Fatal(err)
+		}
+		b := newBuilder(c)
+		b.readVIPs(func(key string, err error) { t.Errorf("%s: %v", key, err) })
+		got := ""
+		for _, w := range b.warnings {
+			got += w.String() + "\n"
+		}
+		if !strings.Contains(got, want) || want == "" && got != "" {
+			t.Errorf("%s: warns %q, want %q", text, got, want)
+		}
+	}
+}
 
 // TestPeersWithoutBFD had a peer refused that has no BFD, for it had a multiplier.
 func TestPeersWithoutBFD(t *testing.T) {

@@ -1,0 +1,172 @@
+package announcer
+
+import (
+	"errors"
+	"fmt"
+	"net/netip"
+	"slices"
+	"strings"
+	"time"
+
+	"edged/bgp/speaker"
+)
+
+const (
+	peersEvery = 5 * time.Second  // between attempts that fail
+	peersLate  = 30 * time.Second // until a change of peers that waits is an alarm
+)
+
+// moving is how far the node is on the way to the peers that its file wants.
+type moving struct {
+	alive map[netip.Addr]bool // had a session when the file was read, and is to have it again
+	since time.Duration       // when the last peer was changed, or the file was read
+	next  time.Duration       // no attempt before
+}
+
+// nextPeers returns the peers to have next on the way from those that the node
+// has to those that its file wants, and in words what the rest waits for. What
+// costs no session is done at once. Sessions are ended one at a time: only while
+// all others that were alive are up, so that the node is never without a router
+// for a mistake in its file. The last peer stays.
+func nextPeers(have, want []speaker.Peer, up map[netip.Addr]bool, alive map[netip.Addr]bool) (next []speaker.Peer, waits string) {
+	if len(want) == 0 {
+		if len(have) > 0 {
+			waits = "the last peers stay until a restart, which drains first"
+		}
+		return have, waits
+	}
+	missing := func(but netip.Addr) string {
+		for _, p := range have {
+			if p.Address != but && alive[p.Address] && !up[p.Address] {
+				return p.Name
+			}
+		}
+		return ""
+	}
+	lone := len(have) == 1 && len(want) == 1 && (have[0].Address == want[0].Address || have[0].Name == want[0].Name)
+	ended := false // one that is up: the others wait for their turn
+	mayEnd := func(p speaker.Peer) bool {
+		if !up[p.Address] {
+			return true
+		}
+		name := missing(p.Address)
+		others := slices.ContainsFunc(have, func(q speaker.Peer) bool { return q.Address != p.Address && up[q.Address] })
+		switch {
+		case ended:
+			waits = fmt.Sprintf("the session with %s is changed when the one before is up", p.Name)
+		case name != "":
+			waits = fmt.Sprintf("the session with %s is changed when the one with %s is up", p.Name, name)
+		case !others && !lone:
+			waits = fmt.Sprintf("the session with %s is changed when another one is up: it is the last", p.Name)
+		default:
+			ended = true
+			return true
+		}
+		return false
+	}
+	matched := map[netip.Addr]bool{}
+	for _, w := range want {
+		i := slices.IndexFunc(have, func(p speaker.Peer) bool { return p.Address == w.Address })
+		if i < 0 { // a peer that moves to another address
+			i = slices.IndexFunc(have, func(p speaker.Peer) bool { return p.Name == w.Name && !named(want, p.Address) })
+		}
+		if i < 0 {
+			next = append(next, w)
+			continue
+		}
+		matched[have[i].Address] = true
+		if have[i].SameSession(w) || mayEnd(have[i]) {
+			next = append(next, w)
+		} else {
+			next = append(next, have[i])
+		}
+	}
+	for _, p := range have {
+		if !matched[p.Address] && !mayEnd(p) {
+			next = append(next, p)
+		}
+	}
+	return next, waits
+}
+
+// named says whether one of the peers has the address.
+func named(peers []speaker.Peer, a netip.Addr) bool {
+	return slices.ContainsFunc(peers, func(p speaker.Peer) bool { return p.Address == a })
+}
+
+// Peers returns those that the node's file wants, as it was read last.
+func (a *Announcer) Peers() []speaker.Peer {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return a.file.Peers
+}
+
+// movePeers takes the next step towards the peers that the file wants.
+func (a *Announcer) movePeers(now time.Duration) {
+	a.mu.Lock()
+	have, want, m := a.peers, a.file.Peers, &a.moving
+	if now < m.next || slices.EqualFunc(have, want, samePeer) {
+		a.mu.Unlock()
+		a.fault("peers", nil)
+		return
+	}
+	up := map[netip.Addr]bool{}
+	for _, p := range have {
+		_, up[p.Address] = a.up[p.Name]
+	}
+	if m.alive == nil {
+		m.alive, m.since = up, now
+	}
+	next, waits := nextPeers(have, want, up, m.alive)
+	alive, late := m.alive, now-m.since > peersLate
+	a.mu.Unlock()
+
+	var err error
+	if waits != "" && late {
+		err = errors.New(waits)
+	}
+	if !slices.EqualFunc(have, next, samePeer) {
+		err = a.setPeers(have, next, alive)
+		a.mu.Lock()
+		if m.since = now; err != nil {
+			m.next = now + peersEvery
+		}
+		a.mu.Unlock()
+	}
+	a.fault("peers", err)
+}
+
+func samePeer(p, q speaker.Peer) bool {
+	return p.Name == q.Name && p.SameSession(q) && slices.Equal(p.Groups, q.Groups)
+}
+
+// setPeers has the speaker talk to other peers.
+func (a *Announcer) setPeers(have, next []speaker.Peer, alive map[netip.Addr]bool) error {
+	lost := uint64(0)
+	for _, s := range a.cfg.Speaker.Peers() {
+		if !slices.ContainsFunc(next, func(p speaker.Peer) bool {
+			return p.Address == s.Address && slices.ContainsFunc(have, p.SameSession)
+		}) {
+			lost += uint64(s.Flaps) // the speaker begins anew with it
+		}
+	}
+	reset, err := a.cfg.Speaker.SetPeers(next)
+	if err != nil {
+		return err
+	}
+	var names []string
+	for _, p := range next {
+		names = append(names, p.Name)
+	}
+	a.recordOperation("edged", fmt.Sprintf("peers: %s; sessions made anew: %s", strings.Join(names, " "), firstOf(strings.Join(reset, " "), "none")), "the node's file")
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	for _, w := range next {
+		i := slices.IndexFunc(have, func(p speaker.Peer) bool { return p.Name == w.Name && p.Address != w.Address && alive[p.Address] })
+		if i >= 0 && !named(have, w.Address) {
+			alive[w.Address] = true // it moved
+		}
+	}
+	a.peers, a.flaps = next, a.flaps+lost
+	return nil
+}
