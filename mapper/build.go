@@ -10,6 +10,7 @@ import (
 
 	"edged/edge"
 	"edged/geo/place"
+	"edged/mapper/simulate"
 	"edged/maps"
 )
 
@@ -22,17 +23,18 @@ type Input struct {
 	Sources  []maps.Input                         // named in the map
 	Created  time.Time
 
+	// InForce, when set, is the map whose first choices are kept where no other PoP
+	// is clearly better (estimate.Margin), or where that many have to go.
+	InForce *maps.Map
+	// Demand is what clients ask for in requests per second. If it is nil, nobody
+	// knows: the PoPs' capacities cannot be kept then.
+	Demand []simulate.Demand
+	// Tolerance is by how much a first choice may be worse than the best, in ms, so
+	// that neighbours become one. With 0 nothing is merged.
+	Tolerance float64
+
 	// Progress, when set, is told what Build begins to do.
 	Progress func(step string)
-}
-
-// Report says what a map came to hold.
-type Report struct {
-	Nets     int // measured networks
-	Orders   int // different great-circle orders
-	Rankings int // different rankings
-	Ranges4  int // of the ECS table, cuts at /16 included
-	Ranges6  int // of the ECS table, exceptions within a /64 not counted
 }
 
 // Build makes the contents of a map. It errs when there is no PoP, or too many
@@ -41,14 +43,67 @@ func Build(in Input) (*maps.Contents, Report, error) {
 	if n := len(in.PoPs); n == 0 || n > edge.MaxPoPs {
 		return nil, Report{}, fmt.Errorf("cannot build a map of %d pops: want 1 to %d", n, edge.MaxPoPs)
 	}
-	progress := in.Progress
-	if progress == nil {
-		progress = func(string) {}
+	if in.Progress == nil {
+		in.Progress = func(string) {}
 	}
+	demand, unit := in.demand()
+	b := &builder{
+		in: &in, unit: unit, orders: newOrders(in.PoPs), shares: newShares(in.PoPs, unit),
+		inForce: newInForce(in.InForce, in.PoPs),
+	}
+	b.layAll(demand)
+	if b.shares.limited {
+		in.Progress("sharing out the demand")
+		if err := b.shares.solve(b.outlooks, b.clients[:], in.InForce, in.PoPs); err != nil {
+			return nil, Report{}, err
+		}
+	}
+	b.chooseAll()
+	b.shrinkAll()
+	in.Progress("writing rankings")
+	classes := b.rank()
+	if len(classes.list) > maps.MaxRankings {
+		return nil, Report{}, errors.New("map has too many different rankings: round the round-trip times")
+	}
+	contents := &maps.Contents{
+		PoPs: in.PoPs, Inputs: in.Sources, Created: in.Created, Prices: b.pricing(classes),
+		Orders: classes.orders(b.orders.list), Rankings: classes.list, ECS: b.table(b.clients),
+	}
+	contents.Resolver = contents.ECS
+	if b.resolvers[0] != b.clients[0] {
+		contents.Resolver = b.table(b.resolvers)
+	}
+	return contents, b.report(contents), nil
+}
+
+// builder is a map in the making.
+type builder struct {
+	in       *Input
+	unit     DemandUnit
+	nets     int
+	orders   *orders
+	outlooks []outlook // those of places first
+	shares   *shares
+	inForce  *inForce
+	// The client table and the resolver table, each of v4 and v6. They may be the
+	// same.
+	clients, resolvers [2]*space
+}
+
+// guesses reports whether what places let expect is written into the map. It is,
+// as soon as more is known than distance, or when it decides who has room.
+func (b *builder) guesses() bool { return b.in.Measured != nil || b.shares.limited }
+
+// layAll makes the leaves of both tables.
+func (b *builder) layAll(demand []simulate.Demand) {
+	in := b.in
 	nets := slices.Clone(in.Nets)
-	if in.Measured != nil {
-		progress("ranking measured units")
-		nets = append(nets, in.Measured.nets()...)
+	model := in.Measured
+	if model != nil {
+		in.Progress("ranking measured units")
+		nets = append(nets, model.nets(b.inForce.ecs)...)
+	} else if b.guesses() || in.Tolerance > 0 {
+		model = Estimate(&Measurements{}, in.PoPs, nil, nil)
 	}
 	if !slices.IsSortedFunc(nets, compareNets) {
 		slices.SortFunc(nets, compareNets)
@@ -59,140 +114,108 @@ func Build(in Input) (*maps.Contents, Report, error) {
 		}
 		return 1
 	})
-	b := &builder{
-		nets4: nets[:split], nets6: nets[split:],
-		orders: newOrders(in.PoPs), said: []said{{order: maps.NoOrder}}, measured: in.Measured, rankings: newRankings(),
-	}
+	b.nets = len(nets)
 
-	progress("ordering places")
-	b.places4, b.places6 = flattenPlaces(in.Place, b.say())
-	progress(fmt.Sprintf("laying %d measured networks over %d place ranges", len(nets), len(b.places4)+len(b.places6)))
-	ecs := b.table(ECS)
-	resolver := ecs
-	if slices.ContainsFunc(nets, func(n Net) bool { return n.Tables != Both }) {
-		resolver = b.table(Resolver)
-	}
-	if len(b.rankings.list) > maps.MaxRankings {
-		return nil, Report{}, errors.New("map has too many different rankings: round the round-trip times")
-	}
-	contents := &maps.Contents{
-		PoPs: in.PoPs, Inputs: in.Sources, Created: in.Created,
-		Orders: b.orders.list, Rankings: b.rankings.list, ECS: ecs, Resolver: resolver,
-	}
-	return contents, Report{
-		Nets: len(nets), Orders: len(contents.Orders), Rankings: len(contents.Rankings),
-		Ranges4: ecs.V4.Len(), Ranges6: ecs.V6.Len(),
-	}, nil
-}
-
-// builder holds what both tables of a map are made from.
-type builder struct {
-	nets4, nets6     []Net
-	places4, places6 segments[uint32]
-	orders           *orders
-	said             []said // by id
-	measured         *Estimates
-	rankings         *rankings
-}
-
-// said is what a place says about its addresses: the order of the PoPs by
-// distance and, before it, those that measurements elsewhere let expect.
-type said struct {
-	order uint32
-	hops  []maps.Hop
-}
-
-// say returns a function that gives what each place says an id.
-func (b *builder) say() func(place.Place) uint32 {
-	type key struct {
-		order uint32
-		hops  *maps.Hop
-	}
-	ids := map[key]uint32{{order: maps.NoOrder}: unknownPlace}
-	return func(p place.Place) uint32 {
-		k := key{order: b.orders.at(p)}
+	in.Progress("ordering places")
+	spots := newSpots(b.orders, model)
+	places4, places6 := flattenPlaces(in.Place, spots.id)
+	b.outlooks = make([]outlook, len(spots.list))
+	inParallel(len(spots.list), func(i int) {
 		var hops []maps.Hop
-		if b.measured != nil {
-			if hops = b.measured.at(p); len(hops) > 0 {
-				k.hops = &hops[0]
+		if model != nil {
+			hops = model.at(spots.places[i])
+		}
+		b.outlooks[i] = newOutlook(hops, spots.list[i].order, false)
+	})
+
+	in.Progress(fmt.Sprintf("laying %d measured networks over %d place ranges", len(nets), len(places4)+len(places6)))
+	lay := func(table Tables, demand []simulate.Demand) [2]*space {
+		v4, v6 := &space{bits: 32}, &space{bits: 128}
+		b.lay(v4, nets[:split], table, places4, flattenDemand(demand, 32))
+		b.lay(v6, nets[split:], table, places6, flattenDemand(demand, 128))
+		return [2]*space{v4, v6}
+	}
+	b.clients = lay(ECS, demand)
+	for _, s := range b.clients {
+		for i := range s.served {
+			s.served[i].now = b.inForce.at(ECS, s, s.leaves[s.served[i].leaf].start)
+		}
+	}
+	b.resolvers = b.clients
+	if slices.ContainsFunc(nets, func(n Net) bool { return n.Tables != Both }) {
+		b.resolvers = lay(Resolver, nil)
+	}
+}
+
+// chooseAll gives every leaf its PoP at the prices.
+func (b *builder) chooseAll() {
+	usual := make([]uint8, len(b.outlooks))
+	for i := range b.outlooks {
+		usual[i] = uint8(b.shares.choose(&b.outlooks[i], noPoP))
+	}
+	given := b.shares.given
+	choose := func(table Tables, s *space) {
+		next := 0
+		for i := range s.leaves {
+			l := &s.leaves[i]
+			o := &b.outlooks[l.outlook]
+			l.choice = usual[l.outlook]
+			switch has := next < len(s.served) && s.served[next].leaf == i; {
+			case has && b.shares.limited:
+				l.choice = uint8(given[next])
+			case has:
+				l.choice = uint8(b.shares.choose(o, s.served[next].now))
+			case o.measured:
+				l.choice = uint8(b.shares.choose(o, b.inForce.at(table, s, l.start)))
+			}
+			if next < len(s.served) && s.served[next].leaf == i {
+				next++
 			}
 		}
-		id, ok := ids[k]
-		if !ok {
-			id = uint32(len(b.said))
-			ids[k] = id
-			b.said = append(b.said, said{k.order, hops})
+		if len(given) > 0 {
+			given = given[len(s.served):]
 		}
-		return id
+	}
+	for _, s := range b.clients {
+		choose(ECS, s)
+	}
+	if b.resolvers[0] != b.clients[0] {
+		for _, s := range b.resolvers {
+			choose(Resolver, s)
+		}
 	}
 }
 
-func (b *builder) table(table Tables) maps.Table {
+// shrinkAll makes runs of leaves.
+func (b *builder) shrinkAll() {
+	tables := [][2]*space{b.clients}
+	if b.resolvers[0] != b.clients[0] {
+		tables = append(tables, b.resolvers)
+	}
+	for _, table := range tables {
+		if b.in.Tolerance > 0 {
+			b.in.Progress(fmt.Sprintf("merging neighbours among %d ranges", len(table[0].leaves)+len(table[1].leaves)))
+			b.shrink(table[:])
+			continue
+		}
+		for _, s := range table {
+			s.runs = b.runsOf(s.leaves)
+		}
+	}
+}
+
+// table writes runs as a table of a map.
+func (b *builder) table(spaces [2]*space) maps.Table {
+	row := func(s *space, r run) maps.Row {
+		return maps.MakeRow(r.class, b.outlooks[s.leaves[r.leaf].outlook].measured)
+	}
 	var v4 maps.Builder4
-	for start, row := range b.merge(b.nets4, table, b.places4) {
-		v4.Add(uint32(start.Lo), row)
+	for _, r := range spaces[0].runs {
+		v4.Add(uint32(r.start.Lo), row(spaces[0], r))
 	}
 	var v6 maps.Builder6
-	for start, row := range b.merge(b.nets6, table, b.places6) {
-		v6.Add(start.Hi, start.Lo, row)
+	for _, r := range spaces[1].runs {
+		v6.Add(r.start.Hi, r.start.Lo, row(spaces[1], r))
 	}
 	return maps.Table{V4: v4.Finish(), V6: v6.Finish()}
-}
-
-// merge lays networks over places: it yields a row wherever either changes.
-func (b *builder) merge(nets []Net, table Tables, places segments[uint32]) iter.Seq2[maps.Addr6, maps.Row] {
-	return func(yield func(maps.Addr6, maps.Row) bool) {
-		flat := flattenNets(nets, table)
-		for i, j := 0, 0; ; {
-			start := flat[i].start
-			if start.Less(places[j].start) {
-				start = places[j].start
-			}
-			at := b.said[places[j].value]
-			net := flat[i].value
-			if net != noNet {
-				at.hops = nets[net].Hops
-			}
-			if !yield(start, b.rankings.row(at.hops, at.order, net != noNet)) {
-				return
-			}
-			// Step to whichever changes next, or both.
-			nextNet, nextPlace := i+1 < len(flat), j+1 < len(places)
-			switch {
-			case !nextNet && !nextPlace:
-				return
-			case !nextPlace || nextNet && flat[i+1].start.Less(places[j+1].start):
-				i++
-			case !nextNet || places[j+1].start.Less(flat[i+1].start):
-				j++
-			default:
-				i, j = i+1, j+1
-			}
-		}
-	}
-}
-
-// rankings interns rankings.
-type rankings struct {
-	list []maps.Ranking
-	id   map[string]uint32
-	key  []byte
-}
-
-func newRankings() *rankings { return &rankings{id: map[string]uint32{}} }
-
-// row returns the row for PoPs with their times and the order at the place
-// behind them.
-func (r *rankings) row(hops []maps.Hop, order uint32, measured bool) maps.Row {
-	r.key = append(r.key[:0], byte(order), byte(order>>8), byte(order>>16), byte(order>>24))
-	for _, h := range hops {
-		r.key = append(r.key, byte(h.PoP), byte(h.PoP>>8), byte(h.RTT), byte(h.RTT>>8))
-	}
-	id, ok := r.id[string(r.key)]
-	if !ok {
-		id = uint32(len(r.list))
-		r.list = append(r.list, maps.Ranking{Hops: hops, Order: order})
-		r.id[string(r.key)] = id
-	}
-	return maps.MakeRow(id, measured)
 }

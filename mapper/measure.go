@@ -12,6 +12,7 @@ import (
 	"edged/geo/place"
 	"edged/mapper/beacon"
 	"edged/mapper/estimate"
+	"edged/mapper/simulate"
 	"edged/maps"
 )
 
@@ -87,8 +88,6 @@ type Estimates struct {
 	pops  []edge.PoP
 	units []MeasuredUnit
 	model *estimate.Model
-	now   func(netip.Addr) (pop uint16, ok bool) // the first choice in force; nil: none
-	guess map[guessKey][]maps.Hop
 
 	hosting int // units
 }
@@ -97,7 +96,7 @@ type Estimates struct {
 // first address. hosting are the networks (ASNs) of servers, which teach nothing
 // about people's networks beside them; it may be nil.
 func Estimate(m *Measurements, pops []edge.PoP, locate func(netip.Addr) place.Place, hosting map[uint32]bool) *Estimates {
-	e := &Estimates{pops: pops, units: m.Units, guess: map[guessKey][]maps.Hop{}}
+	e := &Estimates{pops: pops, units: m.Units}
 	units := make([]estimate.Unit, len(m.Units))
 	for i, u := range m.Units {
 		at := locate(u.Unit.Prefix().Addr())
@@ -117,37 +116,33 @@ func (e *Estimates) Hosting() int { return e.hosting }
 // (estimate.Model.Limited).
 func (e *Estimates) Limited() int { return e.model.Limited() }
 
-// Keep makes units stay with the first choice that a map in force has for them
-// unless another PoP is clearly better (estimate.Settle).
-func (e *Estimates) Keep(inForce *maps.Map) {
-	index := map[string]uint16{}
-	for i, p := range e.pops {
-		index[p.Name] = uint16(i)
-	}
-	e.now = func(addr netip.Addr) (uint16, bool) {
-		row, _, _ := inForce.ECS().Lookup(addr)
-		first, ok := inForce.First(row)
-		if !ok {
-			return 0, false
-		}
-		pop, ok := index[inForce.PoPs()[first].Name]
-		return pop, ok
-	}
-}
-
-// nets returns the units' rankings as measured networks.
-func (e *Estimates) nets() []Net {
+// nets returns the units' rankings as measured networks. The PoP in force at an
+// address, if there is one, is among a unit's when anything is known of it.
+func (e *Estimates) nets(inForce func(netip.Addr) uint16) []Net {
 	nets := make([]Net, len(e.units))
-	for i, u := range e.units {
-		prefix, list := u.Unit.Prefix(), e.model.Unit(i)
-		if e.now != nil {
-			if pop, ok := e.now(prefix.Addr()); ok {
-				list = estimate.Settle(list, pop)
+	inParallel(len(e.units), func(i int) {
+		prefix, list := e.units[i].Unit.Prefix(), e.model.Unit(i)
+		net := Net{Prefix: prefix, Tables: Both}
+		now := inForce(prefix.Addr())
+		if at := slices.IndexFunc(list, func(e estimate.Estimate) bool { return e.PoP == now }); at >= 0 {
+			net.margin = uint16(min(10*estimate.Margin(list[at], list[0]), math.MaxUint16))
+			if at >= maps.MaxHops {
+				list[maps.MaxHops-1] = list[at]
 			}
 		}
-		nets[i] = Net{Prefix: prefix, Hops: hops(list), Tables: Both}
-	}
+		net.Hops = hops(list)
+		nets[i] = net
+	})
 	return nets
+}
+
+// demand returns the units' sessions as their demand.
+func (e *Estimates) demand() []simulate.Demand {
+	list := make([]simulate.Demand, len(e.units))
+	for i, u := range e.units {
+		list[i] = simulate.Demand{Prefix: u.Unit.Prefix(), Requests: float64(len(u.Sessions))}
+	}
+	return list
 }
 
 // guessKey is a place as guesses tell places apart.
@@ -161,23 +156,23 @@ type guessKey struct {
 // 11 km of latitude.
 const guessStep = 0.1
 
+// snap moves a place to the middle of the cell that has one guess, and names that.
+func (e *Estimates) snap(p place.Place) (place.Place, guessKey) {
+	if !e.model.Knows(p.ASN) {
+		p.ASN = 0
+	}
+	k := guessKey{p.ASN, p.Country, int32(math.Floor(p.Lat / guessStep)), int32(math.Floor(p.Lon / guessStep))}
+	p.Lat, p.Lon = (float64(k.lat)+0.5)*guessStep, (float64(k.lon)+0.5)*guessStep
+	return p, k
+}
+
 // at returns the ranking of a place without measurements of its own; none where
 // the place is not known.
 func (e *Estimates) at(p place.Place) []maps.Hop {
 	if !p.HasCoord {
 		return nil
 	}
-	if !e.model.Knows(p.ASN) {
-		p.ASN = 0
-	}
-	k := guessKey{p.ASN, p.Country, int32(math.Floor(p.Lat / guessStep)), int32(math.Floor(p.Lon / guessStep))}
-	list, ok := e.guess[k]
-	if !ok {
-		p.Lat, p.Lon = (float64(k.lat)+0.5)*guessStep, (float64(k.lon)+0.5)*guessStep
-		list = hops(e.model.At(p))
-		e.guess[k] = list
-	}
-	return list
+	return hops(e.model.At(p))
 }
 
 // hops writes the best estimates as hops.

@@ -22,6 +22,8 @@ type Net struct {
 	Hops   []maps.Hop // one or more, best first
 	Tables Tables
 	Line   int // where it stands in its list
+
+	margin uint16 // as in outlook
 }
 
 // Tables says which tables of a map a network goes into.

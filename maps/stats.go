@@ -26,6 +26,11 @@ func (m *Map) Stats(t *Table) (v4, v6 SpaceStats) {
 	return m.stats(every4, Addr6{Lo: math.MaxUint32}, blocks4), m.stats(t.V6.All(), Addr6{math.MaxUint64, math.MaxUint64}, blocks6)
 }
 
+// Bytes returns what each family of a table takes in the file.
+func (t *Table) Bytes() (v4, v6 int) {
+	return 4 + 4*len(t.V4.Index) + 6*len(t.V4.Rows), 8 + 12*len(t.V6.Rows) + 20*len(t.V6.Exceptions)
+}
+
 func (m *Map) stats(ranges iter.Seq2[Addr6, Row], end Addr6, blocks func(first, last Addr6) float64) SpaceStats {
 	var s SpaceStats
 	var start Addr6

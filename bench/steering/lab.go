@@ -127,11 +127,8 @@ func (l *lab) locate(a netip.Addr) place.Place {
 // is in force, units change only for what is clearly better.
 func (l *lab) build(m *mapper.Measurements, inForce *maps.Map) (*maps.Map, error) {
 	estimates := mapper.Estimate(m, l.pops, l.locate, nil)
-	if inForce != nil {
-		estimates.Keep(inForce)
-	}
 	contents, _, err := mapper.Build(mapper.Input{
-		PoPs: l.pops, Place: l.places.Networks(), Measured: estimates, Created: time.Unix(0, 0),
+		PoPs: l.pops, Place: l.places.Networks(), Measured: estimates, InForce: inForce, Created: time.Unix(0, 0),
 	})
 	if err != nil {
 		return nil, err

@@ -27,10 +27,12 @@ func mapCommand() *cobra.Command {
 }
 
 func mapBuildCommand() *cobra.Command {
-	var configPath, netsPath, output string
+	var configPath, netsPath, demandPath, inForcePath, output string
+	var tolerance float64
+	var asJSON bool
 	var segments segmentFlags
 	cmd := &cobra.Command{
-		Use:   "build --config FILE [--segments DIR] [--nets FILE] [--in-force FILE] -o FILE",
+		Use:   "build --config FILE [--segments DIR] [--nets FILE] [--demand FILE] [--in-force FILE] -o FILE",
 		Short: "build a map from measurements and place data",
 		Long: `Build a map: lay what was measured over place data, so that every address has a
 ranking of PoPs. Of the configuration only pops and geo are read. Without
@@ -38,8 +40,8 @@ measurements, every ranking goes by distance.
 
 Segments are what beacons measured, of the week that ends with the newest hour.
 Client blocks get rankings of their own measurements, and all other places what
-those let expect. With a map in force, blocks keep its first choice unless another
-PoP is better by more than 3 ms and a tenth.
+those let expect. With a map in force, clients keep its first choice unless another
+PoP is better by more than 3 ms and a tenth, and that in nine cases of ten.
 
 Not everything is believed. One source (an address, or a /64) counts for 3 samples
 an hour or a twentieth of what its block says of a PoP, and one network for
@@ -53,7 +55,24 @@ milliseconds where that is known, and maybe the table (ecs, resolver or both):
 
 	prefix,ranking,table
 	203.0.113.0/24,fra:12.5 ams:14 nyc
-	2001:db8::/48,ams fra,resolver`,
+	2001:db8::/48,ams fra,resolver
+
+With the demand of clients, in requests per second, no PoP is given more than 70 %
+of its capacity, which the configuration says in the same unit:
+
+	prefix,requests
+	203.0.113.0/24,12.5
+
+Full PoPs get a price in milliseconds, and clients go where round-trip time and price
+are least. Where demand does not fit, limits are raised evenly, and the shortage is
+reported. Without --demand loads are counted in sessions or addresses, and
+capacities cannot be kept.
+
+Neighbours whose first choices are within the tolerance of the best become one
+range, so that the map is small and answers are good for large blocks.
+
+The report is of the client table. A map is dated by the newest thing it was built
+from, so the same inputs give the same file.`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			pops, where, err := config.LoadPoPs(configPath)
@@ -69,7 +88,10 @@ milliseconds where that is known, and maybe the table (ecs, resolver or both):
 			if err := places.Verify(); err != nil {
 				return err
 			}
-			in := mapper.Input{PoPs: pops, Place: places.Networks(), Created: time.Now(), Progress: progress}
+			in := mapper.Input{PoPs: pops, Place: places.Networks(), Created: time.Now(), Progress: progress, Tolerance: tolerance}
+			if !(tolerance >= 0 && tolerance <= maxTolerance) {
+				return fmt.Errorf("bad tolerance %v: want 0 to %d ms", tolerance, maxTolerance)
+			}
 			for _, source := range places.Sources() {
 				in.Sources = append(in.Sources, maps.Input{Name: source.Name, Version: source.Version})
 			}
@@ -85,23 +107,39 @@ milliseconds where that is known, and maybe the table (ecs, resolver or both):
 				}
 				in.Sources = append(in.Sources, source)
 			}
+			if demandPath != "" {
+				if err := addDemand(demandPath, &in); err != nil {
+					return err
+				}
+			}
+			if inForcePath != "" {
+				if in.InForce, err = maps.Open(inForcePath); err != nil {
+					return err
+				}
+			}
 			if segments.dir == "" {
-				return writeMap(cmd.OutOrStdout(), output, in)
+				return writeMap(cmd.OutOrStdout(), output, in, asJSON)
 			}
 			report, err := segments.addTo(cmd.Context(), places, &in)
 			if err != nil {
 				return err
 			}
-			if err := writeMap(cmd.OutOrStdout(), output, in); err != nil {
+			if err := writeMap(cmd.OutOrStdout(), output, in, asJSON); err != nil {
 				return err
 			}
-			report(cmd.OutOrStdout())
+			if !asJSON {
+				report(cmd.OutOrStdout())
+			}
 			return nil
 		},
 	}
 	configFlag(cmd, &configPath)
 	cmd.Flags().StringVar(&netsPath, "nets", "", "CSV `FILE` of measured networks")
 	segments.add(cmd)
+	cmd.Flags().StringVar(&demandPath, "demand", "", "CSV `FILE` of demand by network")
+	cmd.Flags().StringVar(&inForcePath, "in-force", "", "map `FILE` whose first choices are kept unless another is clearly better")
+	cmd.Flags().Float64Var(&tolerance, "tolerance", defaultTolerance, "by how many `MS` a first choice may be worse than the best; 0 merges nothing")
+	cmd.Flags().BoolVar(&asJSON, "json", false, "print JSON")
 	cmd.Flags().StringVarP(&output, "output", "o", "", "the map `FILE` to write")
 	cmd.MarkFlagRequired("config")
 	cmd.MarkFlagRequired("output")
@@ -123,7 +161,7 @@ func readNets(path string, pops []edge.PoP, in *mapper.Input) (source maps.Input
 }
 
 // writeMap builds a map, writes it and says what it holds.
-func writeMap(w io.Writer, path string, in mapper.Input) error {
+func writeMap(w io.Writer, path string, in mapper.Input, asJSON bool) error {
 	contents, report, err := mapper.Build(in)
 	if err != nil {
 		return err
@@ -139,10 +177,11 @@ func writeMap(w io.Writer, path string, in mapper.Input) error {
 	if err != nil {
 		return err
 	}
-	v4, v6 := m.Stats(m.ECS())
-	fmt.Fprintf(w, "%s: version %s, %d measured networks, %d ipv4 and %d ipv6 ranges, %d rankings, %d bytes\n",
-		path, m.Version(), report.Nets, v4.Ranges, v6.Ranges, report.Rankings, m.Size())
-	return nil
+	r := describeBuild(path, m, report)
+	if asJSON {
+		return writeJSON(w, r)
+	}
+	return r.writeText(w)
 }
 
 // progressTo returns a function that writes steps to a terminal, and nothing to

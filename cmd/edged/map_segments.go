@@ -167,13 +167,11 @@ func locate(db *place.DB) func(netip.Addr) place.Place {
 type segmentFlags struct {
 	dir     string
 	hosting string
-	inForce string
 }
 
 func (f *segmentFlags) add(cmd *cobra.Command) {
 	cmd.Flags().StringVar(&f.dir, "segments", "", "`DIR` of what beacons measured")
 	cmd.Flags().StringVar(&f.hosting, "hosting", "", "`FILE` with a number of a network of servers a line: what is measured there says nothing about people's networks")
-	cmd.Flags().StringVar(&f.inForce, "in-force", "", "map `FILE` whose first choices are kept unless another is clearly better")
 }
 
 // addTo adds what beacons measured to the input of a map. What it returns says, in
@@ -191,13 +189,6 @@ func (f *segmentFlags) addTo(ctx context.Context, places *place.DB, in *mapper.I
 	in.Sources = append(in.Sources, m.source)
 	in.Progress(fmt.Sprintf("estimating from %d sessions of %d blocks", m.Sessions, len(m.Units)))
 	e := mapper.Estimate(m.Measurements, in.PoPs, m.wellPlaced(locate(places)), hosting)
-	if f.inForce != "" {
-		inForce, err := maps.Open(f.inForce)
-		if err != nil {
-			return nil, err
-		}
-		e.Keep(inForce)
-	}
 	in.Measured = e
 	return func(w io.Writer) { m.writeChecks(w, e) }, nil
 }

@@ -59,7 +59,7 @@ func mustMapRun(t *testing.T, args ...string) string {
 func TestMapBuildAndLookup(t *testing.T) {
 	dir := mapFiles(t)
 	file := filepath.Join(dir, "default.edmap")
-	out := mustMapRun(t, "build", "--config", filepath.Join(dir, "edged.yaml"), "--nets", filepath.Join(dir, "nets.csv"), "-o", file)
+	out := mustMapRun(t, "build", "--config", filepath.Join(dir, "edged.yaml"), "--nets", filepath.Join(dir, "nets.csv"), "--tolerance", "0", "-o", file)
 	if want := file + ": version "; !strings.HasPrefix(out, want) || !strings.Contains(out, ", 2 measured networks, ") {
 		t.Errorf("build wrote %q, want %q first", out, want)
 	}

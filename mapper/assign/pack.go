@@ -9,8 +9,11 @@ const (
 	subBits  = 5
 	costBias = 2*minGain + 1
 	perMs    = 20 << subBits // price units in a millisecond
-	maxPrice = 6000 * perMs
+	maxPrice = MaxPrice * perMs
 )
+
+// MaxPrice is the highest price there is, in ms.
+const MaxPrice = 6000
 
 // A unit stays with its incumbent unless another PoP is better by more than
 // both: beyond that, a change is worth the caches and connections it loses.
@@ -32,15 +35,18 @@ func costOf(packed uint32) int32 { return int32(packed>>popBits) << subBits }
 func pack(p *Problem) []uint32 {
 	packed := make([]uint32, len(p.Candidates))
 	for u := range p.Demand {
-		incumbent := None
+		incumbent, margin := None, uint16(0)
 		if p.Incumbent != nil {
 			incumbent = p.Incumbent[u]
+		}
+		if p.Margin != nil {
+			margin = p.Margin[u]
 		}
 		for i := p.First[u]; i < p.First[u+1]; i++ {
 			c := p.Candidates[i]
 			cost := 2*uint32(c.RTT) + costBias
 			if c.PoP == incumbent {
-				cost -= discount(c.RTT)
+				cost -= discount(c.RTT, margin)
 			}
 			packed[i] = cost<<popBits | uint32(c.PoP)
 		}
@@ -49,5 +55,9 @@ func pack(p *Problem) []uint32 {
 }
 
 // discount returns what is taken off an incumbent's cost: half a step more than
-// a gain must exceed, so that an equal does not win.
-func discount(rtt uint16) uint32 { return 2*uint32(max(minGain, rtt/gainShare)) + 1 }
+// a gain must exceed, so that an equal does not win. It is no more than leaves a
+// cost.
+func discount(rtt, margin uint16) uint32 {
+	gain := max(minGain, uint32(rtt/gainShare), uint32(margin))
+	return 2*min(gain, uint32(rtt)+minGain) + 1
+}

@@ -37,6 +37,7 @@ type Problem struct {
 	First      []uint32 // one entry more than units
 	Candidates []Candidate
 	Incumbent  []uint16 // by unit, the PoP that serves it now, or None; nil: no unit has one
+	Margin     []uint16 // by unit, in 0.1 ms, what a change must gain at least, if that is more than usual; nil: none
 	Limits     []Limit  // by PoP
 	// Prices, by PoP in milliseconds, are those of an earlier result to start
 	// from: fewer steps are taken then. nil: none.
@@ -59,6 +60,8 @@ func (p *Problem) check() error {
 		return fmt.Errorf("problem has %d units, but its %d bounds do not span its %d candidates", units, len(p.First), len(p.Candidates))
 	case p.Incumbent != nil && len(p.Incumbent) != units:
 		return fmt.Errorf("problem has %d units and %d incumbents, want one each", units, len(p.Incumbent))
+	case p.Margin != nil && len(p.Margin) != units:
+		return fmt.Errorf("problem has %d units and %d margins, want one each", units, len(p.Margin))
 	case p.Prices != nil && len(p.Prices) != len(p.Limits):
 		return fmt.Errorf("problem has %d pops and %d prices, want one each", len(p.Limits), len(p.Prices))
 	}
@@ -68,8 +71,8 @@ func (p *Problem) check() error {
 		}
 	}
 	for pop, price := range p.Prices {
-		if !(price >= 0 && price <= maxPrice/perMs) {
-			return fmt.Errorf("pop %d has price %v, want 0 to %d ms", pop, price, maxPrice/perMs)
+		if !(price >= 0 && price <= MaxPrice) {
+			return fmt.Errorf("pop %d has price %v, want 0 to %d ms", pop, price, MaxPrice)
 		}
 	}
 	total := int64(0)

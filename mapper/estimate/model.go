@@ -32,6 +32,7 @@ type Model struct {
 	around map[metro][]neighbour
 	nets   map[uint32]struct{} // that measured anything
 	own    float64             // prior of the level Own
+	spread float64             // usual one of a cell's samples, ms
 
 	limited int // networks that would have spoken for a country
 }
@@ -285,5 +286,6 @@ func (m *Model) fitOwn() {
 			cells++
 		}
 	}
-	m.own = prior(within/max(cells, 1), between/max(cells, 1), 0)
+	m.spread = within / max(cells, 1)
+	m.own = prior(m.spread, between/max(cells, 1), 0)
 }

@@ -120,18 +120,43 @@ func TestPlaceUnknown(t *testing.T) {
 	}
 }
 
-func TestSettle(t *testing.T) {
-	list := func() []Estimate { return []Estimate{{PoP: 1, RTT: 20}, {PoP: 2, RTT: 22.9}, {PoP: 3, RTT: 23.5}} }
-	for _, tt := range []struct{ now, want uint16 }{
-		{1, 1},
-		{2, 2}, // gains 2.9 ms
-		{3, 1}, // gains 3.5 ms, more than 3 and than a tenth
-		{9, 1}, // no candidate any more
+func TestMargin(t *testing.T) {
+	for _, tt := range []struct {
+		now, best Estimate
+		want      float64
+	}{
+		{Estimate{RTT: 20}, Estimate{RTT: 10}, 3},
+		{Estimate{RTT: 80}, Estimate{RTT: 10}, 8},
+		{Estimate{RTT: 20, Error: 3}, Estimate{RTT: 10, Error: 4}, 5 * sure},
+		{Estimate{RTT: 80, Error: 3}, Estimate{RTT: 10, Error: 4}, 8},
 	} {
-		got := Settle(list(), tt.now)
-		if got[0].PoP != tt.want || len(got) != 3 {
-			t.Errorf("with %d in force: %+v, want %d first", tt.now, got, tt.want)
+		if got := Margin(tt.now, tt.best); math.Abs(got-tt.want) > 1e-9 {
+			t.Errorf("from %+v to %+v: a margin of %v ms, want %v", tt.now, tt.best, got, tt.want)
 		}
+	}
+}
+
+// The more samples agree, the less a number is in doubt.
+func TestErrors(t *testing.T) {
+	var units []Unit
+	for range 4 {
+		units = append(units, measured(at(50.08, 14.44, "CZ", 1)))
+	}
+	units[1].Cells[0].Samples, units[1].Cells[0].Weight = 2, 2 // few
+	units[2].Cells[0].Spread = 8                               // wide
+	m := Fit(pops, units)
+	usual, few, wide := find(t, m.Unit(0), 0).Error, find(t, m.Unit(1), 0).Error, find(t, m.Unit(2), 0).Error
+	none := find(t, m.At(at(50.08, 14.44, "CZ", 1)), 0).Error
+	if !(0 < usual && usual < few && few < none && usual < wide) {
+		t.Errorf("standard errors: usual %v, of few samples %v, of none %v, of wide ones %v", usual, few, none, wide)
+	}
+	// Ten samples of weight 1 with a mean distance of 1 ms, as those of all others
+	// nearly have.
+	if want := math.Pi / 2 * (10 + m.spread) / 11 / math.Sqrt(10+m.own); math.Abs(usual-want) > 1e-9 {
+		t.Errorf("standard error %v, want %v", usual, want)
+	}
+	if e := Fit(pops, nil).At(at(50, 14, "CZ", 1))[0].Error; e != 0 {
+		t.Errorf("standard error %v where nothing was measured, want 0", e)
 	}
 }
 

@@ -14,6 +14,7 @@ type Estimate struct {
 	Level   Level   // the lowest with measurements
 	Samples int     // on that level: samples of the unit, or else units
 	Parent  float64 // what the levels above Own say, ms
+	Error   float64 // standard error of RTT, ms; 0 where nothing tells it
 }
 
 // candidateCount is how many PoPs nearest by distance are considered.
@@ -41,6 +42,7 @@ func (m *Model) to(v vantage, i int, pop uint16) Estimate {
 		e.Level, e.Samples = Own, c.Samples
 		e.RTT = (c.Weight*c.RTT + m.own*e.Parent) / (c.Weight + m.own)
 		e.RTT = max(e.RTT, c.least(e.Parent))
+		e.Error = m.standardError(c)
 	}
 	return e
 }
@@ -83,7 +85,7 @@ func (m *Model) estimate(v vantage, pop uint16, access float64, without int) Est
 			e.Level, e.Samples = level, units
 		}
 	}
-	e.Parent = e.RTT
+	e.Parent, e.Error = e.RTT, m.standardError(Cell{})
 	return e
 }
 

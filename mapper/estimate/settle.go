@@ -1,26 +1,32 @@
 package estimate
 
-import "slices"
+import "math"
 
-// A change pays when it gains more than this.
+// A change of a unit's first choice pays when it gains more than this.
 const (
 	leastGain  = 3.0 // ms
 	leastShare = 0.1 // of the round trip now
+	// sure is how many standard errors a gain must be for it to be one with a
+	// probability of 0.9.
+	sure = 1.2816
 )
 
-// Settle keeps what is in force first unless another PoP is clearly better: by
-// more than 3 ms and more than a tenth. Small gains are mostly noise, and
-// every change costs caches. The list is best first, and is changed.
-func Settle(list []Estimate, now uint16) []Estimate {
-	at := slices.IndexFunc(list, func(e Estimate) bool { return e.PoP == now })
-	if at <= 0 {
-		return list
+// Margin returns what another PoP must gain over the one in force, in ms, to take
+// its place: more than 3 ms, more than a tenth, and so much that it is a gain in
+// nine cases of ten. Small gains are mostly noise, and every change costs caches.
+func Margin(now, best Estimate) float64 {
+	return max(leastGain, leastShare*now.RTT, sure*math.Hypot(now.Error, best.Error))
+}
+
+// standardError returns that of a cell's round trip after the model's prior, in
+// ms; of a cell without samples, that of the prior alone. The spread of few
+// samples says little, so the usual one counts as one sample more. What makes a
+// standard error of mean distances from a median is so for normal errors.
+func (m *Model) standardError(c Cell) float64 {
+	if m.own == 0 {
+		return 0
 	}
-	kept := list[at]
-	if kept.RTT-list[0].RTT > max(leastGain, leastShare*kept.RTT) {
-		return list
-	}
-	copy(list[1:at+1], list[:at])
-	list[0] = kept
-	return list
+	n := float64(c.Samples)
+	spread := (float64(c.Spread*n) + m.spread) / (n + 1)
+	return math.Pi / 2 * spread / math.Sqrt(c.Weight+m.own)
 }

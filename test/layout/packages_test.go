@@ -46,7 +46,9 @@ var packages = []row{
 	{"mapper/simulate", []string{"maps"}},
 	{"mapper/generate", []string{"edge", "geo/place", "mapper/beacon"}},
 	{"mapper/estimate", []string{"edge", "geo/place", "mapper/beacon"}},
-	{"mapper", []string{"edge", "geo/place", "maps", "mapper/beacon", "mapper/estimate"}},
+	{"mapper", []string{
+		"edge", "geo/place", "maps", "mapper/assign", "mapper/beacon", "mapper/compress", "mapper/estimate", "mapper/simulate",
+	}},
 	{"mapper/compare", []string{"geo/place", "mapper/simulate", "maps"}},
 	{"mapper/picture", []string{"edge", "mapper/compare"}},
 	{"mapper/gate", []string{"mapper", "mapper/compare", "mapper/simulate", "maps"}},

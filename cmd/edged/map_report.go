@@ -1,0 +1,133 @@
+package main
+
+import (
+	"crypto/sha256"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"strings"
+	"text/tabwriter"
+
+	"edged/mapper"
+	"edged/maps"
+)
+
+// defaultTolerance is how much worse than the best a first choice may be, in ms,
+// when nobody says: less than a round trip varies by from one minute to the next.
+// maxTolerance is beyond any use.
+const (
+	defaultTolerance = 2
+	maxTolerance     = 1000
+)
+
+// addDemand reads what clients ask for into in.
+func addDemand(path string, in *mapper.Input) error {
+	in.Progress("reading demand")
+	demand, err := readDemand(path)
+	if err != nil {
+		return err
+	}
+	b, err := os.ReadFile(path)
+	if err != nil {
+		return err
+	}
+	in.Demand = demand
+	in.Sources = append(in.Sources, maps.Input{Name: filepath.Base(path), Version: fmt.Sprintf("sha256:%x", sha256.Sum256(b))[:len("sha256:")+12]})
+	return nil
+}
+
+// buildReport is what map build says of the map it wrote.
+type buildReport struct {
+	File    string       `json:"file"`
+	Version string       `json:"version"`
+	Bytes   int          `json:"bytes"`
+	Tables  []buildTable `json:"tables"`
+	mapper.Report
+}
+
+// buildTable is one family. Bytes is what a map of that family alone would take.
+type buildTable struct {
+	Family string `json:"family"`
+	Bytes  int    `json:"bytes"`
+	Leaves int    `json:"leaves"` // before neighbours were merged
+	maps.SpaceStats
+}
+
+func describeBuild(path string, m *maps.Map, report mapper.Report) buildReport {
+	r := buildReport{File: path, Version: m.Version(), Bytes: m.Size(), Report: report}
+	size4, size6 := m.ECS().Bytes()
+	if m.Resolver().V4 != m.ECS().V4 {
+		more4, more6 := m.Resolver().Bytes()
+		size4, size6 = size4+more4, size6+more6
+	}
+	v4, v6 := m.Stats(m.ECS())
+	r.Tables = []buildTable{
+		{"ipv4", m.Size() - size6, report.Leaves4, v4},
+		{"ipv6", m.Size() - size4, report.Leaves6, v6},
+	}
+	return r
+}
+
+func (r buildReport) writeText(w io.Writer) error {
+	fmt.Fprintf(w, "%s: version %s, %d measured networks, %d ipv4 and %d ipv6 ranges, %d rankings, %d bytes\n",
+		r.File, r.Version, r.Nets, r.Tables[0].Ranges, r.Tables[1].Ranges, r.Rankings, r.Bytes)
+	for _, t := range r.Tables {
+		fmt.Fprintf(w, "%s: %d bytes without the other family, %d ranges before neighbours were merged\n", t.Family, t.Bytes, t.Leaves)
+	}
+	if r.Demand > 0 {
+		fmt.Fprintf(w, "demand: %.1f %s, %s of it measured", r.Demand, r.Unit, percent(r.Measured/r.Demand))
+		if r.Nowhere > 0 {
+			fmt.Fprintf(w, ", %s from where nothing is known", percent(r.Nowhere/r.Demand))
+		}
+		fmt.Fprintln(w)
+	}
+	if r.InForce > 0 {
+		fmt.Fprintf(w, "moved: %s of the demand that has a first choice in the map in force\n", percent(r.Moved/r.InForce))
+	}
+	if r.Timed > 0 {
+		fmt.Fprintf(w, "round trips: %.2f ms on average, %.2f if all went to the nearest\n", r.Mean, r.Nearest)
+	}
+	if r.Limited {
+		fmt.Fprintf(w, "capacity: kept, at %s above the least possible cost\n", percent(r.Above))
+	} else {
+		fmt.Fprintln(w, "capacity: "+r.notKept())
+	}
+	for _, s := range r.Shortages {
+		fmt.Fprintf(w, "shortage: %.1f requests/s have no other choice than %s, which should have %.1f at most", s.Demand, strings.Join(s.PoPs, ", "), s.Soft)
+		if s.Short > 0 {
+			fmt.Fprintf(w, " and can have %.1f: %.1f too many", s.Hard, s.Short)
+		}
+		fmt.Fprintln(w)
+	}
+	tw := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
+	fmt.Fprintf(tw, "\npop\tload\tshare\tsoft limit\thard limit\tprice\n")
+	for _, p := range r.PoPs {
+		soft, hard, price, over := "-", "-", "-", ""
+		if p.Soft > 0 {
+			soft, hard, price = fmt.Sprintf("%.1f", p.Soft), fmt.Sprintf("%.1f", p.Hard), fmt.Sprintf("%.1f ms", p.Price)
+			switch {
+			case p.Load > p.Hard:
+				over = "\tabove the hard limit"
+			case p.Held > p.Soft:
+				over = fmt.Sprintf("\tshortage: held to %.1f", p.Held)
+			case p.Load > p.Soft:
+				over = "\tabove the soft limit"
+			}
+		}
+		share := 0.0
+		if r.Demand > 0 {
+			share = p.Load / r.Demand
+		}
+		fmt.Fprintf(tw, "%s\t%.1f\t%s\t%s\t%s\t%s%s\n", p.Name, p.Load, percent(share), soft, hard, price, over)
+	}
+	return tw.Flush()
+}
+
+// notKept says why capacities do not count.
+func (r buildReport) notKept() string {
+	if r.Unit == mapper.Requests {
+		return "no pop has one"
+	}
+	return "not kept, since nobody said how many requests/s clients make (--demand); loads are in " + string(r.Unit)
+}

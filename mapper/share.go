@@ -1,0 +1,172 @@
+package mapper
+
+import (
+	"fmt"
+	"math"
+	"slices"
+
+	"edged/edge"
+	"edged/mapper/assign"
+	"edged/maps"
+)
+
+// perStep is a step of a map's times in microseconds, in which prices count.
+const perStep = 500
+
+// shares says what each PoP is to have at most and how that is kept.
+type shares struct {
+	limited bool         // demand is in requests/s, and some PoP has a capacity
+	limits  []limit      // by PoP
+	prices  []uint32     // by PoP, microseconds
+	given   []leafChoice // by served leaf, when limited
+	result  *assign.Result
+	scale   float64 // of the solver's demand, in one request/s
+}
+
+// limit is what a PoP may have, in requests/s; all are 0 where there is no
+// capacity.
+type limit struct {
+	capacity   float64
+	soft, hard float64
+	held       float64 // the soft limit, or more in a shortage
+}
+
+// leafChoice is the place of a PoP among a leaf's hops.
+type leafChoice uint8
+
+func newShares(pops []edge.PoP, unit DemandUnit) *shares {
+	s := &shares{limits: make([]limit, len(pops)), prices: make([]uint32, len(pops))}
+	if unit != Requests {
+		return s
+	}
+	for i, p := range pops {
+		if p.Capacity > 0 {
+			l := assign.LimitOf(p.Capacity)
+			s.limits[i] = limit{float64(p.Capacity), float64(l.Soft), float64(l.Hard), float64(l.Soft)}
+			s.limited = true
+		}
+	}
+	return s
+}
+
+// enoughGap is how far above the bound the cost may be that is reached from
+// prices in force, before it is tried without them.
+const enoughGap = 0.005
+
+// solve gives all leaves with demand a PoP within capacity. The prices of the map
+// in force are where it starts.
+func (s *shares) solve(outlooks []outlook, spaces []*space, inForce *maps.Map, pops []edge.PoP) error {
+	p := s.problem(outlooks, spaces)
+	p.Prices = pricesOf(inForce, pops)
+	result, err := assign.Solve(p)
+	if err == nil && p.Prices != nil && result.Cost-result.Bound > enoughGap*math.Abs(result.Bound) {
+		p.Prices = nil
+		result, err = assign.Solve(p)
+	}
+	if err != nil {
+		return fmt.Errorf("cannot share out the demand: %w", err)
+	}
+	s.result = result
+	for pop := range s.prices {
+		s.prices[pop] = uint32(math.Round(1000 * result.Prices[pop]))
+		if l := &s.limits[pop]; l.capacity > 0 && result.Limit[pop] != assign.Unlimited {
+			l.held = max(l.soft, float64(result.Limit[pop])/s.scale)
+		}
+	}
+	u := 0
+	for _, space := range spaces {
+		for _, v := range space.served {
+			hops := outlooks[space.leaves[v.leaf].outlook].hops
+			if len(hops) == 0 {
+				s.given = append(s.given, 0)
+				continue
+			}
+			at := slices.IndexFunc(hops, func(h maps.Hop) bool { return h.PoP == result.PoP[u] })
+			s.given = append(s.given, leafChoice(at))
+			u++
+		}
+	}
+	return nil
+}
+
+// problem writes the leaves with demand as units. Those without any candidate
+// are left out.
+func (s *shares) problem(outlooks []outlook, spaces []*space) *assign.Problem {
+	p := &assign.Problem{First: []uint32{0}, Limits: make([]assign.Limit, len(s.limits))}
+	total, largest := 0.0, 0.0
+	for _, space := range spaces {
+		for _, v := range space.served {
+			total += v.demand
+			largest = max(largest, v.demand)
+		}
+	}
+	// As fine as the sums allow: small demands are not to vanish.
+	s.scale = min((1<<35)/total, (1<<32-1)/largest)
+	for _, space := range spaces {
+		for _, v := range space.served {
+			o := &outlooks[space.leaves[v.leaf].outlook]
+			if len(o.hops) == 0 {
+				continue
+			}
+			p.Demand = append(p.Demand, uint32(min(math.Round(v.demand*s.scale), math.MaxUint32)))
+			for _, h := range o.hops[:max(1, o.timed)] {
+				p.Candidates = append(p.Candidates, assign.Candidate{PoP: h.PoP, RTT: uint16(min(5*int(h.RTT), math.MaxUint16))})
+			}
+			p.First = append(p.First, uint32(len(p.Candidates)))
+			p.Incumbent = append(p.Incumbent, v.now)
+			p.Margin = append(p.Margin, o.margin)
+		}
+	}
+	for pop, l := range s.limits {
+		// One that all of the demand fits into limits nothing.
+		if soft := l.soft * s.scale; l.capacity > 0 && soft < 1<<35 {
+			p.Limits[pop] = assign.Limit{Soft: max(1, int64(soft)), Hard: max(1, int64(l.hard*s.scale))}
+		}
+	}
+	return p
+}
+
+// pricesOf returns a map's prices in ms for these PoPs, nil when it has none.
+func pricesOf(m *maps.Map, pops []edge.PoP) []float64 {
+	if m == nil || m.Prices() == nil {
+		return nil
+	}
+	prices := make([]float64, len(pops))
+	for i, p := range pops {
+		at := slices.IndexFunc(m.PoPs(), func(q edge.PoP) bool { return p.Name == q.Name })
+		if at >= 0 {
+			prices[i] = min(float64(m.Prices()[at].Price)/1000, assign.MaxPrice)
+		}
+	}
+	return prices
+}
+
+// load returns what the solver gave a PoP, in requests/s.
+func (s *shares) load(pop int) float64 { return float64(s.result.Load[pop]) / s.scale }
+
+// cost is what a hop counts as at the prices, in microseconds.
+func (s *shares) cost(h maps.Hop) int { return int(h.RTT)*perStep + int(s.prices[h.PoP]) }
+
+// choose returns the hop that clients go to at the prices: the one with the least
+// cost, unless the one in force is hardly worse.
+func (s *shares) choose(o *outlook, now uint16) int {
+	best, kept := 0, -1
+	for i, h := range o.hops[:o.timed] {
+		if s.cost(h) < s.cost(o.hops[best]) {
+			best = i
+		}
+		if h.PoP == now {
+			kept = i
+		}
+	}
+	if kept >= 0 {
+		margin := max(100*int(o.margin), leastMargin, int(o.hops[kept].RTT)*perStep/10)
+		if s.cost(o.hops[kept])-s.cost(o.hops[best]) <= margin {
+			return kept
+		}
+	}
+	return best
+}
+
+// leastMargin is what another PoP must gain at least, in microseconds.
+const leastMargin = 3000

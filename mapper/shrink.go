@@ -1,0 +1,282 @@
+package mapper
+
+import (
+	"iter"
+	"math"
+	"sort"
+
+	"edged/mapper/compress"
+	"edged/maps"
+)
+
+// run is a range of addresses that have one PoP first, up to the next run or the
+// end of the space. Its ranking is that of one of its leaves.
+type run struct {
+	start maps.Addr6
+	leaf  int
+	class uint32 // of rankings
+	pop   uint16 // noPoP: none
+}
+
+// runsOf makes each leaf a run.
+func (b *builder) runsOf(leaves []leaf) []run {
+	runs := make([]run, len(leaves))
+	for i, l := range leaves {
+		runs[i] = run{start: l.start, pop: b.first(l), leaf: i}
+	}
+	return runs
+}
+
+// first returns the PoP that a leaf's clients go to, noPoP if nobody knows.
+func (b *builder) first(l leaf) uint16 {
+	o := &b.outlooks[l.outlook]
+	switch {
+	case len(o.hops) > 0:
+		return o.hops[l.choice].PoP
+	case o.order != maps.NoOrder:
+		return b.orders.list[o.order][0]
+	}
+	return noPoP
+}
+
+// shrink merges neighbours that the tolerance does not part. Merging moves demand,
+// so PoPs that are full take no part, and when one gets above its limit
+// after all, what had come to it is held where it was and all is merged again;
+// the last time nothing with demand moves.
+func (b *builder) shrink(spaces []*space) {
+	held := make([][]bool, len(spaces)) // by served leaf
+	for i, s := range spaces {
+		held[i] = make([]bool, len(s.served))
+	}
+	for round := 0; ; round++ {
+		for i, s := range spaces {
+			s.runs = b.merge(s, held[i])
+		}
+		if !b.shares.limited || round == shrinkRounds || !b.hold(spaces, held, round+1 == shrinkRounds) {
+			return
+		}
+	}
+}
+
+// shrinkRounds is how often neighbours are merged again at most.
+const shrinkRounds = 2
+
+// hold notes the leaves with demand that came to a PoP above its limit by being
+// merged; or all, if there is any. It reports whether there is.
+func (b *builder) hold(spaces []*space, held [][]bool, all bool) bool {
+	load := make([]float64, len(b.shares.limits))
+	for _, s := range spaces {
+		for v, r := range s.goes() {
+			if r.pop != noPoP {
+				load[r.pop] += v.demand
+			}
+		}
+	}
+	over := make([]bool, len(load))
+	any := false
+	for pop, l := range b.shares.limits {
+		// Of what the repair could not keep, nothing is to be kept here.
+		over[pop] = l.capacity > 0 && load[pop] > max(l.held, b.shares.load(pop))*(1+1e-9)
+		any = any || over[pop]
+	}
+	if !any {
+		return false
+	}
+	for i, s := range spaces {
+		n := 0
+		for v, r := range s.goes() {
+			if all || r.pop != noPoP && over[r.pop] && r.pop != b.first(s.leaves[v.leaf]) {
+				held[i][n] = true
+			}
+			n++
+		}
+	}
+	return true
+}
+
+// goes yields the leaves with demand, and the runs that they are in.
+func (s *space) goes() iter.Seq2[served, run] {
+	return func(yield func(served, run) bool) {
+		at := 0
+		for _, v := range s.served {
+			start := s.leaves[v.leaf].start
+			for at+1 < len(s.runs) && !start.Less(s.runs[at+1].start) {
+				at++
+			}
+			if !yield(v, s.runs[at]) {
+				return
+			}
+		}
+	}
+}
+
+// asMeasured marks the PoPs of clients who measured: what measured and what did not
+// is not merged.
+const asMeasured = 1 << 14
+
+// merge merges the leaves of a space. Those that are held keep their PoP.
+func (b *builder) merge(s *space, held []bool) []run {
+	var sets compress.Sets
+	unknown := sets.Of(noPoP)
+	type key struct {
+		outlook uint32
+		choice  uint8
+		kind    uint8
+	}
+	const free, loaded, alone = 0, 1, 2
+	made := map[key]compress.Set{}
+	leaves := make([]compress.Leaf, len(s.leaves))
+	var pops []uint16
+	next := 0
+	for i, l := range s.leaves {
+		kind := uint8(free)
+		if next < len(s.served) && s.served[next].leaf == i {
+			switch {
+			case held[next]:
+				kind = alone
+			case b.shares.limited:
+				kind = loaded
+			}
+			next++
+		}
+		pop := b.first(l)
+		leaves[i] = compress.Leaf{Start: l.start, Best: pop, Good: unknown}
+		if pop == noPoP {
+			continue
+		}
+		mark := uint16(0)
+		if b.outlooks[l.outlook].measured {
+			mark = asMeasured
+		}
+		k := key{l.outlook, l.choice, kind}
+		good, ok := made[k]
+		if !ok {
+			pops = append(pops[:0], pop)
+			if kind != alone {
+				pops = b.tolerable(l, kind == loaded, pops)
+			}
+			for i := range pops {
+				pops[i] |= mark
+			}
+			good = sets.Of(pops...)
+			made[k] = good
+		}
+		leaves[i].Best, leaves[i].Good = pop|mark, good
+	}
+	var runs []run
+	merged := compress.Merge(s.bits, leaves, &sets)
+	for i, m := range merged {
+		r := run{start: m.Start, pop: m.PoP, leaf: m.Leaf}
+		if r.pop != noPoP {
+			r.pop &^= asMeasured
+		}
+		end := len(s.leaves)
+		if i+1 < len(merged) {
+			end = s.after(merged[i+1].Start, m.Leaf)
+		}
+		runs = b.split(runs, s, r, end)
+	}
+	return runs
+}
+
+// after returns the first leaf that begins at an address or behind it; leaf is one
+// that begins before.
+func (s *space) after(start maps.Addr6, leaf int) int {
+	return leaf + sort.Search(len(s.leaves)-leaf, func(i int) bool { return !s.leaves[leaf+i].start.Less(start) })
+}
+
+// split appends a run, cut where leaves would fare badly with its second choice
+// when the first is down; end is the leaf behind it.
+func (b *builder) split(runs []run, s *space, r run, end int) []run {
+	first := s.at(r.start, r.leaf)
+	runs = append(runs, r)
+	if r.pop == noPoP {
+		return runs
+	}
+	now := r
+	for i := first; i < end; i++ {
+		l := s.leaves[i]
+		if b.agrees(l, s.leaves[now.leaf], r.pop) {
+			continue
+		}
+		next := run{start: l.start, pop: r.pop, leaf: i}
+		if b.agrees(l, s.leaves[r.leaf], r.pop) {
+			next.leaf = r.leaf
+		}
+		if i == first { // which may begin before the run
+			next.start = r.start
+			runs = runs[:len(runs)-1]
+		}
+		runs = append(runs, next)
+		now = next
+	}
+	return runs
+}
+
+// at returns the leaf that holds an address; leaf is one that does not begin
+// before it.
+func (s *space) at(start maps.Addr6, leaf int) int {
+	return sort.Search(leaf, func(i int) bool { return start.Less(s.leaves[i+1].start) })
+}
+
+// secondTolerance is how many times the tolerance a second choice may be worse
+// than a leaf's own.
+const secondTolerance = 5
+
+// agrees reports whether a leaf's clients can have the ranking of another, whose
+// first choice is given.
+func (b *builder) agrees(l, other leaf, first uint16) bool {
+	if l.outlook == other.outlook {
+		return true
+	}
+	own, theirs := &b.outlooks[l.outlook], &b.outlooks[other.outlook]
+	second, ok := b.second(theirs, first)
+	if !ok {
+		return true
+	}
+	best, ok := b.second(own, first)
+	if !ok {
+		return true
+	}
+	for _, h := range own.hops[:own.timed] {
+		if h.PoP == second.PoP {
+			return float64(b.shares.cost(h)-b.shares.cost(best)) <= 1000*secondTolerance*b.in.Tolerance
+		}
+	}
+	return false
+}
+
+// second returns the hop with the least cost but the first choice, and whether
+// there is one.
+func (b *builder) second(o *outlook, first uint16) (second maps.Hop, ok bool) {
+	for _, h := range o.hops[:o.timed] {
+		if h.PoP != first && (!ok || b.shares.cost(h) < b.shares.cost(second)) {
+			second, ok = h, true
+		}
+	}
+	return second, ok
+}
+
+// tolerable appends the PoPs that are good enough for a leaf: those whose cost is
+// within the tolerance of the least. Of clients with demand, PoPs with a price are
+// not: they are full.
+func (b *builder) tolerable(l leaf, loaded bool, pops []uint16) []uint16 {
+	o := &b.outlooks[l.outlook]
+	hops := o.hops[:o.timed]
+	if len(hops) == 0 || int(l.choice) >= len(hops) {
+		return pops
+	}
+	least := math.MaxInt
+	for _, h := range hops {
+		least = min(least, b.shares.cost(h))
+	}
+	for i, h := range hops {
+		if i == int(l.choice) || loaded && b.shares.prices[h.PoP] > 0 {
+			continue
+		}
+		if float64(b.shares.cost(h)-least) <= 1000*b.in.Tolerance {
+			pops = append(pops, h.PoP)
+		}
+	}
+	return pops
+}
