@@ -140,7 +140,7 @@ func (e *Estimates) nets(inForce func(netip.Addr) uint16) []Net {
 func (e *Estimates) demand() []simulate.Demand {
 	list := make([]simulate.Demand, len(e.units))
 	for i, u := range e.units {
-		list[i] = simulate.Demand{Prefix: u.Unit.Prefix(), Requests: float64(len(u.Sessions))}
+		list[i] = simulate.Demand{Prefix: u.Unit.Prefix(), Requests: float64(u.Sessions)}
 	}
 	return list
 }

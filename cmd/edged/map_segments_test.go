@@ -111,8 +111,8 @@ func TestMapSaysWhatItDoesNotBelieve(t *testing.T) {
 		t.Fatal(err)
 	}
 	out := mustMapRun(t, "build", "--config", config, "--segments", segments, "--hosting", hosting, "-o", filepath.Join(dir, "m"))
-	_, got, _ := strings.Cut(out, "\n")
-	want := `measured: 103 sessions, 103 rows of 2 blocks
+	_, got, _ := strings.Cut(out, "\nmeasured: ")
+	want := `103 sessions, 103 rows of 2 blocks
   limited to their share: sources that bring more than 3 samples in an hour and 5 % of a block's: 1 (2001:db8:1::/64); 100 rows count less
   not believed: sources that alone in their block are faster than light from there: 1 (2001:db8:2::/64); 1 rows do not count
   misplaced: blocks of which several sources show that they are elsewhere than the place data say: 1 (203.0.113.0/24)
