@@ -91,6 +91,7 @@ var packages = []row{
 	{"bench/steering", []string{anyOfOurs}},
 	{"bench/steering", []string{anyOfOurs}},
 	{"bench/vips", []string{anyOfOurs}},
+	{"test/beacon", []string{anyOfOurs}},
 	{"test/daemon", []string{anyOfOurs}},
 	{"test/fleet", []string{anyOfOurs}},
 	{"test/layout", []string{anyOfOurs}},
