@@ -43,8 +43,9 @@ const (
 // start.
 //
 // It aborts by itself when a node of the current wave answers too often with
-// SERVFAIL, does not do as planned in time, loses a session, restarts, takes
-// another plan or cannot be reached. Then the nodes of that wave get back the
+// SERVFAIL, or too slowly, gets another share of a VIP's queries than forecast, does
+// not do as planned in time, loses a session, restarts, takes another plan or cannot
+// be reached. Then the nodes of that wave get back the
 // plans that they had, whole: address, socket and route.
 //
 // The zero value is of no use: see [NewRollout]. It is for one goroutine.
@@ -61,7 +62,10 @@ type Rollout struct {
 	Actor  string        `json:"actor"`
 	Reason string        `json:"reason"`
 
-	Nodes map[string]*Progress `json:"nodes"`
+	Nodes  map[string]*Progress `json:"nodes"`
+	Others []Member             `json:"others,omitempty"` // that announce VIPs of the plan and have no step in it
+	Shift  bool                 `json:"shift,omitempty"`  // the operator said that shares of traffic may change otherwise than forecast
+	Gauge  gauge                `json:"gauge,omitzero"`   // of the current wave
 
 	since time.Duration // of the phase
 }
@@ -84,6 +88,8 @@ type Tally struct {
 	Queries   uint64 `json:"queries"`
 	Servfails uint64 `json:"servfails"` // answers with SERVFAIL among them
 	Flaps     uint64 `json:"flaps"`     // BGP sessions that were lost
+
+	Latency Latency `json:"latency,omitzero"` // of a sample of the answers
 }
 
 // NodeStatus is what a node says of itself to whoever rolls a plan out.
@@ -97,6 +103,8 @@ type NodeStatus struct {
 	Waits     string `json:"waits,omitempty"` // what it waits for if not, in words
 
 	AnswerTTL time.Duration `json:"answer_ttl"` // for which answers may still name its PoP
+
+	Traffic map[string]Traffic `json:"traffic,omitempty"` // by VIP
 	Tally
 }
 
@@ -163,20 +171,29 @@ func (r *Rollout) Watched() []string {
 		p := r.Nodes[node]
 		watched := false
 		switch r.Phase {
-		case PhasePaused, PhaseDone:
 		case PhaseAborting:
 			watched = p.Touched && !p.Restored
 		case PhaseAborted:
 			watched = p.Owed
-		default:
-			watched = slices.Contains(r.Waves[r.Wave], node) ||
-				r.Wave+1 < len(r.Waves) && slices.Contains(r.Waves[r.Wave+1], node) // the next wave begins within a step
 		}
 		if watched {
 			nodes = append(nodes, node)
 		}
 	}
+	if r.running() { // shares need all counts
+		nodes = r.everybody()
+		slices.Sort(nodes)
+	}
 	return nodes
+}
+
+// running says whether waves go on.
+func (r *Rollout) running() bool {
+	switch r.Phase {
+	case PhasePlanned, PhasePreflight, PhaseActing, PhaseConfirming, PhaseBaking:
+		return true
+	}
+	return false
 }
 
 // Ended says whether the rollout is over. Then others may begin, and it can

@@ -20,6 +20,7 @@ type fakeNode struct {
 	stuck    bool          // it never does as planned
 	refuses  string
 	servfail float64 // of its answers
+	gets     uint64  // queries a second to ns2
 }
 
 // stage is a rollout among such nodes, second by second.
@@ -34,12 +35,18 @@ type stage struct {
 // newStage rolls ns1 out on the nodes, which have another VIP, ns2.
 func newStage(t *testing.T, nodes string) *stage {
 	t.Helper()
+	return newStageOf(t, nodes, []VIP{ns1, ns2}, "ns1")
+}
+
+// newStageOf rolls VIPs out on nodes that have ns2.
+func newStageOf(t *testing.T, nodes string, vips []VIP, joins ...string) *stage {
+	t.Helper()
 	s := &stage{t: t, nodes: map[string]*fakeNode{}}
 	p := FleetPlan{ID: "p1"}
 	for _, name := range strings.Fields(nodes) {
 		prior := planOf(name, 4, ns2)
-		next := Pending(prior, []VIP{ns1, ns2}, nil)
-		p.Steps = append(p.Steps, NodeStep{Prior: prior, Plan: next, Joins: []string{"ns1"}})
+		next := Pending(prior, vips, nil)
+		p.Steps = append(p.Steps, NodeStep{Prior: prior, Plan: next, Joins: joins})
 		p.Changes = append(p.Changes, Diff(prior, next, []Peer{torA}, []Peer{torA})...)
 		n := &fakeNode{stored: prior, servfail: 0.001}
 		n.Queries, n.Servfails = 100_000, 100
@@ -61,6 +68,9 @@ func (s *stage) say(format string, args ...any) {
 func (s *stage) second() {
 	facts := map[string]NodeFacts{}
 	for name, n := range s.nodes {
+		if t := n.Traffic["ns2"]; n.gets > 0 || t.Total > 0 {
+			n.Traffic = map[string]Traffic{"ns2": {Total: t.Total + n.gets, Minute: 60 * n.gets}}
+		}
 		n.Queries += 200
 		n.Servfails += uint64(200 * n.servfail)
 		n.Generation, n.Plan = n.stored.Generation, n.stored.ID()

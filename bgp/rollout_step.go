@@ -26,6 +26,7 @@ func (r *Rollout) Step(now time.Duration, facts map[string]NodeFacts) []Action {
 	case PhaseConfirming:
 		if r.every(func(node string) bool { return facts[node].Reached && r.asPlanned(node, facts[node]) }) {
 			r.enter(PhaseBaking, now, "")
+			r.gaugeMark(facts)
 		}
 	case PhaseBaking:
 		if now-r.since < r.Bake {
@@ -85,6 +86,7 @@ func (r *Rollout) preflight(now time.Duration, facts map[string]NodeFacts) []Act
 		return r.wave(CallPreflight, func(node string) bool { return !r.Nodes[node].ready })
 	}
 	r.enter(PhaseActing, now, "")
+	r.gaugeBefore(facts)
 	for _, node := range r.Waves[r.Wave] {
 		r.Nodes[node].Touched, r.Nodes[node].Start = true, facts[node].Tally
 	}
@@ -145,7 +147,7 @@ func (r *Rollout) watch(now time.Duration, facts map[string]NodeFacts) string {
 			return fmt.Sprintf("%s does not do as planned, for %s: it waits for %s", node, within, orNothing(f.Waits))
 		}
 	}
-	return ""
+	return r.misrouted(now, facts)
 }
 
 func orNothing(waits string) string {
@@ -172,6 +174,9 @@ func (t Tally) worse(now Tally) string {
 	}
 	if n := now.Flaps - t.Flaps; n > 0 {
 		return fmt.Sprintf("lost %s", counted(int(n), "session"))
+	}
+	if why := t.Latency.slower(now.Latency); why != "" {
+		return why
 	}
 	queries := now.Queries - t.Queries
 	if queries < minQueries {

@@ -24,7 +24,7 @@ type Config struct {
 	Listener  Listener
 	Check     Check
 	Fleet     Fleet
-	Answers   func() (total, servfail uint64) // that the node gave since its start
+	Answers   func() bgp.Tally // that the node gave since its start; Flaps is not looked at
 
 	File  File
 	Alarm func(overdue bool, detail []string) // all that is wrong now, or overdue; none: nothing

@@ -92,7 +92,7 @@ func (f *fleet) start(names ...string) {
 		a, err := Start(Config{
 			Self: n.self, Key: n.key, Dir: n.dir, Log: slog.New(slog.DiscardHandler),
 			Speaker: n, Addresses: (*testAddresses)(n), Listener: (*testListener)(n), Check: n.check, Fleet: (*testMembers)(n),
-			Answers: func() (uint64, uint64) { return 0, 0 }, File: n.file, Alarm: n.alarm,
+			Answers: func() bgp.Tally { return bgp.Tally{} }, File: n.file, Alarm: n.alarm,
 		})
 		if err != nil {
 			f.t.Fatal(err)

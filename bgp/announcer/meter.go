@@ -1,6 +1,10 @@
 package announcer
 
-import "time"
+import (
+	"time"
+
+	"edged/bgp"
+)
 
 // meter says whether hardly a query comes to a VIP any more, compared with what
 // came while it was announced. The zero value has seen nothing.
@@ -11,6 +15,13 @@ type meter struct {
 	rate     float64 // queries per second, smoothed over some seconds
 	baseline float64 // the rate when it was announced last
 	silent   time.Duration
+	seen     []counted // of the last minute, the oldest first, and one before
+}
+
+// counted is how many queries there were at a time.
+type counted struct {
+	at    time.Duration
+	total uint64
 }
 
 const (
@@ -39,6 +50,15 @@ func (m *meter) note(now time.Duration, total uint64, busy bool) {
 		m.baseline = m.rate
 	}
 	m.at, m.total, m.started = now, total, true
+	m.seen = append(m.seen, counted{now, total})
+	for len(m.seen) > 1 && m.seen[1].at <= now-time.Minute {
+		m.seen = m.seen[1:]
+	}
+}
+
+// traffic is what was counted.
+func (m *meter) traffic() bgp.Traffic {
+	return bgp.Traffic{Total: m.total, Minute: m.total - m.seen[0].total}
 }
 
 func (m *meter) quiet(now time.Duration) bool {

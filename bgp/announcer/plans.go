@@ -23,12 +23,12 @@ type Report struct {
 // report is what this node tells of itself.
 func (a *Announcer) report() Report {
 	peers := a.cfg.Speaker.Peers()
-	queries, servfails := a.cfg.Answers()
+	tally := a.cfg.Answers()
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	flaps := a.flaps
+	tally.Flaps = a.flaps
 	for _, p := range peers {
-		flaps += uint64(p.Flaps)
+		tally.Flaps += uint64(p.Flaps)
 	}
 	r := Report{
 		Wish: bgp.NodeWish{
@@ -39,11 +39,14 @@ func (a *Announcer) report() Report {
 		Operations: a.operations,
 		Status: bgp.NodeStatus{
 			Generation: a.plan.Generation, Plan: a.plan.ID(),
-			Tally: bgp.Tally{Queries: queries, Servfails: servfails, Flaps: flaps},
+			Traffic: map[string]bgp.Traffic{}, Tally: tally,
 		},
 	}
 	for name, v := range a.vips {
 		r.States[name] = v.wish.State
+		if v.meter.started {
+			r.Status.Traffic[name] = v.meter.traffic()
+		}
 	}
 	r.Status.Waits, r.Status.AnswerTTL = a.waits()
 	r.Status.Confirmed = r.Status.Waits == ""

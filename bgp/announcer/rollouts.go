@@ -17,7 +17,8 @@ type Application struct {
 	Nodes  string        `json:"nodes"` // the selector
 	VIPs   []string      `json:"vips,omitempty"`
 	Wide   bool          `json:"wide,omitempty"`
-	Bake   time.Duration `json:"bake,omitempty"` // 0: the default; negative: none
+	Shift  bool          `json:"shift,omitempty"` // traffic may move otherwise than forecast
+	Bake   time.Duration `json:"bake,omitempty"`  // 0: the default; negative: none
 	Reason string        `json:"reason"`
 	Actor  string        `json:"actor,omitempty"`
 }
@@ -50,6 +51,8 @@ func (a *Announcer) Apply(ctx context.Context, q Application) (Proposal, error) 
 	if err != nil {
 		return p, err
 	}
+	r.Shift = q.Shift
+	r.Beside(p.beside)
 	return p, a.coordinator.begin(r)
 }
 

@@ -169,6 +169,9 @@ func (a *Announcer) Plan(ctx context.Context, selector string, only []string, li
 	fleet := bgp.Fleet{}
 	for _, m := range members {
 		r := reports[m.Name]
+		if _, has := p.Plan.Step(m.Name); !has && slices.ContainsFunc(p.Plan.VIPs(), func(vip string) bool { return r.States[vip].Announces() }) {
+			p.beside = append(p.beside, m)
+		}
 		fleet.Nodes = append(fleet.Nodes, bgp.FleetNode{Member: m, Stored: r.Wish.Stored, States: r.States})
 		fleet.InFlight = append(fleet.InFlight, r.InFlight...)
 	}
@@ -183,6 +186,8 @@ type Proposal struct {
 	Verdict bgp.Verdict       `json:"verdict"`
 	Waves   [][]string        `json:"waves"`
 	Silent  map[string]string `json:"silent,omitempty"` // nodes that did not answer, and why
+
+	beside []bgp.Member // that announce VIPs of the plan and have no step in it
 }
 
 // session says what a session with a peer is made with, without its password.

@@ -202,6 +202,7 @@ stays paused until "edged vip resume".`,
 	cmd.Flags().DurationVar(&bake, "bake", bgp.DefaultBake, "how long each wave is watched")
 	cmd.Flags().StringVar(&q.Reason, "reason", "", "why, in words")
 	cmd.MarkFlagRequired("reason")
+	cmd.Flags().BoolVar(&q.Shift, "allow-shift", false, "also when traffic moves otherwise than forecast")
 	cmd.Flags().BoolVar(&watch, "watch", false, "show how it goes until it is over")
 	return cmd
 }

@@ -228,14 +228,16 @@ func (n *node) checkVIP(ctx context.Context, v bgp.VIP) (asked int, err error) {
 }
 
 // answers counts what the node answered since its start.
-func (n *node) answers() (total, servfail uint64) {
-	for key, count := range n.server.Stats().Replies {
-		total += count
+func (n *node) answers() bgp.Tally {
+	totals := n.server.Stats()
+	t := bgp.Tally{Latency: totals.Latency}
+	for key, count := range totals.Replies {
+		t.Queries += count
 		if key.Rcode == "SERVFAIL" {
-			servfail += count
+			t.Servfails += count
 		}
 	}
-	return total, servfail
+	return t
 }
 
 // required says whether a pool requires a VIP.

@@ -21,11 +21,13 @@ protocol bfd { interface "fabric" { interval %[2]d ms; multiplier 3; }; }
 filter edges4 {
 	if net !~ [ 198.51.100.0/24{32,32}, 198.18.0.0/15{32,32} ] then reject;
 	if (65535, 0) ~ bgp_community then bgp_local_pref = 0;
+	else if (64512, 666) ~ bgp_community then bgp_local_pref = 50;
 	accept;
 }
 filter edges6 {
 	if net !~ [ 2001:db8::/64{128,128} ] then reject;
 	if (65535, 0) ~ bgp_community then bgp_local_pref = 0;
+	else if (64512, 666) ~ bgp_community then bgp_local_pref = 50;
 	accept;
 }
 template bgp edge4 {

@@ -142,6 +142,30 @@ func TestCanaryFails(t *testing.T) {
 	t.Logf("aborted after %s: %s; as before %s later", aborted.Sub(baking), cause, time.Since(aborted))
 }
 
+// A plan that takes an edge's traffic away, though it was not to, aborts: the router
+// holds a community for another than the engineer did.
+func TestTrafficMovesAway(t *testing.T) {
+	l := startLab(t, Config{BFD: -1})
+	victim, at := l.Edges[0], l.Edges[1]
+	load := l.Client.Load(clients)
+	defer load.Stop()
+	time.Sleep(10 * time.Second) // for what is usual
+	v := DefaultVIPs[0]
+	v.Keys = strings.Replace(v.Keys, `"64512:100"`, fmt.Sprintf("%q", Backup), 1)
+	l.rewrite([]VIP{v}, victim)
+	id := l.plan(at, "--nodes", "node/e1")
+	l.vip(at, "apply", id, "--nodes", "node/e1", "--reason", "test", "--bake", "90s")
+	l.must(l.Reach(30*time.Second, vip4, l.But(victim)...))
+	moved := time.Now()
+	cause := l.reached(90*time.Second, at, "aborted")
+	if !strings.Contains(cause, "e1 gets 0.") || !strings.Contains(cause, "queries to ns1, forecast 3") {
+		t.Errorf("it was aborted for %q, want the share of e1 in it", cause)
+	}
+	l.must(l.community(10*time.Second, "64512:100", l.Edges...))
+	l.must(l.Reach(5*time.Second, vip4, l.Edges...))
+	t.Logf("back %s after it was gone: %s", time.Since(moved), cause)
+}
+
 // A VIP that was taken from an edge altogether comes back by one command: its
 // address, its socket and its route.
 func TestRollbackAfterUnbind(t *testing.T) {

@@ -60,6 +60,9 @@ type Router struct {
 // GracefulShutdown is that community (RFC 8326).
 const GracefulShutdown = "65535:0"
 
+// Backup is a community by which BIRD here takes a path for a second choice.
+const Backup = "64512:666"
+
 // Path is a route as the router has it from one edge.
 type Path struct {
 	Edge        string

@@ -1,0 +1,125 @@
+package bgp
+
+import (
+	"maps"
+	"slices"
+	"time"
+)
+
+// gauge is how a wave's traffic is watched: what nodes got before it, and what they
+// had counted when it had done as planned, by VIP and node.
+type gauge struct {
+	Before map[string]map[string]uint64 `json:"before,omitempty"` // queries in the minute before
+	Mark   map[string]map[string]uint64 `json:"mark,omitempty"`   // queries so far, when the wave began to bake
+}
+
+// Beside tells the rollout of nodes that announce VIPs of the plan and have no step in
+// it: their part of the traffic is needed to tell shares.
+func (r *Rollout) Beside(others []Member) { r.Others = others }
+
+// gaugeBefore notes what nodes get before a wave acts.
+func (r *Rollout) gaugeBefore(facts map[string]NodeFacts) {
+	r.Gauge = gauge{Before: r.counts(facts, func(t Traffic) uint64 { return t.Minute })}
+}
+
+// gaugeMark notes what nodes have counted when the wave has done as planned.
+func (r *Rollout) gaugeMark(facts map[string]NodeFacts) {
+	r.Gauge.Mark = r.counts(facts, func(t Traffic) uint64 { return t.Total })
+}
+
+// counts gathers a count of each VIP of the plan on each node. A VIP of which some
+// node's count is not known has none.
+func (r *Rollout) counts(facts map[string]NodeFacts, of func(Traffic) uint64) map[string]map[string]uint64 {
+	all := map[string]map[string]uint64{}
+	for _, vip := range r.Plan.VIPs() {
+		counts := map[string]uint64{}
+		known := true
+		for _, node := range r.everybody() {
+			known = known && facts[node].Reached
+			if t, has := facts[node].Traffic[vip]; has {
+				counts[node] = of(t)
+			}
+		}
+		if known {
+			all[vip] = counts
+		}
+	}
+	return all
+}
+
+// everybody lists the nodes that a share of the traffic may go to.
+func (r *Rollout) everybody() []string {
+	nodes := r.Plan.Nodes()
+	for _, m := range r.Others {
+		nodes = append(nodes, m.Name)
+	}
+	return nodes
+}
+
+// misrouted says in words which node of the wave gets another share of a VIP's queries
+// than forecast, or "".
+func (r *Rollout) misrouted(now time.Duration, facts map[string]NodeFacts) string {
+	if r.Shift || r.Phase != PhaseBaking {
+		return ""
+	}
+	counts := r.counts(facts, func(t Traffic) uint64 { return t.Total })
+	r.dropMarks(facts, counts)
+	if now-r.since < shareAfter {
+		return ""
+	}
+	pops := map[string]string{}
+	for _, m := range r.Others {
+		pops[m.Name] = m.PoP
+	}
+	for _, s := range r.Plan.Steps {
+		pops[s.Plan.Node] = s.Plan.PoP
+	}
+	for _, vip := range r.Plan.VIPs() {
+		before, mark, total := r.Gauge.Before[vip], r.Gauge.Mark[vip], counts[vip]
+		if before == nil || mark == nil || total == nil {
+			continue
+		}
+		var joins, leaves []string
+		got := map[string]uint64{}
+		for _, node := range r.everybody() {
+			s, _ := r.Plan.Step(node)
+			here := slices.Contains(r.Waves[r.Wave], node)
+			switch {
+			case here && slices.Contains(s.Joins, vip):
+				joins = append(joins, node)
+			case here && slices.Contains(s.Leaves, vip):
+				leaves = append(leaves, node)
+				continue
+			}
+			got[node] = total[node] - min(total[node], mark[node])
+		}
+		will := forecast(before, pops, joins, leaves)
+		for _, node := range r.Waves[r.Wave] {
+			share, has := will[node]
+			if n, was := before[node]; !has || was && n < minShared {
+				continue
+			}
+			if why := off(vip, "queries to", share, got, node); why != "" {
+				return node + " " + why
+			}
+		}
+	}
+	return ""
+}
+
+// dropMarks forgets the marks of VIPs that some node counts anew: it was restarted, or
+// bound the VIP anew.
+func (r *Rollout) dropMarks(facts map[string]NodeFacts, counts map[string]map[string]uint64) {
+	for vip, mark := range r.Gauge.Mark {
+		for node, n := range mark {
+			s, _ := r.Plan.Step(node)
+			if !facts[node].Reached || counts[vip] == nil || counts[vip][node] >= n || slices.Contains(s.Leaves, vip) {
+				continue
+			}
+			rest := maps.Clone(r.Gauge.Mark) // others may hold the old one
+			delete(rest, vip)
+			r.Gauge.Mark = rest
+			break
+		}
+	}
+}
