@@ -28,7 +28,7 @@ type listener struct {
 	running sync.WaitGroup // workers, the accepting goroutine, connections
 
 	queriesUDP uint64        // guarded by sum.mu; workers hand theirs over with their counters
-	queriesTCP atomic.Uint64 // connections add theirs, those of a read together
+	queriesNow atomic.Uint64 // connections add theirs, those of a read together, and shared workers, those of a batch
 }
 
 // worker serves one UDP socket of a listener.
@@ -41,6 +41,8 @@ type worker interface {
 	close()
 	// collect has the worker's counters handed over, waiting briefly.
 	collect()
+	// threads is how many threads it keeps for itself.
+	threads() int
 }
 
 // Listen opens further addresses, UDP and TCP, and answers on them like on those
@@ -49,7 +51,8 @@ type worker interface {
 // address is not on this machine, when its port is taken (also by the server
 // itself, on the unspecified address), and after Shutdown.
 //
-// Each address takes Config.Threads sockets and threads.
+// Each address takes Config.Threads sockets. The threads, Config.Threads of them too,
+// are for all such addresses together.
 func (s *Server) Listen(ctx context.Context, addrs []netip.AddrPort) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -91,7 +94,7 @@ func (s *Server) openFurther(ctx context.Context, addr netip.AddrPort) (*listene
 			return nil, fmt.Errorf("listen on %s: the server was started on %s; an address to be opened later must be left out there", addr, l.addr)
 		}
 	}
-	return s.open(ctx, addr)
+	return s.open(ctx, addr, s.openFurtherUDP)
 }
 
 // Unlisten closes addresses that Listen opened, and waits for their workers and
@@ -142,7 +145,7 @@ func (s *Server) Queries(addr netip.AddrPort) uint64 {
 	s.collect(listeners[at : at+1])
 	s.sum.mu.Lock()
 	defer s.sum.mu.Unlock()
-	return l.queriesUDP + l.queriesTCP.Load()
+	return l.queriesUDP + l.queriesNow.Load()
 }
 
 // Addrs returns the addresses that are open: those of Config.Listen in their
@@ -163,14 +166,14 @@ func (s *Server) current() []*listener {
 }
 
 // open opens the sockets of one address. Port 0 picks one, the same for both.
-func (s *Server) open(ctx context.Context, addr netip.AddrPort) (*listener, error) {
+func (s *Server) open(ctx context.Context, addr netip.AddrPort, openUDP func(*listener) ([]worker, error)) (*listener, error) {
 	ln, err := listenTCP(ctx, addr)
 	if err != nil {
 		return nil, fmt.Errorf("listen on %s: %w%s", addr, err, hint(err))
 	}
 	addr = netip.AddrPortFrom(addr.Addr(), ln.Addr().(*net.TCPAddr).AddrPort().Port())
 	l := &listener{addr: addr, tcp: ln}
-	if l.workers, err = s.openUDP(l); err != nil {
+	if l.workers, err = openUDP(l); err != nil {
 		ln.Close()
 		return nil, fmt.Errorf("listen on %s (udp): %w%s", addr, err, hint(err))
 	}
@@ -193,13 +196,19 @@ func (s *Server) serve(listeners []*listener) {
 	// A worker keeps its processor while it waits for packets, so the rest of
 	// the program needs processors of its own. They are not given back: an idle
 	// one costs nothing, and a change stops everything for a moment.
-	procs := 2
+	procs := 2 + len(s.shared)
 	for _, l := range s.listeners {
-		procs += len(l.workers)
+		for _, w := range l.workers {
+			procs += w.threads()
+		}
 	}
 	if runtime.GOMAXPROCS(0) < procs {
 		runtime.GOMAXPROCS(procs)
 	}
+	for _, w := range s.shared[s.sharing:] {
+		s.sharedRunning.Go(w.serve)
+	}
+	s.sharing = len(s.shared)
 	for _, l := range listeners {
 		for _, w := range l.workers {
 			l.running.Go(w.serve)
@@ -235,6 +244,18 @@ func (s *Server) collect(listeners []*listener) {
 		for _, w := range l.workers {
 			wait.Go(w.collect)
 		}
+	}
+	wait.Wait()
+}
+
+// collectShared does the same for the workers of further addresses.
+func (s *Server) collectShared() {
+	s.mu.Lock()
+	shared := s.shared[:s.sharing]
+	s.mu.Unlock()
+	var wait sync.WaitGroup
+	for _, w := range shared {
+		wait.Go(w.collect)
 	}
 	wait.Wait()
 }

@@ -251,6 +251,8 @@ func TestUnlistenEndsConnections(t *testing.T) {
 func TestListenLosesNothing(t *testing.T) {
 	s := startServer(t, mustView(t, mustZone(t, "example.com.", smallZone)), nil)
 	addr := beside(s, anotherLoopback())
+	listen(t, s, addr) // what serves further addresses stays
+	unlisten(t, s, addr)
 	goroutines, files := runtime.NumGoroutine(), openFiles(t)
 	stop := make(chan struct{})
 	var clients sync.WaitGroup

@@ -16,7 +16,7 @@ import (
 // Config is what a server is started with. Changing it takes a restart.
 type Config struct {
 	Listen  []netip.AddrPort // UDP and TCP; port 0 picks one, the same for both
-	Threads int              // sockets and threads for each address; 0: one per usable core
+	Threads int              // sockets and threads for each address, threads for all that Listen opens; 0: one per usable core
 	MaxUDP  int              // largest UDP reply in octets, 512..4096; 1232 keeps clear of fragments (RFC 9715)
 	RRL     RRL
 	Cookies []CookieSecret // the first makes new cookies; none: random until the next start
@@ -42,6 +42,10 @@ type Server struct {
 	listeners []*listener // guarded by mu
 	started   bool        // guarded by mu
 	ended     bool        // guarded by mu
+	shared    []worker    // of all addresses that Listen opened; guarded by mu
+	sharing   int         // of them that run; guarded by mu
+
+	sharedRunning sync.WaitGroup
 
 	collecting sync.Mutex // one at a time asks the workers for their counters
 }
@@ -63,7 +67,7 @@ func New(cfg Config, v *View) (*Server, error) {
 	s.view.Store(v)
 	s.tcp = newTCPServer(s)
 	for _, addr := range cfg.Listen {
-		l, err := s.open(context.Background(), addr)
+		l, err := s.open(context.Background(), addr, s.openUDP)
 		if err != nil {
 			for _, l := range s.listeners {
 				l.abandon()
@@ -102,6 +106,7 @@ func (s *Server) View() *View { return s.view.Load() }
 // in; a worker that is too busy is counted the next time.
 func (s *Server) Stats() Totals {
 	s.collect(s.current())
+	s.collectShared()
 	s.tcp.collect()
 	return s.sum.read()
 }
@@ -115,11 +120,14 @@ func (s *Server) Shutdown(ctx context.Context) error {
 		return nil
 	}
 	s.ended = true
-	started, listeners := s.started, s.listeners
+	started, listeners, shared := s.started, s.listeners, s.shared
 	s.mu.Unlock()
 	if !started {
 		for _, l := range listeners {
 			l.abandon()
+		}
+		for _, w := range shared {
+			w.close()
 		}
 		return nil
 	}
@@ -131,6 +139,10 @@ func (s *Server) Shutdown(ctx context.Context) error {
 		for _, l := range listeners {
 			l.running.Wait()
 		}
+		for _, w := range shared {
+			w.stop()
+		}
+		s.sharedRunning.Wait()
 		s.tcp.collect()
 		close(ended)
 	}()

@@ -256,7 +256,7 @@ func (t *tcpServer) answer(c *tcpConn, shard *tcpShard, data, out []byte) (used,
 	before := r.stats.events[eventReceived]
 	defer func() {
 		q.node = nil // a shard at rest holds no old view
-		c.listener.queriesTCP.Add(r.stats.events[eventReceived] - before)
+		c.listener.queriesNow.Add(r.stats.events[eventReceived] - before)
 	}()
 	for size <= maxMessage {
 		if len(data)-used < 2 {

@@ -39,13 +39,9 @@ type mmsghdr struct {
 // loop, is never inlined, so that its prologue lets the thread be stopped. A
 // worker occupies a processor of GOMAXPROCS, which Server.serve allows for.
 type udpWorker struct {
+	udpSocket
 	server    *Server
-	listener  *listener
 	responder *responder
-	fd        int
-	local     []netip.AddrPort // the one address it is bound to
-	pktinfo   bool             // bound to a wildcard: replies go out from the address asked
-	trains    bool             // the kernel takes several replies to one peer as one message
 
 	slots   []byte
 	in      [batch]mmsghdr
@@ -62,6 +58,15 @@ type udpWorker struct {
 
 	asked  atomic.Bool   // a scrape waits for the counters
 	handed chan struct{} // answers it
+}
+
+// udpSocket is a socket and what is known of it.
+type udpSocket struct {
+	fd       int
+	listener *listener
+	local    []netip.AddrPort // the one address it is bound to
+	pktinfo  bool             // bound to a wildcard: replies go out from the address asked
+	trains   bool             // the kernel takes several replies to one peer as one message
 }
 
 // controlLen has room for one IPV6_PKTINFO or IP_PKTINFO message.
@@ -83,23 +88,43 @@ func (s *Server) openUDP(l *listener) ([]worker, error) {
 }
 
 func (s *Server) newUDPWorker(l *listener) (*udpWorker, error) {
-	fd, err := udpSocket(l.addr, s.cfg)
+	socket, err := newUDPSocket(l, s.cfg)
 	if err != nil {
 		return nil, err
 	}
-	w := &udpWorker{
-		server: s, listener: l, responder: s.newResponder("udp"), fd: fd, local: []netip.AddrPort{l.addr}, pktinfo: l.addr.Addr().IsUnspecified(),
-		slots: make([]byte, batch*slotStride), handed: make(chan struct{}, 1),
-		trains: unix.SetsockoptInt(fd, unix.IPPROTO_UDP, unix.UDP_SEGMENT, 0) == nil,
-	}
+	w := s.newUDPAnswerer()
+	w.udpSocket = socket
 	w.responder.stats.queries = &l.queriesUDP
+	for i := range batch {
+		w.resetReceive(i)
+	}
+	return w, nil
+}
+
+// newUDPSocket opens a socket of a listener.
+func newUDPSocket(l *listener, cfg Config) (udpSocket, error) {
+	fd, err := openUDPSocket(l.addr, cfg)
+	if err != nil {
+		return udpSocket{}, err
+	}
+	return udpSocket{
+		fd: fd, listener: l, local: []netip.AddrPort{l.addr}, pktinfo: l.addr.Addr().IsUnspecified(),
+		trains: unix.SetsockoptInt(fd, unix.IPPROTO_UDP, unix.UDP_SEGMENT, 0) == nil,
+	}, nil
+}
+
+// newUDPAnswerer returns a worker that has no socket yet.
+func (s *Server) newUDPAnswerer() *udpWorker {
+	w := &udpWorker{
+		server: s, responder: s.newResponder("udp"), slots: make([]byte, batch*slotStride), handed: make(chan struct{}, 1),
+	}
 	for i := range batch {
 		w.inIO[i] = unix.Iovec{Base: &w.slots[i*slotStride]}
 		w.inIO[i].SetLen(maxUDPQuery)
 		w.in[i].hdr = unix.Msghdr{Iov: &w.inIO[i], Iovlen: 1, Name: (*byte)(unsafe.Pointer(&w.names[i]))}
 		w.resetReceive(i)
 	}
-	return w, nil
+	return w
 }
 
 // resetReceive restores what a receive overwrites.
@@ -111,7 +136,7 @@ func (w *udpWorker) resetReceive(i int) {
 	}
 }
 
-func udpSocket(addr netip.AddrPort, cfg Config) (fd int, err error) {
+func openUDPSocket(addr netip.AddrPort, cfg Config) (fd int, err error) {
 	domain := unix.AF_INET
 	if addr.Addr().Is6() {
 		domain = unix.AF_INET6
@@ -176,6 +201,8 @@ func (w *udpWorker) stop() {}
 
 func (w *udpWorker) close() { unix.Close(w.fd) }
 
+func (w *udpWorker) threads() int { return 1 }
+
 func (w *udpWorker) serve() {
 	runtime.LockOSThread()
 	defer runtime.UnlockOSThread()
@@ -219,24 +246,43 @@ func (w *udpWorker) collect() {
 //
 //go:noinline
 func (w *udpWorker) turn() unix.Errno {
-	n, errno := receive(w.fd, &w.in)
+	n, errno := receive(w.fd, &w.in, unix.MSG_WAITFORONE)
 	if w.asked.Load() {
-		w.responder.stats.flush()
-		w.asked.Store(false)
-		select {
-		case w.handed <- struct{}{}:
-		default:
-		}
+		w.handOver()
 	}
 	if errno != 0 {
-		if errno != unix.EAGAIN && errno != unix.EINTR {
-			w.server.log.Error("udp receive failed", "address", w.local[0], "error", errno)
-			time.Sleep(receiveWait) // not in a loop at full speed
-		}
+		w.failed(errno)
 		w.begin(time.Now())
 		return errno
 	}
 	now := time.Now()
+	w.process(now, n)
+	if w.coalescing.took(now, n) {
+		pause()
+	}
+	return 0
+}
+
+// handOver gives the counters to the scrape that waits for them.
+func (w *udpWorker) handOver() {
+	w.responder.stats.flush()
+	w.asked.Store(false)
+	select {
+	case w.handed <- struct{}{}:
+	default:
+	}
+}
+
+// failed says so when a receive failed otherwise than by nothing being there.
+func (w *udpWorker) failed(errno unix.Errno) {
+	if errno != unix.EAGAIN && errno != unix.EINTR {
+		w.server.log.Error("udp receive failed", "address", w.local[0], "error", errno)
+		time.Sleep(receiveWait) // not in a loop at full speed
+	}
+}
+
+// process answers a batch that was received, and sends the replies.
+func (w *udpWorker) process(now time.Time, n int) {
 	v := w.begin(now)
 	w.answer(v, n)
 	runtime.KeepAlive(v) // the tables of its covers are not the collector's
@@ -244,10 +290,6 @@ func (w *udpWorker) turn() unix.Errno {
 	if w.batches++; w.batches%64 == 0 {
 		w.responder.stats.took(time.Since(now), n)
 	}
-	if w.coalescing.took(now, n) {
-		pause()
-	}
-	return 0
 }
 
 // begin takes the current view, and lets go of the one before, idle or not.
@@ -261,10 +303,10 @@ func (w *udpWorker) begin(now time.Time) *View {
 	return v
 }
 
-// receive blocks until there is a packet, or for receiveWait, and takes what
-// else is there.
-func receive(fd int, msgs *[batch]mmsghdr) (int, unix.Errno) {
-	n, _, errno := unix.RawSyscall6(unix.SYS_RECVMMSG, uintptr(fd), uintptr(unsafe.Pointer(msgs)), batch, unix.MSG_WAITFORONE, 0, 0)
+// receive takes what is there. With MSG_WAITFORONE it blocks until there is a
+// packet, or for receiveWait.
+func receive(fd int, msgs *[batch]mmsghdr, flags uintptr) (int, unix.Errno) {
+	n, _, errno := unix.RawSyscall6(unix.SYS_RECVMMSG, uintptr(fd), uintptr(unsafe.Pointer(msgs)), batch, flags, 0, 0)
 	return int(n), errno
 }
 

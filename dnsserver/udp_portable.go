@@ -43,6 +43,11 @@ func (s *Server) openUDP(l *listener) ([]worker, error) {
 	return []worker{w}, nil
 }
 
+// openFurtherUDP does the same for an address beside those of Config.Listen.
+func (s *Server) openFurtherUDP(l *listener) ([]worker, error) { return s.openUDP(l) }
+
+func (w *socketWorker) threads() int { return 1 }
+
 // stop leaves time for what is queued.
 func (w *socketWorker) stop() { w.conn.SetReadDeadline(time.Now().Add(unlistenWait)) }
 
