@@ -12,7 +12,9 @@
 // ladder of levels: the world, neighbours across borders, the country, the
 // metro, the network in the country, the network in the metro, the unit. Each
 // level corrects the one above it by what was measured there, the more the more
-// there is; how much a level trusts itself is learned from the data. A place
+// there is. On each, PoPs in one town are first corrected together and then one by
+// one. How far a level is believed is learned: as far as what units measured is
+// foretold best by the others that are in their groups. A place
 // without measurements gets the lowest level that has any.
 //
 // Two sources that lie together cannot make a PoP look better than both its

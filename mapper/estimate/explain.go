@@ -1,10 +1,6 @@
 package estimate
 
-import (
-	"math"
-
-	"edged/geo/place"
-)
+import "edged/geo/place"
 
 // Trace is how one estimate came about: RTT is what Own and Parent make of each
 // other, and Parent is Line, Access and what each step adds.
@@ -22,7 +18,7 @@ type Trace struct {
 type Step struct {
 	Level Level
 	Add   float64 // ms
-	Units int     // that measured it on this level
+	Units int     // that measured it on this level, or else its town
 	Trust float64 // share of what they say that is believed, 0 to 1
 }
 
@@ -40,7 +36,7 @@ func (m *Model) Explain(i int) []Trace {
 	if len(u.Cells) == 0 {
 		return m.ExplainAt(u.Place)
 	}
-	v := m.view(u.Place)
+	v := m.viewOf(i)
 	traces := make([]Trace, len(list))
 	for k, e := range list {
 		t := m.trace(v, e, m.access[i], i)
@@ -55,7 +51,8 @@ func (m *Model) Explain(i int) []Trace {
 
 // ExplainAt returns the traces of the estimates that At returns, in its order.
 func (m *Model) ExplainAt(p place.Place) []Trace {
-	v, access := m.view(p), m.ladder(p, accessPoP, nobody)
+	v := m.view(p)
+	access := m.ladder(v, accessColumn, nobody)
 	list := m.At(p)
 	traces := make([]Trace, len(list))
 	for k, e := range list {
@@ -65,65 +62,33 @@ func (m *Model) ExplainAt(p place.Place) []Trace {
 }
 
 // trace repeats an estimate of the ladder and notes each part.
-func (m *Model) trace(v vantage, e Estimate, access float64, without int) Trace {
+func (m *Model) trace(v *vantage, e Estimate, access float64, without int) Trace {
 	t := Trace{Estimate: e, Line: m.line(v.place, e.PoP), Access: access}
 	if v.place.HasCoord {
 		t.Located, t.Km = true, distance(v.place, m.pops[e.PoP])
 	}
 	for level := World; level < Own; level++ {
-		if add, units := m.rung(v, level, e.PoP, without); units > 0 {
-			t.Steps = append(t.Steps, Step{level, add, units, m.trust(v, level, e.PoP, without)})
+		if add, trust, units := m.level(v, level, e.PoP, without); units > 0 {
+			t.Steps = append(t.Steps, Step{level, add, units, trust})
 		}
 	}
 	return t
 }
 
-// trust returns how much of what a level says of a PoP is believed, 0 to 1.
-func (m *Model) trust(v vantage, level Level, pop uint16, without int) float64 {
-	if level == Near {
-		weight := m.heard(v, pop)
-		return weight / (weight + nearPrior)
-	}
-	r := m.rungs[level]
-	g, ok := groupAt(level, v.place)
-	if r == nil || !ok {
-		return 0
-	}
-	c, _ := r.find(g, pop)
-	weight := c.weight
-	for _, e := range c.all {
-		if e.unit == without {
-			weight -= e.weight
-		}
-	}
-	return weight / (weight + r.prior)
-}
-
-// heard is the weight of what the neighbours say about a PoP.
-func (m *Model) heard(v vantage, pop uint16) (total float64) {
-	reach := m.reach(v, pop)
-	for _, n := range v.near {
-		if c, ok := m.rungs[Near].find(group{metro: n.metro}, pop); ok {
-			total += math.Exp(-n.km/reach) * c.weight / (c.weight + halfHeard)
-		}
-	}
-	return total
-}
-
 // Between returns the estimate of any PoP at a unit, a candidate or not.
 func (m *Model) Between(i int, pop uint16) Estimate {
 	u := m.units[i]
-	v := m.view(u.Place)
 	if len(u.Cells) == 0 {
-		return m.estimate(v, pop, m.ladder(u.Place, accessPoP, nobody), nobody)
+		return m.BetweenPlace(u.Place, pop)
 	}
-	return m.to(v, i, pop)
+	return m.to(m.viewOf(i), i, pop)
 }
 
 // BetweenPlace returns the estimate of any PoP at a place without measurements of
 // its own.
 func (m *Model) BetweenPlace(p place.Place, pop uint16) Estimate {
-	return m.estimate(m.view(p), pop, m.ladder(p, accessPoP, nobody), nobody)
+	v := m.view(p)
+	return m.estimate(v, pop, m.ladder(v, accessColumn, nobody), nobody)
 }
 
 // Access returns what all round trips of a unit have in common, ms.

@@ -64,7 +64,7 @@ func doubted(pops []edge.PoP, u Unit) bool {
 
 // line is what distance says in a model, ms.
 func (m *Model) line(p place.Place, pop uint16) float64 {
-	if pop == accessPoP || !p.HasCoord {
+	if pop == accessColumn || !p.HasCoord {
 		return 0
 	}
 	return m.slope * distance(p, m.pops[pop])
@@ -76,9 +76,9 @@ const detourBase = 500
 
 // size is what residuals at a distance are in proportion to: a path that is
 // twice as long has about twice the detour.
-func (m *Model) size(p place.Place, pop uint16) float64 {
-	if pop == accessPoP || !p.HasCoord {
+func (m *Model) size(p place.Place, column uint16) float64 {
+	if column == accessColumn || !p.HasCoord {
 		return 1
 	}
-	return (distance(p, m.pops[pop]) + detourBase) / 1000
+	return (distance(p, m.towns.where[column]) + detourBase) / 1000
 }

@@ -21,8 +21,16 @@ func sortValues(values []weighted) (total float64) {
 
 // middle is the weighted median, the mean of both where two are in the middle.
 func middle(values []weighted) float64 {
-	total := sortValues(values)
-	sum := 0.0
+	sortValues(values)
+	return middleSorted(values)
+}
+
+// middleSorted is the middle of values that are sorted.
+func middleSorted(values []weighted) float64 {
+	total, sum := 0.0, 0.0
+	for _, v := range values {
+		total += v.weight
+	}
 	for i, v := range values {
 		switch sum += v.weight; {
 		case sum > total/2:

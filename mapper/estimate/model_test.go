@@ -161,14 +161,13 @@ func TestErrors(t *testing.T) {
 }
 
 func TestPriors(t *testing.T) {
-	for _, tt := range []struct{ within, between, chance, want float64 }{
-		{0, 0, 0.5, noPrior},
-		{1, 0, 0.5, maxPrior},
-		{1, 1, 1, maxPrior}, // all of it is chance
-		{1, 1, 0.5, 2},
-		{1, 10, 0.5, minPrior},
+	for _, tt := range []struct{ within, between, want float64 }{
+		{0, 0, noPrior},
+		{1, 0, maxPrior},
+		{1, 1, 1},
+		{1, 10, minPrior},
 	} {
-		if got := prior(tt.within, tt.between, tt.chance); math.Abs(got-tt.want) > 1e-9 {
+		if got := prior(tt.within, tt.between); math.Abs(got-tt.want) > 1e-9 {
 			t.Errorf("%+v: %v", tt, got)
 		}
 	}

@@ -29,15 +29,18 @@ func metroOf(p place.Place) metro {
 
 // spot is a metro with measurements, at the mean of its units.
 type spot struct {
+	id       int32 // of the group
 	metro    metro
 	lat, lon float64
 	units    int
 }
 
+func (s spot) place() place.Place { return place.Place{Lat: s.lat, Lon: s.lon, HasCoord: true} }
+
 // neighbour is a spot as seen from a place.
 type neighbour struct {
-	metro metro
-	km    float64
+	id int32
+	km float64
 }
 
 // Neighbours that count.
@@ -59,9 +62,9 @@ func neighbours(spots []spot, own metro, lat, lon float64) []neighbour {
 			break
 		}
 		if km := edge.DistanceKm(lat, lon, s.lat, s.lon); km < horizonKm && s.metro != own {
-			list = append(list, neighbour{s.metro, km})
+			list = append(list, neighbour{s.id, km})
 		}
 	}
-	slices.SortFunc(list, func(a, b neighbour) int { return cmp.Or(cmp.Compare(a.km, b.km), cmp.Compare(a.metro, b.metro)) })
+	slices.SortFunc(list, func(a, b neighbour) int { return cmp.Or(cmp.Compare(a.km, b.km), cmp.Compare(a.id, b.id)) })
 	return slices.Clone(list[:min(len(list), maxNeighbours)])
 }

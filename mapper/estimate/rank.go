@@ -26,7 +26,7 @@ func (m *Model) Unit(i int) []Estimate {
 	if len(u.Cells) == 0 {
 		return m.At(u.Place)
 	}
-	v := m.view(u.Place)
+	v := m.viewOf(i)
 	var estimates []Estimate
 	for _, pop := range m.candidates(u.Place, u.Cells) {
 		estimates = append(estimates, m.to(v, i, pop))
@@ -36,7 +36,7 @@ func (m *Model) Unit(i int) []Estimate {
 }
 
 // to returns the estimate of one PoP at a unit with measurements.
-func (m *Model) to(v vantage, i int, pop uint16) Estimate {
+func (m *Model) to(v *vantage, i int, pop uint16) Estimate {
 	e := m.estimate(v, pop, m.access[i], i)
 	if c, ok := m.units[i].cell(pop); ok {
 		e.Level, e.Samples = Own, c.Samples
@@ -60,7 +60,7 @@ func (u Unit) cell(pop uint16) (Cell, bool) {
 // its own, best first.
 func (m *Model) At(p place.Place) []Estimate {
 	v := m.view(p)
-	access := m.ladder(p, accessPoP, nobody)
+	access := m.ladder(v, accessColumn, nobody)
 	var estimates []Estimate
 	for _, pop := range m.candidates(p, nil) {
 		estimates = append(estimates, m.estimate(v, pop, access, nobody))
@@ -76,10 +76,10 @@ func (m *Model) Knows(asn uint32) bool {
 }
 
 // estimate is what the ladder alone says.
-func (m *Model) estimate(v vantage, pop uint16, access float64, without int) Estimate {
+func (m *Model) estimate(v *vantage, pop uint16, access float64, without int) Estimate {
 	e := Estimate{PoP: pop, RTT: access + m.line(v.place, pop)}
 	for level := World; level < Own; level++ {
-		add, units := m.rung(v, level, pop, without)
+		add, _, units := m.level(v, level, pop, without)
 		e.RTT += add
 		if units > 0 {
 			e.Level, e.Samples = level, units
@@ -102,10 +102,14 @@ func (m *Model) candidates(p place.Place, cells []Cell) []uint16 {
 		list = append(list, c.PoP)
 	}
 	for _, level := range []Level{NetMetro, NetCountry, Metro} {
-		if g, ok := groupAt(level, p); ok {
-			for _, c := range m.rungs[level].groups[g] {
-				if c.pop != accessPoP {
-					list = append(list, c.pop)
+		id := m.groups[level].at(level, p)
+		if id == noGroup {
+			continue
+		}
+		for in := range parts {
+			for _, c := range m.rungs[in][level].rows[id] {
+				if int(c.column) < len(m.pops) {
+					list = append(list, c.column)
 				}
 			}
 		}

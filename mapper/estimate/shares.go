@@ -14,7 +14,7 @@ func limitNetworks(all []evidence, asn func(unit int) uint32) (limited map[uint3
 		j := i
 		var weights []float64
 		at := map[uint32]int{} // networks in weights
-		for ; j < len(all) && all[j].group == all[i].group && all[j].pop == all[i].pop; j++ {
+		for ; j < len(all) && all[j].group == all[i].group && all[j].column == all[i].column; j++ {
 			n := asn(all[j].unit)
 			k, ok := at[n]
 			if !ok {

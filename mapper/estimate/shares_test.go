@@ -10,15 +10,15 @@ import (
 
 func TestNetworksAreLimited(t *testing.T) {
 	asns := []uint32{1, 1, 1, 2, 3, 9}
-	g, other := group{country: "DE"}, group{country: "FR"}
+	const g, other = 0, 1
 	all := []evidence{
-		{unit: 0, group: g, pop: 4, weight: 2},
-		{unit: 1, group: g, pop: 4, weight: 2},
-		{unit: 3, group: g, pop: 4, weight: 1},
-		{unit: 4, group: g, pop: 4, weight: 1},
-		{unit: 0, group: g, pop: 5, weight: 1},
-		{unit: 3, group: g, pop: 5, weight: 1},
-		{unit: 5, group: other, pop: 4, weight: 7}, // alone: there is nobody else to hear
+		{unit: 0, group: g, column: 4, weight: 2},
+		{unit: 1, group: g, column: 4, weight: 2},
+		{unit: 3, group: g, column: 4, weight: 1},
+		{unit: 4, group: g, column: 4, weight: 1},
+		{unit: 0, group: g, column: 5, weight: 1},
+		{unit: 3, group: g, column: 5, weight: 1},
+		{unit: 5, group: other, column: 4, weight: 7}, // alone: there is nobody else to hear
 	}
 	limited := limitNetworks(all, func(unit int) uint32 { return asns[unit] })
 	want := []float64{1, 1, 1, 1, 1, 1, 7}
