@@ -43,12 +43,22 @@ measured. Measurements that the map was not built from tell more.`,
 	return cmd
 }
 
-func writeEvaluation(w io.Writer, m *maps.Map, e mapper.Evaluation) error {
+func writeEvaluation(w io.Writer, m *maps.Map, e mapper.Evaluation, unit string) error {
+	fmt.Fprintf(w, "map %s: %d blocks, %.0f sessions; of %d more blocks the first choice was not measured\n", m.Version(), e.Units, e.Sessions, e.Unheard)
 	tw := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
-	fmt.Fprintf(tw, "map\tversion %s\n", m.Version())
-	fmt.Fprintf(tw, "measured\t%d blocks, %.0f sessions; of %d more blocks the first choice was not measured\n", e.Units, e.Sessions, e.Unheard)
-	fmt.Fprintf(tw, "first is best\t%s of sessions\n", percent(e.Exact))
-	fmt.Fprintf(tw, "within 5, 10, 25 ms\t%s, %s, %s\n", percent(e.Within5), percent(e.Within10), percent(e.Within25))
-	fmt.Fprintf(tw, "above the best\tmean %.2f ms, p50 %.1f ms, p95 %.1f ms, p99 %.1f ms\n", e.Mean, e.P50, e.P95, e.P99)
+	for _, part := range []struct {
+		by string
+		mapper.Compared
+	}{{fmt.Sprintf("by %s (%.0f)", unit, e.Demand), e.ByDemand}, {"by block", e.ByUnit}} {
+		fmt.Fprintf(tw, "\n%s\tblocks\tbest\twithin 5, 10, 25 ms\tmean above the best, 95 %% interval\tp50\tp90\tp95\tp99\tround trip\n", part.by)
+		for _, row := range []struct {
+			name string
+			mapper.Score
+		}{{"this map", part.Map}, {"nearest pop", part.Nearest}, {"best pop", part.Oracle}} {
+			fmt.Fprintf(tw, "%s\t%d\t%s\t%s, %s, %s\t%.2f ms (%.2f to %.2f)\t%.1f\t%.1f\t%.1f\t%.1f\t%.2f ms\n",
+				row.name, row.Units, percent(row.Exact), percent(row.Within5), percent(row.Within10), percent(row.Within25),
+				row.Mean, row.Interval[0], row.Interval[1], row.P50, row.P90, row.P95, row.P99, row.RTT)
+		}
+	}
 	return tw.Flush()
 }
