@@ -73,6 +73,7 @@ func Build(in Input) (*maps.Contents, Report, error) {
 	if b.resolvers[0] != b.clients[0] {
 		contents.Resolver = b.table(b.resolvers)
 	}
+	contents.Origins = b.origins(contents)
 	return contents, b.report(contents), nil
 }
 
@@ -88,6 +89,8 @@ type builder struct {
 	// The client table and the resolver table, each of v4 and v6. They may be the
 	// same.
 	clients, resolvers [2]*space
+
+	resolverScores []ResolverScore
 }
 
 // guesses reports whether what places let expect is written into the map. It is,
@@ -101,7 +104,11 @@ func (b *builder) layAll(demand []simulate.Demand) {
 	model := in.Measured
 	if model != nil {
 		in.Progress("ranking measured units")
-		nets = append(nets, model.nets(b.inForce.ecs)...)
+		units := model.nets(b.inForce.ecs)
+		in.Progress("ranking resolvers")
+		var resolvers []Net
+		resolvers, b.resolverScores = model.rankResolvers(units, in.Demand)
+		nets = append(append(nets, units...), resolvers...)
 	} else if b.guesses() || in.Tolerance > 0 {
 		model = Estimate(&Measurements{}, in.PoPs, nil, nil)
 	}
@@ -122,10 +129,12 @@ func (b *builder) layAll(demand []simulate.Demand) {
 	b.outlooks = make([]outlook, len(spots.list))
 	inParallel(len(spots.list), func(i int) {
 		var hops []maps.Hop
+		var origins []maps.Origin
 		if model != nil {
-			hops = model.at(spots.places[i])
+			hops, origins = model.at(spots.places[i])
 		}
 		b.outlooks[i] = newOutlook(hops, spots.list[i].order, false)
+		b.outlooks[i].origins = origins
 	})
 
 	in.Progress(fmt.Sprintf("laying %d measured networks over %d place ranges", len(nets), len(places4)+len(places6)))

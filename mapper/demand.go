@@ -78,6 +78,16 @@ const (
 	Blocks   DemandUnit = "/24 blocks"
 )
 
+// Asked returns what clients ask for: the demand or, if nobody knows, the sessions
+// of each measured unit; none where there is neither.
+func (in Input) Asked() ([]simulate.Demand, DemandUnit) {
+	list, unit := in.demand()
+	if unit == Blocks {
+		return nil, unit
+	}
+	return list, unit
+}
+
 // demand returns what clients ask for: what Input says, or in its place the
 // sessions of each measured unit, or else every IPv4 address alike.
 func (in *Input) demand() ([]simulate.Demand, DemandUnit) {

@@ -11,6 +11,7 @@ import (
 // HeldSession is a session that no estimate has seen, so that maps can be judged by
 // it. Its values' PoPs are indexes of the fleet.
 type HeldSession struct {
+	ID     uint64
 	Client netip.Addr
 	Values []estimate.Value
 }
@@ -26,6 +27,19 @@ func HeldBack(session uint64) bool {
 	session *= 0x9e3779b97f4a7c15 // Fibonacci hashing: the high bits depend on all
 	return session>>32%heldShare == 0
 }
+
+// Part says which sessions are read.
+type Part uint8
+
+// The parts. Seen puts what was held back into Measurements.Held.
+const (
+	Whole  Part = iota
+	Seen        // without those that are held back
+	Unseen      // only those
+)
+
+// takes reports whether a session is among those that are read.
+func (p Part) takes(session uint64) bool { return p == Whole || HeldBack(session) == (p == Unseen) }
 
 // HeldRegret is what two maps cost on sessions that neither was made from: what the
 // first choices take above the best PoP of the session, as means. A session's

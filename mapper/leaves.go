@@ -14,7 +14,8 @@ type outlook struct {
 	order    uint32     // of all PoPs by distance, or maps.NoOrder
 	timed    uint8      // so many hops, from the first on, have times, which ascend
 	measured bool
-	margin   uint16 // 0.1 ms that another PoP must gain over the one in force; 0: what is usual
+	origins  []maps.Origin // of the hops; nil: not known
+	margin   uint16        // 0.1 ms that another PoP must gain over the one in force; 0: what is usual
 }
 
 // newOutlook counts the hops that may take each other's place. Hops out of the
@@ -120,7 +121,7 @@ func (b *builder) outlookOf(ids map[uint32]uint32, n *Net, order uint32) uint32 
 		id = uint32(len(b.outlooks))
 		ids[order] = id
 		o := newOutlook(n.Hops, order, true)
-		o.margin = n.margin
+		o.margin, o.origins = n.margin, n.origins
 		b.outlooks = append(b.outlooks, o)
 	}
 	return id

@@ -22,9 +22,11 @@ type Measurements struct {
 	Resolvers []MeasuredResolver
 	Sessions  int
 	Rows      int
-	Unknown   int // rows of PoPs that are not in the fleet
-	Refused   int // rows that are not believed at all
-	Lowered   int // rows that count less than others
+	Unknown   int           // rows of PoPs that are not in the fleet
+	Refused   int           // rows that are not believed at all
+	Lowered   int           // rows that count less than others
+	Newest    int64         // Unix time of the newest session
+	Held      []HeldSession // sessions that were held back; by number
 }
 
 // MeasuredUnit is what the clients of one unit measured.
@@ -32,6 +34,8 @@ type MeasuredUnit struct {
 	Unit     beacon.Unit
 	Sessions int
 	Cells    []estimate.Cell // by PoP; none when all its samples weigh next to nothing
+	Sources  int             // addresses that the sessions come from
+	Age      float64         // mean of the sessions' ages, hours
 }
 
 // MeasuredResolver is a resolver and the sessions that each unit had through it.
@@ -49,6 +53,7 @@ type Reading struct {
 	PoPs    []edge.PoP                   // rows of others do not count
 	Locate  func(netip.Addr) place.Place // what distance lets expect; nil: nothing
 	Weigh   Weigh                        // nil: all rows count whole
+	Part    Part                         // of the sessions
 	Engine  beacon.Engine                // nil: the embedded one
 	Workers int                          // goroutines; 0: one
 }
@@ -78,6 +83,7 @@ func ReadBeacons(ctx context.Context, set *beacon.Set, o Reading) (*Measurements
 	for addr, by := range r.resolvers {
 		r.m.Resolvers = append(r.m.Resolvers, MeasuredResolver{addr, by})
 	}
+	slices.SortFunc(r.m.Held, func(a, b HeldSession) int { return cmp.Or(cmp.Compare(a.ID, b.ID), a.Client.Compare(b.Client)) })
 	slices.SortFunc(r.m.Resolvers, func(a, b MeasuredResolver) int { return a.Addr.Compare(b.Addr) })
 	return r.m, nil
 }
@@ -89,14 +95,17 @@ type Estimates struct {
 	units []MeasuredUnit
 	model *estimate.Model
 
-	hosting int // units
+	resolvers []MeasuredResolver
+	locate    func(netip.Addr) place.Place
+	newest    int64 // Unix time of the newest session
+	hosting   int   // units
 }
 
 // Estimate fits the model to measurements. The place of a unit is that of its
 // first address. hosting are the networks (ASNs) of servers, which teach nothing
 // about people's networks beside them; it may be nil.
 func Estimate(m *Measurements, pops []edge.PoP, locate func(netip.Addr) place.Place, hosting map[uint32]bool) *Estimates {
-	e := &Estimates{pops: pops, units: m.Units}
+	e := &Estimates{pops: pops, units: m.Units, resolvers: m.Resolvers, locate: locate, newest: m.Newest}
 	units := make([]estimate.Unit, len(m.Units))
 	for i, u := range m.Units {
 		at := locate(u.Unit.Prefix().Addr())
@@ -130,16 +139,21 @@ func (e *Estimates) nets(inForce func(netip.Addr) uint16) []Net {
 				list[maps.MaxHops-1] = list[at]
 			}
 		}
-		net.Hops = hops(list)
+		net.Hops, net.origins = hops(list), origins(list)
 		nets[i] = net
 	})
 	return nets
 }
 
 // demand returns the units' sessions as their demand.
-func (e *Estimates) demand() []simulate.Demand {
-	list := make([]simulate.Demand, len(e.units))
-	for i, u := range e.units {
+func (e *Estimates) demand() []simulate.Demand { return sessionsOf(e.units) }
+
+// Demand returns the units' sessions as their demand.
+func (m *Measurements) Demand() []simulate.Demand { return sessionsOf(m.Units) }
+
+func sessionsOf(units []MeasuredUnit) []simulate.Demand {
+	list := make([]simulate.Demand, len(units))
+	for i, u := range units {
 		list[i] = simulate.Demand{Prefix: u.Unit.Prefix(), Requests: float64(u.Sessions)}
 	}
 	return list
@@ -166,13 +180,14 @@ func (e *Estimates) snap(p place.Place) (place.Place, guessKey) {
 	return p, k
 }
 
-// at returns the ranking of a place without measurements of its own; none where
-// the place is not known.
-func (e *Estimates) at(p place.Place) []maps.Hop {
+// at returns the ranking of a place without measurements of its own, and where it
+// comes from; none where the place is not known.
+func (e *Estimates) at(p place.Place) ([]maps.Hop, []maps.Origin) {
 	if !p.HasCoord {
-		return nil
+		return nil, nil
 	}
-	return hops(e.model.At(p))
+	list := e.model.At(p)
+	return hops(list), origins(list)
 }
 
 // hops writes the best estimates as hops.

@@ -23,7 +23,8 @@ type Net struct {
 	Tables Tables
 	Line   int // where it stands in its list
 
-	margin uint16 // as in outlook
+	margin  uint16        // as in outlook
+	origins []maps.Origin // of the hops; nil: not known
 }
 
 // Tables says which tables of a map a network goes into.

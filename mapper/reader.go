@@ -53,12 +53,23 @@ func (r *reader) unit(unit beacon.Unit, list []beacon.Session) error {
 		m        Measurements // of this unit
 		sessions []estimate.Session
 		asked    = map[netip.Addr]float64{}
+		sources  = map[netip.Addr]struct{}{}
+		age      = 0.0
 	)
 	for _, s := range list {
 		session := r.session(s, &m)
 		if len(session.Values) == 0 {
 			continue
 		}
+		if !r.o.Part.takes(s.ID) {
+			if r.o.Part == Seen {
+				m.Held = append(m.Held, HeldSession{s.ID, s.Rows[0].Client, session.Values})
+			}
+			continue
+		}
+		sources[session.Client] = struct{}{}
+		age += r.age(s)
+		m.Newest = max(m.Newest, s.Time())
 		sessions = append(sessions, session)
 		m.Rows += len(session.Values)
 		if resolver := s.Rows[0].Resolver; resolver.IsValid() {
@@ -79,10 +90,12 @@ func (r *reader) unit(unit beacon.Unit, list []beacon.Session) error {
 	r.m.Unknown += m.Unknown
 	r.m.Refused += m.Refused
 	r.m.Lowered += m.Lowered
+	r.m.Held = append(r.m.Held, m.Held...)
+	r.m.Newest = max(r.m.Newest, m.Newest)
 	if len(sessions) == 0 {
 		return nil
 	}
-	r.m.Units = append(r.m.Units, MeasuredUnit{unit, len(sessions), cells})
+	r.m.Units = append(r.m.Units, MeasuredUnit{unit, len(sessions), cells, len(sources), age / float64(len(sessions))})
 	r.m.Sessions += len(sessions)
 	r.m.Rows += m.Rows
 	for addr, n := range asked {
@@ -94,12 +107,14 @@ func (r *reader) unit(unit beacon.Unit, list []beacon.Session) error {
 	return nil
 }
 
+// age is how many hours before the newest one a session was.
+func (r *reader) age(s beacon.Session) float64 { return float64(r.newest - s.Time()/3600) }
+
 // session makes of a session's rows those values that count, and counts the
 // others.
 func (r *reader) session(s beacon.Session, m *Measurements) estimate.Session {
-	age := float64(r.newest - s.Time()/3600)
 	session := estimate.Session{
-		Client: beacon.SourceOf(s.Rows[0].Client).Prefix().Addr(), Weight: math.Exp2(-age / beacon.HalfLife),
+		Client: beacon.SourceOf(s.Rows[0].Client).Prefix().Addr(), Weight: math.Exp2(-r.age(s) / beacon.HalfLife),
 	}
 	for _, row := range s.Rows {
 		pop, counts := r.pops[row.PoP], 1.0

@@ -30,6 +30,9 @@ type Report struct {
 	Limited   bool       `json:"limited"`
 	PoPs      []PoPLoad  `json:"pops"`
 	Shortages []Shortage `json:"shortages"`
+	// Resolvers are those whose clients an answer for all of them serves worst, the
+	// first MaxResolvers.
+	Resolvers []ResolverNeed `json:"resolvers"`
 	// Above is how much more the assignment costs than any could at least, as a
 	// share of that.
 	Above float64 `json:"above_bound"`
@@ -70,6 +73,7 @@ func (b *builder) report(c *maps.Contents) Report {
 			Price: float64(b.shares.prices[pop]) / 1000,
 		})
 	}
+	r.Resolvers = needs(b.resolverScores, b.in.PoPs, MaxResolvers)
 	for _, s := range b.clients {
 		for v, run := range s.goes() {
 			r.add(v, run.pop, &b.outlooks[s.leaves[v.leaf].outlook])

@@ -22,7 +22,8 @@ func mapCommand() *cobra.Command {
 		Use:   "map",
 		Short: "build closeness maps and look into them",
 	}
-	cmd.AddCommand(mapBuildCommand(), mapShowCommand(), mapLookupCommand(), mapDiffCommand(), mapEvaluateCommand(), mapVerifyCommand())
+	cmd.AddCommand(mapBuildCommand(), mapShowCommand(), mapLookupCommand(), mapDiffCommand(), mapEvaluateCommand(), mapVerifyCommand(),
+		mapGateCommand(), mapResolversCommand())
 	return cmd
 }
 
@@ -31,6 +32,7 @@ func mapBuildCommand() *cobra.Command {
 	var tolerance float64
 	var asJSON bool
 	var segments segmentFlags
+	var signOff gateFlags
 	cmd := &cobra.Command{
 		Use:   "build --config FILE [--segments DIR] [--nets FILE] [--demand FILE] [--in-force FILE] -o FILE",
 		Short: "build a map from measurements and place data",
@@ -70,6 +72,11 @@ capacities cannot be kept.
 
 Neighbours whose first choices are within the tolerance of the best become one
 range, so that the map is small and answers are good for large blocks.
+
+Before it is written, the map is held against the one in force. When it has holes,
+misses PoPs, covers less, moves more than 10 % of demand, or costs more than 1 ms on
+sessions that no map is made from (a twentieth is held back), it is refused unless
+--accept says why it is right; verdict and signature are in the file (map show).
 
 The report is of the client table. A map is dated by the newest thing it was built
 from, so the same inputs give the same file.`,
@@ -117,25 +124,21 @@ from, so the same inputs give the same file.`,
 					return err
 				}
 			}
+			w := mapWriter{cmd.OutOrStdout(), output, signOff, asJSON}
 			if segments.dir == "" {
-				return writeMap(cmd.OutOrStdout(), output, in, asJSON)
+				return w.write(in, measured{})
 			}
-			report, err := segments.addTo(cmd.Context(), places, &in)
+			m, err := segments.addTo(cmd.Context(), places, &in)
 			if err != nil {
 				return err
 			}
-			if err := writeMap(cmd.OutOrStdout(), output, in, asJSON); err != nil {
-				return err
-			}
-			if !asJSON {
-				report(cmd.OutOrStdout())
-			}
-			return nil
+			return w.write(in, m)
 		},
 	}
 	configFlag(cmd, &configPath)
 	cmd.Flags().StringVar(&netsPath, "nets", "", "CSV `FILE` of measured networks")
 	segments.add(cmd)
+	signOff.add(cmd)
 	cmd.Flags().StringVar(&demandPath, "demand", "", "CSV `FILE` of demand by network")
 	cmd.Flags().StringVar(&inForcePath, "in-force", "", "map `FILE` whose first choices are kept unless another is clearly better")
 	cmd.Flags().Float64Var(&tolerance, "tolerance", defaultTolerance, "by how many `MS` a first choice may be worse than the best; 0 merges nothing")
@@ -160,28 +163,67 @@ func readNets(path string, pops []edge.PoP, in *mapper.Input) (source maps.Input
 	return maps.Input{Name: filepath.Base(path), Version: fmt.Sprintf("sha256:%x", hash.Sum(nil)[:6])}, nil
 }
 
-// writeMap builds a map, writes it and says what it holds.
-func writeMap(w io.Writer, path string, in mapper.Input, asJSON bool) error {
+// mapWriter writes a map, and says what it holds.
+type mapWriter struct {
+	out    io.Writer
+	path   string
+	gate   gateFlags
+	asJSON bool
+}
+
+// write builds a map, has the gate judge it and writes it. What was measured is the
+// zero value where nothing was.
+func (w mapWriter) write(in mapper.Input, m measured) error {
 	contents, report, err := mapper.Build(in)
 	if err != nil {
 		return err
 	}
+	built, err := parsed(contents)
+	if err != nil {
+		return err
+	}
+	var held []mapper.HeldSession
+	if m.Measurements != nil {
+		held = m.Held
+	}
+	in.Progress("holding it against the map in force")
+	verdict := w.gate.judge(in, held, contents, built)
+	if verdict == nil {
+		data, err := maps.Encode(contents)
+		if err != nil {
+			return err
+		}
+		if err := maps.WriteFile(w.path, data); err != nil {
+			return err
+		}
+		if built, err = maps.Parse(data); err != nil {
+			return err
+		}
+	}
+	r := describeBuild(w.path, built, report)
+	r.Gate = contents.Gate
+	if w.asJSON {
+		return errors.Join(verdict, writeJSON(w.out, r))
+	}
+	if verdict != nil {
+		return errors.Join(verdict, writeGate(w.out, contents.Gate))
+	}
+	if err := r.writeText(w.out); err != nil {
+		return err
+	}
+	if m.Measurements != nil {
+		m.writeChecks(w.out, in.Measured)
+	}
+	return writeGate(w.out, contents.Gate)
+}
+
+// parsed makes a map of contents.
+func parsed(contents *maps.Contents) (*maps.Map, error) {
 	data, err := maps.Encode(contents)
 	if err != nil {
-		return err
+		return nil, err
 	}
-	if err := maps.WriteFile(path, data); err != nil {
-		return err
-	}
-	m, err := maps.Parse(data)
-	if err != nil {
-		return err
-	}
-	r := describeBuild(path, m, report)
-	if asJSON {
-		return writeJSON(w, r)
-	}
-	return r.writeText(w)
+	return maps.Parse(data)
 }
 
 // progressTo returns a function that writes steps to a terminal, and nothing to

@@ -8,36 +8,55 @@ import (
 	"github.com/spf13/cobra"
 
 	"edged/mapper"
+	"edged/mapper/beacon"
 	"edged/maps"
 )
 
 func mapEvaluateCommand() *cobra.Command {
-	var segments string
-	var asJSON bool
+	var segments, demandPath string
+	var heldBack, asJSON bool
 	cmd := &cobra.Command{
 		Use:   "evaluate FILE --against DIR",
 		Short: "say what a map's first choices cost against what beacons measured",
 		Long: `Say what a map's first choices cost: for each client block that beacons measured,
 the round-trip time of the PoP that the map puts first less that of the best one
-measured. Measurements that the map was not built from tell more.`,
+measured. Beside it stand the PoP that is nearest by distance and the best one.
+
+Blocks count by their sessions, or by the requests/s of --demand, and alike.
+Measurements that the map was not built from tell more: --held-back takes only the
+twentieth of sessions that map build never uses.`,
 		Args: cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			m, err := maps.Open(args[0])
 			if err != nil {
 				return err
 			}
-			measured, err := readSegments(cmd.Context(), segments, m.PoPs(), nil)
+			part := mapper.Whole
+			if heldBack {
+				part = mapper.Unseen
+			}
+			measured, err := readSegments(cmd.Context(), segments, m.PoPs(), nil, part)
 			if err != nil {
 				return err
 			}
-			e := mapper.Evaluate(m, measured.Measurements)
+			unit, weight := "sessions", (func(beacon.Unit) float64)(nil)
+			if demandPath != "" {
+				demand, err := readDemand(demandPath)
+				if err != nil {
+					return err
+				}
+				unit, weight = "requests/s", mapper.UnitDemand(demand)
+			}
+			e := mapper.Evaluate(m, measured.Measurements, weight)
 			if asJSON {
 				return writeJSON(cmd.OutOrStdout(), e)
 			}
-			return writeEvaluation(cmd.OutOrStdout(), m, e)
+			return writeEvaluation(cmd.OutOrStdout(), m, e, unit)
 		},
 	}
 	cmd.Flags().StringVar(&segments, "against", "", "`DIR` of segments with measurements")
+	cmd.Flags().StringVar(&demandPath, "demand", "", "CSV `FILE` of demand by network, in requests/s")
+	cmd.Flags().BoolVar(&heldBack, "held-back", false, "take only sessions that no map is built from")
 	cmd.Flags().BoolVar(&asJSON, "json", false, "print JSON")
 	cmd.MarkFlagRequired("against")
 	return cmd

@@ -44,6 +44,7 @@ type buildReport struct {
 	Bytes   int          `json:"bytes"`
 	Tables  []buildTable `json:"tables"`
 	mapper.Report
+	Gate *maps.Gate `json:"gate"`
 }
 
 // buildTable is one family. Bytes is what a map of that family alone would take.
@@ -121,7 +122,13 @@ func (r buildReport) writeText(w io.Writer) error {
 		}
 		fmt.Fprintf(tw, "%s\t%.1f\t%s\t%s\t%s\t%s%s\n", p.Name, p.Load, percent(share), soft, hard, price, over)
 	}
-	return tw.Flush()
+	if len(r.Resolvers) > 0 {
+		fmt.Fprintf(tw, "\nresolvers whose clients lose most by one answer:\n")
+	}
+	if err := tw.Flush(); err != nil || len(r.Resolvers) == 0 {
+		return err
+	}
+	return writeResolvers(w, r.Resolvers, string(r.Unit))
 }
 
 // notKept says why capacities do not count.

@@ -34,17 +34,8 @@ type measured struct {
 // readSegments reads the measurements of a folder of segments: those of the week
 // that ends with the newest hour, so that the clock does not matter. locate says
 // where addresses are; nil: nobody knows.
-func readSegments(ctx context.Context, dir string, pops []edge.PoP, locate func(netip.Addr) place.Place) (m measured, err error) {
-	all, err := beacon.OpenAll(dir)
-	if err != nil {
-		return m, err
-	}
-	defer all.Close()
-	if len(all.Hours) == 0 {
-		return m, fmt.Errorf("folder %q has no segments: bring measurements in with edged beacon import", dir)
-	}
-	end := all.Hours[len(all.Hours)-1].Start.Add(time.Hour)
-	set, err := beacon.Open(dir, end.Add(-measureWindow), end)
+func readSegments(ctx context.Context, dir string, pops []edge.PoP, locate func(netip.Addr) place.Place, part mapper.Part) (m measured, err error) {
+	set, err := openWeek(dir)
 	if err != nil {
 		return m, err
 	}
@@ -58,7 +49,7 @@ func readSegments(ctx context.Context, dir string, pops []edge.PoP, locate func(
 	}
 	m.source = maps.Input{Name: "beacons", Version: fmt.Sprintf("sha256:%x", sum[:6])}
 	m.Measurements, err = mapper.ReadBeacons(ctx, set, mapper.Reading{
-		PoPs: pops, Locate: m.wellPlaced(locate), Weigh: m.trust.Weight, Workers: runtime.GOMAXPROCS(0),
+		PoPs: pops, Locate: m.wellPlaced(locate), Weigh: m.trust.Weight, Part: part, Workers: runtime.GOMAXPROCS(0),
 	})
 	return m, err
 }
@@ -93,6 +84,9 @@ func (m measured) wellPlaced(locate func(netip.Addr) place.Place) func(netip.Add
 // decided by whom: nothing where all is well.
 func (m measured) writeChecks(w io.Writer, e *mapper.Estimates) {
 	fmt.Fprintf(w, "measured: %d sessions, %d rows of %d blocks\n", m.Sessions, m.Rows, len(m.Units))
+	if n := len(m.Held); n > 0 {
+		fmt.Fprintf(w, "  held back: %d more sessions, to judge maps by\n", n)
+	}
 	if m.Unknown > 0 {
 		fmt.Fprintf(w, "  %d rows are of pops that are not in the fleet\n", m.Unknown)
 	}
@@ -174,23 +168,21 @@ func (f *segmentFlags) add(cmd *cobra.Command) {
 	cmd.Flags().StringVar(&f.hosting, "hosting", "", "`FILE` with a number of a network of servers a line: what is measured there says nothing about people's networks")
 }
 
-// addTo adds what beacons measured to the input of a map. What it returns says, in
-// the end, what was not believed.
-func (f *segmentFlags) addTo(ctx context.Context, places *place.DB, in *mapper.Input) (report func(io.Writer), err error) {
+// addTo adds what beacons measured to the input of a map.
+func (f *segmentFlags) addTo(ctx context.Context, places *place.DB, in *mapper.Input) (m measured, err error) {
 	hosting, err := readHosting(f.hosting)
 	if err != nil {
-		return nil, err
+		return m, err
 	}
 	in.Progress("reading segments")
-	m, err := readSegments(ctx, f.dir, in.PoPs, locate(places))
+	m, err = readSegments(ctx, f.dir, in.PoPs, locate(places), mapper.Seen)
 	if err != nil {
-		return nil, err
+		return m, err
 	}
 	in.Sources = append(in.Sources, m.source)
 	in.Progress(fmt.Sprintf("estimating from %d sessions of %d blocks", m.Sessions, len(m.Units)))
-	e := mapper.Estimate(m.Measurements, in.PoPs, m.wellPlaced(locate(places)), hosting)
-	in.Measured = e
-	return func(w io.Writer) { m.writeChecks(w, e) }, nil
+	in.Measured = mapper.Estimate(m.Measurements, in.PoPs, m.wellPlaced(locate(places)), hosting)
+	return m, nil
 }
 
 // readHosting reads the list of networks of servers, if there is one.

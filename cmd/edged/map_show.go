@@ -22,6 +22,7 @@ type mapSummary struct {
 	Rankings int          `json:"rankings"`
 	Orders   int          `json:"orders"`
 	Tables   []mapTable   `json:"tables"`
+	Gate     *maps.Gate   `json:"gate,omitempty"` // what it was held against when it was built
 }
 
 type mapPoP struct {
@@ -64,7 +65,7 @@ func mapShowCommand() *cobra.Command {
 func summarize(m *maps.Map) mapSummary {
 	s := mapSummary{
 		Version: m.Version(), Created: m.Created(), Bytes: m.Size(), Inputs: append([]maps.Input{}, m.Inputs()...),
-		Rankings: m.Rankings(), Orders: m.Orders(),
+		Rankings: m.Rankings(), Orders: m.Orders(), Gate: m.Gate(),
 	}
 	for _, p := range m.PoPs() {
 		s.PoPs = append(s.PoPs, mapPoP(p))
@@ -102,7 +103,10 @@ func (s mapSummary) writeText(w io.Writer) error {
 	for _, p := range s.PoPs {
 		fmt.Fprintf(tw, "%s\t%.2f\t%.2f\t%s\t%d\n", p.Name, p.Lat, p.Lon, p.Continent, p.Capacity)
 	}
-	return tw.Flush()
+	if err := tw.Flush(); err != nil || s.Gate == nil {
+		return err
+	}
+	return writeGate(w, s.Gate)
 }
 
 // percent writes a share of 0 to 1 for a person.
