@@ -150,6 +150,7 @@ func (n *node) startPage() error {
 	}
 	n.page = server
 	n.page.Start()
+	n.log.Info("beacon", "zone", c.Beacon.Zone, "https", n.page.Addrs())
 	return nil
 }
 

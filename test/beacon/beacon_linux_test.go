@@ -106,9 +106,7 @@ type lab struct {
 func newLab(t *testing.T) *lab {
 	t.Helper()
 	possible(t)
-	l := &lab{dir: t.TempDir()}
-	l.edged = filepath.Join(l.dir, "edged")
-	run(t, l.dir, "go", "build", "-o", l.edged, "edged/cmd/edged")
+	l := &lab{dir: t.TempDir(), edged: binary}
 	writeFiles(t, l.dir)
 	run(t, l.dir, l.edged, "map", "build", "--config", "fra.yaml", "-o", "default.edmap")
 	network, err := netns.NewNetwork("one")
@@ -363,9 +361,7 @@ func gather(t *testing.T, dir string) {
 func run(t *testing.T, dir string, args ...string) string {
 	t.Helper()
 	cmd := exec.Command(args[0], args[1:]...)
-	if args[0] != "go" { // which must be in the module
-		cmd.Dir = dir
-	}
+	cmd.Dir = dir
 	out, err := cmd.CombinedOutput()
 	if err != nil {
 		t.Fatalf("%q: %v\n%s", args, err, out)
