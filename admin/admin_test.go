@@ -32,6 +32,7 @@ type fakeNode struct {
 	question Question
 	asked    override.Request
 	vips     VIPs
+	told     float64
 }
 
 func (n *fakeNode) Health() Health {
@@ -41,6 +42,15 @@ func (n *fakeNode) Status() any    { return map[string]int{"zones": 2} }
 func (n *fakeNode) Verdicts() any  { return map[string]string{"hash": "5"} }
 func (n *fakeNode) History() any   { return []string{"up"} }
 func (n *fakeNode) Overrides() any { return []string{"drain pop/fra"} }
+func (n *fakeNode) Load() any      { return map[string]float64{"told": n.told} }
+func (n *fakeNode) TellLoad(requests float64) error {
+	if requests < 0 {
+		return errors.New("load of -1 requests/s: want more")
+	}
+	n.told = requests
+	return nil
+}
+
 func (n *fakeNode) Override(_ context.Context, q override.Request) Overriding {
 	n.asked = q
 	return Overriding{Applied: q.Reason != "no", Error: q.Reason}

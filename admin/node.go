@@ -38,6 +38,14 @@ type Node interface {
 	// wait for other nodes.
 	Override(context.Context, override.Request) Overriding
 
+	// Load tells which load the PoPs have and what they cost. It becomes the JSON of
+	// /v1/load.
+	Load() any
+
+	// TellLoad says which load the node's PoP has, in requests/s. It errs when there
+	// is no such load.
+	TellLoad(requests float64) error
+
 	// VIPs is the node's part in announcing VIPs; nil: it announces none.
 	VIPs() VIPs
 

@@ -3,6 +3,7 @@ package admin
 import (
 	_ "embed"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"net/http"
@@ -39,6 +40,8 @@ func (s *Server) routes() []route {
 			writeJSON(w, http.StatusOK, s.node.Overrides())
 		}},
 		{"POST", "/v1/overrides", Engineer, s.override},
+		{"GET", "/v1/load", "", func(w http.ResponseWriter, _ *http.Request, _ caller) { writeJSON(w, http.StatusOK, s.node.Load()) }},
+		{"POST", "/v1/load", Engineer, s.tellLoad},
 		{"GET", "/v1/config", "", s.effectiveConfig},
 		{"GET", "/v1/openapi.yaml", "", s.description},
 		{"POST", "/v1/reload", Engineer, s.reload},
@@ -219,6 +222,27 @@ func (s *Server) override(w http.ResponseWriter, r *http.Request, who caller) {
 		status = http.StatusUnprocessableEntity
 	}
 	writeJSON(w, status, result)
+}
+
+// tellLoad takes the load of the node's PoP. It comes every few seconds, so the log
+// has what is refused only.
+func (s *Server) tellLoad(w http.ResponseWriter, r *http.Request, who caller) {
+	var told struct {
+		Requests *float64 `json:"requests_per_second"`
+	}
+	err := readJSON(r, &told)
+	if err == nil && told.Requests == nil {
+		err = errors.New(`the body has no requests_per_second; want for example {"requests_per_second": 1120.5}`)
+	}
+	if err == nil {
+		err = s.node.TellLoad(*told.Requests)
+	}
+	if err != nil {
+		s.log.Warn("admin call refused", "method", r.Method, "path", "/v1/load", "who", who.name, "why", err)
+		(&problem{http.StatusBadRequest, err.Error()}).write(w)
+		return
+	}
+	writeJSON(w, http.StatusOK, s.node.Load())
 }
 
 // profiles serves a profile on the control socket only.

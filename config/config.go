@@ -35,6 +35,7 @@ type Config struct {
 	BGP     BGP             `yaml:"bgp"`
 	VIPs    map[string]VIP  `yaml:"vips"` // by name
 	Beacon  Beacon          `yaml:"beacon"`
+	Load    LoadSource      `yaml:"load"`
 	Rules   []Rule          `yaml:"rules"`
 	RRL     RRL             `yaml:"rrl"`
 	Cookies Cookies         `yaml:"cookies"`

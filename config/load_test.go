@@ -123,6 +123,7 @@ func TestEveryKey(t *testing.T) {
 		Origins: []string{"https://www.example.com", "http://[2001:db8::1]:8080"}, Sources: []string{"https://iad1.example.net:8053"},
 		AllowPrivate: true,
 	}
+	want.Load = LoadSource{URL: "http://127.0.0.1:9100/load"}
 	want.RRL = RRL{PerSecond: 100, Slip: 3, Exempt: []netip.Prefix{netip.MustParsePrefix("10.0.0.0/8")}}
 	want.Cookies = Cookies{SecretFile: "/etc/edged/cookie.secret"}
 	want.EDNS = EDNS{MaxUDP: 1400}

@@ -77,6 +77,7 @@ func (ck *checker) all() {
 	ck.fleet()
 	ck.bgp()
 	ck.beacon()
+	ck.load()
 	ck.limits()
 }
 

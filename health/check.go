@@ -24,6 +24,7 @@ const (
 	Exec     Kind = "exec"     // a command's exit code
 	External Kind = "external" // a file or URL that somebody else writes
 	VIP      Kind = "vip"      // whether a PoP announces a VIP: nobody probes it, the nodes there say so (see NewVIP)
+	Load     Kind = "load"     // what load a PoP has: nobody probes it, the nodes there say so (see NewLoad)
 )
 
 // Check is one way to check an endpoint. Only the fields of its kind are set.
@@ -62,7 +63,7 @@ type Check struct {
 	Source  string   `json:"source,omitempty"`  // external: absolute path, or http(s) URL
 
 	VIP string `json:"vip,omitempty"` // vip: its name
-	PoP string `json:"pop,omitempty"` // vip: where it is announced
+	PoP string `json:"pop,omitempty"` // vip: where it is announced; load: whose it is
 
 	// Target, when valid, is checked in place of the endpoint's address.
 	Target netip.Addr `json:"target,omitzero"`
@@ -98,6 +99,12 @@ type Target struct {
 // NewVIP returns the target that stands for a VIP as one PoP announces it.
 func NewVIP(vip, pop string) Target {
 	return NewTarget(Check{Kind: VIP, VIP: vip, PoP: pop}, netip.Addr{})
+}
+
+// NewLoad returns the target that stands for the load of a PoP. It is in no plan
+// and gets no verdict: what its nodes say is in the reason.
+func NewLoad(pop string) Target {
+	return NewTarget(Check{Kind: Load, PoP: pop}, netip.Addr{})
 }
 
 // NewTarget returns the target that an endpoint's address stands for.
@@ -141,6 +148,8 @@ func (t Target) String() string {
 		return fmt.Sprintf("external %s for %s", c.Source, t.Address)
 	case VIP:
 		return fmt.Sprintf("vip %s at %s", c.VIP, c.PoP)
+	case Load:
+		return "load of " + c.PoP
 	}
 	return fmt.Sprintf("%s://%s", c.Kind, at)
 }

@@ -15,6 +15,7 @@ import (
 	"edged/config"
 	"edged/edge"
 	"edged/geo"
+	"edged/geo/pricer"
 	"edged/health"
 	"edged/health/fleet"
 	"edged/health/gossip"
@@ -221,14 +222,17 @@ func startFleet(l *loaded, log *slog.Logger, answer func(string) string, alone b
 	return f, nil
 }
 
-// follow brings what the fleet says into force whenever it changes, until the
-// node leaves.
+// follow brings what the fleet says, and prices, into force whenever they change,
+// until the node leaves.
 func (n *node) follow() {
-	frozen := ""
+	frozen, prices := "", n.pricer.Prices()
 	for {
 		select {
 		case <-n.leave:
 			return
+		case <-n.pricer.Updates():
+			prices = n.followLoad(prices)
+			continue
 		case <-n.fleet.Updates():
 		}
 		n.viewing.Lock()
@@ -253,7 +257,7 @@ func (n *node) alarm(reason, what, detail string) {
 // serve answers from l with the verdicts of the moment. The caller holds
 // viewing.
 func (n *node) serve(l *loaded) {
-	l, err := l.judged(n.fleet, n.log)
+	l, err := l.judged(n.fleet, n.pricer.Prices(), n.log)
 	if err != nil {
 		n.log.Error("verdicts cannot be brought into force", "error", err) // not reached: l was built from the same
 		return
@@ -264,18 +268,18 @@ func (n *node) serve(l *loaded) {
 	n.mu.Unlock()
 }
 
-// judged returns l as it is answered with the verdicts of the moment.
-func (l *loaded) judged(f *fleet.Fleet, log *slog.Logger) (*loaded, error) {
+// judged returns l as it is answered with the verdicts and prices of the moment.
+func (l *loaded) judged(f *fleet.Fleet, p *pricer.Prices, log *slog.Logger) (*loaded, error) {
 	var pins []geo.Pin
 	for _, p := range f.Overrides().Pins() {
 		pins = append(pins, geo.Pin{Prefix: p.Prefix, PoP: p.PoP, ID: p.ID.String()})
 	}
-	states := l.states(f)
-	g, err := l.view.Geo().With(states, pins, geo.Prices{})
+	states, prices := l.states(f), l.prices(p)
+	g, err := l.view.Geo().With(states, pins, prices)
 	if err != nil && len(pins) > 0 {
 		// A pin that cannot be must not keep verdicts from coming into force.
 		log.Error("pins are left out", "error", err)
-		g, err = l.view.Geo().With(states, nil, geo.Prices{})
+		g, err = l.view.Geo().With(states, nil, prices)
 	}
 	if err != nil {
 		return nil, err

@@ -55,6 +55,7 @@ func (c nodeCollector) Describe(ch chan<- *prometheus.Desc) {
 	describeHealth(ch)
 	describeVIPs(ch)
 	describePage(ch)
+	describeLoad(ch)
 }
 
 func (c nodeCollector) Collect(ch chan<- prometheus.Metric) {
@@ -93,6 +94,7 @@ func (c nodeCollector) Collect(ch chan<- prometheus.Metric) {
 	c.collectHealth(counter, gauge)
 	c.collectVIPs(counter, gauge)
 	c.collectPage(counter)
+	c.collectLoad(gauge)
 
 	c.mu.Lock()
 	defer c.mu.Unlock()

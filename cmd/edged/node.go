@@ -23,6 +23,7 @@ import (
 	"edged/bgp/speaker"
 	"edged/config"
 	"edged/dnsserver"
+	"edged/geo/pricer"
 	"edged/health/fleet"
 	"edged/mapper/beacon/page"
 )
@@ -37,10 +38,11 @@ const (
 	alarmKey      = "key"       // a member is heard with another key than its own
 	alarmHealth   = "health"    // kept verdicts or overrides could not be used
 	alarmVIPs     = "vips"      // a VIP cannot be had, or what is kept of VIPs not be used
+	alarmLoad     = "load"      // this node's PoP is at its hard limit
 	alarmOverdue  = "overdue"   // the time of a drain, maintenance or hold has run out
 )
 
-var alarmReasons = []string{alarmConfig, alarmReload, alarmLastGood, alarmPart, alarmFrozen, alarmKey, alarmHealth, alarmVIPs, alarmOverdue}
+var alarmReasons = []string{alarmConfig, alarmReload, alarmLastGood, alarmPart, alarmFrozen, alarmKey, alarmHealth, alarmVIPs, alarmLoad, alarmOverdue}
 
 // errLocked says that a data folder is in use.
 var errLocked = errors.New("another node runs on it")
@@ -56,6 +58,7 @@ type node struct {
 	watch   *dnsserver.Watch // nil without a beacon, as is page
 	page    *page.Server
 	fleet   *fleet.Fleet
+	pricer  *pricer.Pricer
 	server  *dnsserver.Server
 	admin   *admin.Server
 	speaker *speaker.Speaker // nil without BGP, as are the next two
@@ -112,8 +115,9 @@ func newNode(source string, l *loaded, log *slog.Logger, kept bool) (n *node, er
 	if faults := n.fleet.Faults(); len(faults) > 0 {
 		n.raise(alarmHealth, "kept verdicts or overrides could not be used", faults)
 	}
+	n.startPricer(l)
 	// The first answer goes by the verdicts that were known before.
-	if n.current, err = l.judged(n.fleet, log); err != nil {
+	if n.current, err = l.judged(n.fleet, n.pricer.Prices(), log); err != nil {
 		return n, err
 	}
 	n.watch = l.watch()
@@ -202,6 +206,9 @@ func (n *node) stop() error {
 	}
 	close(n.leave)
 	n.following.Wait()
+	if n.pricer != nil {
+		n.pricer.Stop()
+	}
 	if n.fleet != nil {
 		n.fleet.Stop(ctx)
 	}
@@ -253,6 +260,7 @@ func (n *node) reload(ctx context.Context) admin.Reload {
 	n.viewing.Unlock()
 	resets := n.useVIPs(l)
 	n.usePage(l)
+	n.pricer.Use(askOf(l))
 	n.admin.SetTokens(l.tokens)
 	if len(l.cookies) > 0 { // without a file, the random secret of the start goes on
 		n.server.SetCookies(l.cookies)

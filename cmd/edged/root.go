@@ -53,6 +53,7 @@ func rootCommand() *cobra.Command {
 		explainCommand(),
 		statusCommand(),
 		healthCommand(),
+		loadCommand(),
 		fleetCommand(),
 		overridesCommand(),
 		demoCommand(),

@@ -2,6 +2,7 @@ package fleet
 
 import (
 	"slices"
+	"time"
 
 	"edged/edge"
 	"edged/health"
@@ -34,4 +35,32 @@ func (f *Fleet) Unstate(id health.TargetID) {
 	delete(f.changed, id)
 	f.gone = append(f.gone, id)
 	f.poke()
+}
+
+// Statement is what a member said of itself last.
+type Statement struct{ Member, PoP, Reason string }
+
+// Statements returns what each member said last of the target that stands for
+// something of its own PoP, whether it is heard still or not. A member of the
+// configuration is in the PoP that is configured.
+func (f *Fleet) Statements(of func(pop string) health.TargetID) (all []Statement) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	pops := map[string]string{}
+	for _, m := range f.plan.Members {
+		pops[m.Name] = m.PoP
+	}
+	for _, o := range f.matrix.Observers(time.Now()) {
+		pop, member := pops[o.Name]
+		switch {
+		case f.plan.Members == nil:
+			pop = o.PoP
+		case !member:
+			continue
+		}
+		if said, ok := o.Observations[of(pop)]; ok {
+			all = append(all, Statement{o.Name, pop, said.Reason})
+		}
+	}
+	return all
 }

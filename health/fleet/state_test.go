@@ -2,6 +2,7 @@ package fleet
 
 import (
 	"net/netip"
+	"slices"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -43,5 +44,39 @@ func TestState(t *testing.T) {
 		if !w.say(edge.Dead, vip) {
 			t.Error("the last word of a node that is gone is not kept")
 		}
+	})
+}
+
+// TestStatements holds that what nodes say of their own PoPs, beside all plans,
+// gets to the others, and is not theirs to say of another PoP.
+func TestStatements(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t, 3, true)
+		for i := range w.nodes {
+			w.start(i, testKey(i))
+		}
+		defer w.stopAll()
+		of := func(pop string) health.TargetID { return health.NewLoad(pop).ID }
+		own := w.nodes[0].cfg.Self.PoP
+		w.nodes[0].State(of(own), edge.Unknown, "load 7")
+		w.nodes[0].State(of("elsewhere"), edge.Unknown, "load 9")
+		w.await("it to be heard", 30*time.Second, func() bool {
+			return slices.Equal(w.nodes[2].Statements(of), []Statement{{"n0", own, "load 7"}})
+		})
+		if _, judged := w.nodes[2].View().Targets[of(own)]; judged {
+			t.Error("a load has a verdict")
+		}
+		w.stop(0)
+		time.Sleep(time.Minute)
+		if got := w.nodes[2].Statements(of); len(got) != 1 {
+			t.Errorf("of a node that is gone its last word is %v", got)
+		}
+		w.start(0, testKey(0))
+		w.nodes[0].State(of(own), edge.Unknown, "load 8")
+		w.await("the next word", 30*time.Second, func() bool {
+			return slices.Equal(w.nodes[2].Statements(of), []Statement{{"n0", own, "load 8"}})
+		})
+		w.nodes[0].Unstate(of(own))
+		w.await("it to be taken back", 10*time.Second, func() bool { return len(w.nodes[2].Statements(of)) == 0 })
 	})
 }

@@ -36,7 +36,7 @@ var packages = []row{
 	{"geo/place/internal/gen", []string{"geo/place", "geo/place/internal/country"}},
 	{"geo/prefetch", nil},
 	{"geo/shed", []string{"maps"}},
-	{"geo/load", []string{"edge", "geo/shed", "maps"}},
+	{"geo/pricer", []string{"edge", "geo/shed", "maps"}},
 	{"geo", []string{"edge", "edge/pages", "geo/place", "geo/prefetch", "geo/shed", "maps"}},
 	{"mapper/beacon", []string{"edge"}},
 	{"mapper/beacon/token", nil},

@@ -1,4 +1,4 @@
-package load
+package pricer
 
 import (
 	"context"
@@ -21,7 +21,7 @@ import (
 // Gossip is how nodes tell each other what load their PoPs have: a register of
 // each node for its own PoP.
 type Gossip interface {
-	// Say replaces what this node says.
+	// Say replaces what this node says; nothing takes it back.
 	Say(text string)
 
 	// Said returns what each node said last, this one too, of its own PoP.
@@ -31,32 +31,35 @@ type Gossip interface {
 // Saying is what a node says.
 type Saying struct{ PoP, Node, Text string }
 
-// Config is what a Load starts with.
+// Config is what a Pricer starts with.
 type Config struct {
+	Node   string // this node's name
 	PoP    string // this node's
 	Gossip Gossip
-	// Ask returns the PoP's load in requests/s. It is asked once in an epoch, for
-	// three seconds at most. nil: the load is told.
-	Ask func(context.Context) (float64, error)
+	Ask    Ask
 	// Sites returns what the maps in force say of the PoPs.
 	Sites func() []shed.Site
-	// Changed is called when prices are others than before, on the goroutine that
-	// works them out.
-	Changed func()
-	File    string // keeps what was said last; its folder is made when needed
-	Log     *slog.Logger
+	File  string // keeps what was said last, in a folder that is there
+	Log   *slog.Logger
 }
 
-// Load is the running prices of a node. Its methods are safe for concurrent use.
-type Load struct {
+// Ask returns the PoP's load in requests/s. It is asked once in an epoch, for three
+// seconds at most. nil: the load is told, if anybody knows it.
+type Ask func(context.Context) (float64, error)
+
+// Pricer is the running prices of a node. Its methods are safe for concurrent use.
+type Pricer struct {
 	cfg  Config
 	book shed.Book
 	stop context.CancelFunc
 	done sync.WaitGroup
 
-	now atomic.Pointer[Prices]
+	now     atomic.Pointer[Prices]
+	updates chan struct{}
+	own     *shed.Report // of the goroutine: what this node says; nil: nothing
 
 	mu    sync.Mutex
+	ask   Ask
 	told  float64
 	at    time.Time // when it was told; zero: never
 	fault string    // of the last question
@@ -77,48 +80,58 @@ const (
 )
 
 // Start works out the prices of the epoch and goes on until Stop.
-func Start(cfg Config) *Load {
-	l := &Load{cfg: cfg}
+func Start(cfg Config) *Pricer {
+	p := &Pricer{cfg: cfg, ask: cfg.Ask, updates: make(chan struct{}, 1)}
 	now := time.Now()
-	if r, err := l.read(); err != nil {
+	if r, err := p.read(); err != nil {
 		cfg.Log.Warn("load: what was said before the start cannot be used", "error", err)
 	} else if epoch := epochOf(now); r != (shed.Report{}) && r.Epoch <= epoch && r.Epoch+keptFor > epoch {
-		l.book.Begin(cfg.PoP, r.Price)
-		cfg.Gossip.Say(r.String())
+		p.book.Begin(cfg.PoP, r.Price)
+		p.say(&r)
 	}
-	l.turn(epochOf(now))
+	p.turn(epochOf(now))
 	ctx, stop := context.WithCancel(context.Background())
-	l.stop = stop
-	l.done.Go(func() { l.run(ctx) })
-	return l
+	p.stop = stop
+	p.done.Go(func() { p.run(ctx) })
+	return p
 }
 
 // Stop ends the goroutine.
-func (l *Load) Stop() {
-	l.stop()
-	l.done.Wait()
+func (p *Pricer) Stop() {
+	p.stop()
+	p.done.Wait()
 }
 
 // Prices returns how the PoPs stand.
-func (l *Load) Prices() *Prices { return l.now.Load() }
+func (p *Pricer) Prices() *Prices { return p.now.Load() }
+
+// Updates has an element whenever an epoch began since it was last drained.
+func (p *Pricer) Updates() <-chan struct{} { return p.updates }
+
+// Use brings another question into force.
+func (p *Pricer) Use(ask Ask) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.ask = ask
+}
 
 // Fault says why this node does not know its PoP's load; empty: it does, or has no
 // way to.
-func (l *Load) Fault() string {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.fault
+func (p *Pricer) Fault() string {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.fault
 }
 
 // Tell says what load the PoP has, in requests/s. It counts for three epochs. It
 // errs when there is no such load.
-func (l *Load) Tell(requests float64) error {
+func (p *Pricer) Tell(requests float64) error {
 	if err := check(requests); err != nil {
 		return err
 	}
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	l.told, l.at = requests, time.Now()
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.told, p.at = requests, time.Now()
 	return nil
 }
 
@@ -132,7 +145,7 @@ func check(requests float64) error {
 func epochOf(t time.Time) uint64 { return shed.EpochOf(uint64(max(0, t.Unix()))) }
 
 // run has each epoch begin on time.
-func (l *Load) run(ctx context.Context) {
+func (p *Pricer) run(ctx context.Context) {
 	epoch := epochOf(time.Now())
 	for {
 		begin := time.Unix(int64((epoch+1)*uint64(shed.Epoch/time.Second)), 0)
@@ -144,69 +157,87 @@ func (l *Load) run(ctx context.Context) {
 		// The clock may have been set, or the machine have slept.
 		if now := epochOf(time.Now()); now != epoch {
 			epoch = now
-			l.turn(epoch)
-			l.tell(ctx, epoch)
+			p.turn(epoch)
+			p.tell(ctx, epoch)
 		}
 	}
 }
 
 // turn works out the prices of an epoch.
-func (l *Load) turn(epoch uint64) {
+func (p *Pricer) turn(epoch uint64) {
 	var all []shed.Said
-	for _, s := range l.cfg.Gossip.Said() {
+	if p.own != nil {
+		all = append(all, shed.Said{PoP: p.cfg.PoP, Node: p.cfg.Node, Report: *p.own})
+	}
+	for _, s := range p.cfg.Gossip.Said() {
+		if p.own != nil && s.Node == p.cfg.Node {
+			continue // the gossip may be a moment behind
+		}
 		r, err := shed.ParseReport(s.Text)
 		if err != nil {
-			l.cfg.Log.Warn("load: what a node says is not understood", "node", s.Node, "pop", s.PoP, "error", err)
+			p.cfg.Log.Warn("load: what a node says is not understood", "node", s.Node, "pop", s.PoP, "error", err)
 			continue
 		}
 		all = append(all, shed.Said{PoP: s.PoP, Node: s.Node, Report: r})
 	}
-	next := &Prices{epoch, l.book.Turn(epoch, all, l.cfg.Sites())}
-	was := l.now.Swap(next)
-	if was == nil {
-		was = &Prices{}
-	}
-	if !slices.EqualFunc(was.Standings, next.Standings, func(a, b shed.Standing) bool { return a.PoP == b.PoP && a.Price == b.Price }) ||
-		priced(next) && shed.Turn(was.Epoch) != shed.Turn(epoch) {
-		l.cfg.Changed()
+	p.now.Store(&Prices{epoch, p.book.Turn(epoch, all, p.cfg.Sites())})
+	select {
+	case p.updates <- struct{}{}:
+	default:
 	}
 }
 
-func priced(p *Prices) bool {
-	return slices.ContainsFunc(p.Standings, func(s shed.Standing) bool { return s.Price > 0 })
+// Alike says whether answers by p and by o are the same.
+func (p *Prices) Alike(o *Prices) bool {
+	priced := slices.ContainsFunc(p.Standings, func(s shed.Standing) bool { return s.Price > 0 })
+	return slices.EqualFunc(p.Standings, o.Standings, func(a, b shed.Standing) bool { return a.PoP == b.PoP && a.Price == b.Price }) &&
+		(!priced || shed.Turn(p.Epoch) == shed.Turn(o.Epoch))
 }
 
 // tell says what load the PoP had in the epoch before this one, if this node has
 // a way to know.
-func (l *Load) tell(ctx context.Context, epoch uint64) {
+func (p *Pricer) tell(ctx context.Context, epoch uint64) {
 	r := shed.Report{Epoch: epoch - 1}
-	if !l.learn(ctx, &r) {
+	if !p.learn(ctx, &r) {
+		if p.own != nil { // there was a way to know until the last reload
+			p.say(nil)
+			os.Remove(p.cfg.File)
+		}
 		return
 	}
-	for _, s := range l.Prices().Standings {
-		if s.PoP == l.cfg.PoP {
+	for _, s := range p.Prices().Standings {
+		if s.PoP == p.cfg.PoP {
 			r.Price = s.Price
 		}
 	}
-	l.cfg.Gossip.Say(r.String())
-	if err := edge.ReplaceFile(l.cfg.File, []byte(r.String()+"\n"), 0o600); err != nil {
-		l.cfg.Log.Error("load: what was said cannot be kept", "error", err)
+	p.say(&r)
+	if err := edge.ReplaceFile(p.cfg.File, []byte(r.String()+"\n"), 0o600); err != nil {
+		p.cfg.Log.Error("load: what was said cannot be kept", "error", err)
+	}
+}
+
+// say tells the others, or takes back what was said.
+func (p *Pricer) say(r *shed.Report) {
+	if p.own = r; r == nil {
+		p.cfg.Gossip.Say("")
+	} else {
+		p.cfg.Gossip.Say(r.String())
 	}
 }
 
 // learn finds out the load, and says whether there is a way to.
-func (l *Load) learn(ctx context.Context, r *shed.Report) bool {
-	l.mu.Lock()
-	told, at := l.told, l.at
-	l.mu.Unlock()
+func (p *Pricer) learn(ctx context.Context, r *shed.Report) bool {
+	p.mu.Lock()
+	told, at, ask := p.told, p.at, p.ask
+	p.mu.Unlock()
 	var err error
 	switch {
 	case !at.IsZero() && time.Since(at) < toldFor:
 		r.Load, r.Known = told, true
-	case l.cfg.Ask != nil:
+	case ask != nil:
 		ctx, cancel := context.WithTimeout(ctx, askFor)
 		defer cancel()
-		if r.Load, err = l.cfg.Ask(ctx); err == nil {
+		if r.Load, err = ask(ctx); err == nil {
 			err = check(r.Load)
 		}
 		if r.Known = err == nil; !r.Known {
@@ -221,22 +252,22 @@ func (l *Load) learn(ctx context.Context, r *shed.Report) bool {
 	if err != nil {
 		fault = err.Error()
 	}
-	l.mu.Lock()
-	was := l.fault
-	l.fault = fault
-	l.mu.Unlock()
+	p.mu.Lock()
+	was := p.fault
+	p.fault = fault
+	p.mu.Unlock()
 	switch {
 	case fault != "" && was == "":
-		l.cfg.Log.Warn("load: not known; the price stays", "error", fault)
+		p.cfg.Log.Warn("load: not known; the price stays", "error", fault)
 	case fault == "" && was != "":
-		l.cfg.Log.Info("load: known again", "requests_per_second", r.Load)
+		p.cfg.Log.Info("load: known again", "requests_per_second", r.Load)
 	}
 	return true
 }
 
 // read returns what was said before a restart.
-func (l *Load) read() (shed.Report, error) {
-	f, err := os.ReadFile(l.cfg.File)
+func (p *Pricer) read() (shed.Report, error) {
+	f, err := os.ReadFile(p.cfg.File)
 	if errors.Is(err, fs.ErrNotExist) {
 		return shed.Report{}, nil
 	}

@@ -1,4 +1,4 @@
-// Package load runs the prices of one node: it learns which load this node's PoP
+// Package pricer runs the prices of one node: it learns which load this node's PoP
 // has, tells the other nodes, hears what they say of theirs, and works out at the
 // beginning of each epoch of ten seconds what each PoP costs above the map's
 // prices (package geo/shed has the arithmetic, and why nodes agree).
@@ -11,4 +11,4 @@
 // One goroutine does it all; it waits for nothing but its clock and the
 // question. What this node said last is kept in a file, so that a restart neither
 // drops the price nor takes back what was said.
-package load
+package pricer

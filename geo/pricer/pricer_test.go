@@ -1,4 +1,4 @@
-package load
+package pricer
 
 import (
 	"context"
@@ -37,7 +37,9 @@ func (r radio) Say(text string) {
 	r.air.mu.Lock()
 	defer r.air.mu.Unlock()
 	for to, heard := range r.air.heard {
-		if to == r.node {
+		if to == r.node && text == "" {
+			delete(heard, r.node)
+		} else if to == r.node {
 			heard[r.node] = Saying{r.pop, r.node, text}
 		} else if r.air.lost == nil || !r.air.lost(to) {
 			time.AfterFunc(r.air.delay, func() {
@@ -70,7 +72,7 @@ func testSites() []shed.Site {
 }
 
 // startTest starts a node of a PoP, for which ask may be nil.
-func startTest(t *testing.T, a *air, pop, node string, ask func(context.Context) (float64, error)) *Load {
+func startTest(t *testing.T, a *air, pop, node string, ask Ask) *Pricer {
 	t.Helper()
 	a.mu.Lock()
 	if a.heard == nil {
@@ -81,16 +83,16 @@ func startTest(t *testing.T, a *air, pop, node string, ask func(context.Context)
 	}
 	a.mu.Unlock()
 	return Start(Config{
-		PoP: pop, Gossip: radio{a, pop, node}, Ask: ask, Sites: testSites, Changed: func() {},
+		Node: node, PoP: pop, Gossip: radio{a, pop, node}, Ask: ask, Sites: testSites,
 		File: filepath.Join(t.TempDir(), "load"), Log: slog.New(slog.DiscardHandler),
 	})
 }
 
-func always(load float64) func(context.Context) (float64, error) {
+func always(load float64) Ask {
 	return func(context.Context) (float64, error) { return load, nil }
 }
 
-func pricesOf(l *Load) string {
+func pricesOf(l *Pricer) string {
 	var words []string
 	for _, s := range l.Prices().Standings {
 		words = append(words, fmt.Sprintf("%s %d", s.PoP, s.Price))
@@ -168,11 +170,11 @@ func TestTwoNodesAgree(t *testing.T) {
 func TestRestart(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		file := filepath.Join(t.TempDir(), "load")
-		start := func() (*Load, *air) {
+		start := func() (*Pricer, *air) {
 			a := &air{heard: map[string]map[string]Saying{"f1": {}}}
 			return Start(Config{
-				PoP: "fra", Gossip: radio{a, "fra", "f1"}, Ask: always(1100), Sites: testSites,
-				Changed: func() {}, File: file, Log: slog.New(slog.DiscardHandler),
+				Node: "f1", PoP: "fra", Gossip: radio{a, "fra", "f1"}, Ask: always(1100), Sites: testSites,
+				File: file, Log: slog.New(slog.DiscardHandler),
 			}), a
 		}
 		l, _ := start()
@@ -254,6 +256,18 @@ func TestSilentNode(t *testing.T) {
 		time.Sleep(5 * shed.Epoch)
 		if len(a.heard["f1"]) > 0 || l.Fault() != "" {
 			t.Errorf("it says %v, and complains %q", a.heard["f1"], l.Fault())
+		}
+		l.Use(always(900))
+		time.Sleep(2 * shed.Epoch)
+		synctest.Wait()
+		if got := a.heard["f1"]["f1"].Text; !strings.HasSuffix(got, "load 900.0 price 0") {
+			t.Errorf("with a question it says %q", got)
+		}
+		l.Use(nil)
+		time.Sleep(2 * shed.Epoch)
+		synctest.Wait()
+		if len(a.heard["f1"]) > 0 {
+			t.Errorf("without one it says %v", a.heard["f1"])
 		}
 	})
 }

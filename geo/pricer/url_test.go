@@ -1,4 +1,4 @@
-package load
+package pricer
 
 import (
 	"context"

@@ -1,4 +1,4 @@
-package load
+package pricer
 
 import (
 	"context"
@@ -13,9 +13,9 @@ import (
 // maxBody bounds what a URL may answer, in octets.
 const maxBody = 64 << 10
 
-// URL returns a question for Config.Ask: a URL, http or https, that answers JSON
+// URL returns the question to a URL, http or https, that answers JSON
 // with a number requests_per_second. Redirects are not followed.
-func URL(u *url.URL) func(context.Context) (float64, error) {
+func URL(u *url.URL) Ask {
 	client := &http.Client{
 		Transport:     &http.Transport{Proxy: nil, DisableKeepAlives: true},
 		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
