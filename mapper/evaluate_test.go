@@ -58,8 +58,16 @@ func TestEvaluate(t *testing.T) {
 		t.Helper()
 		got.Interval = [2]float64{}
 		for _, pair := range [][2]float64{
-			{got.Exact, want.Exact}, {got.Within5, want.Within5}, {got.Within10, want.Within10}, {got.Within25, want.Within25},
-			{got.Mean, want.Mean}, {got.P50, want.P50}, {got.P90, want.P90}, {got.P95, want.P95}, {got.P99, want.P99}, {got.RTT, want.RTT},
+			{got.Exact, want.Exact},
+			{got.Within5, want.Within5},
+			{got.Within10, want.Within10},
+			{got.Within25, want.Within25},
+			{got.Mean, want.Mean},
+			{got.P50, want.P50},
+			{got.P90, want.P90},
+			{got.P95, want.P95},
+			{got.P99, want.P99},
+			{got.RTT, want.RTT},
 		} {
 			if math.Abs(pair[0]-pair[1]) > 1e-9 || got.Units != want.Units {
 				t.Errorf("%s: %+v, want %+v", what, got, want)

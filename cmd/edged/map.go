@@ -23,7 +23,7 @@ func mapCommand() *cobra.Command {
 		Short: "build closeness maps and look into them",
 	}
 	cmd.AddCommand(mapBuildCommand(), mapShowCommand(), mapLookupCommand(), mapDiffCommand(), mapEvaluateCommand(), mapVerifyCommand(),
-		mapGateCommand(), mapResolversCommand())
+		mapGateCommand(), mapResolversCommand(), mapExplainCommand())
 	return cmd
 }
 
