@@ -19,6 +19,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
@@ -94,12 +95,25 @@ fra A 12.1.0.11
 iad A 12.1.0.12
 `
 
-const page = `<!doctype html><title>page</title><script async src="https://js.b.example.com/beacon.js"></script><p>Hello.`
+// The site's pages. Those that are to be quiet say when they have loaded and been
+// idle, and a second later, after whatever the script does then.
+const (
+	script = `<!doctype html><title>page</title><script async src="https://js.b.example.com/beacon.js"></script>`
+	idle   = `<script>addEventListener('load', () => requestIdleCallback(() => setTimeout(() => fetch('/idle', {method: 'POST'}), 1000)))</script>`
+)
+
+var pages = map[string]string{
+	"/":       script + `<p>Hello.`,
+	"/quiet":  `<!doctype html><title>quiet</title><iframe src="/save"></iframe><iframe src="/hidden"></iframe>`,
+	"/save":   `<script>Object.defineProperty(navigator, 'connection', {value: {saveData: true}})</script>` + script + idle,
+	"/hidden": `<script>Object.defineProperty(document, 'visibilityState', {value: 'hidden'})</script>` + script + idle,
+}
 
 // lab is a network with the nodes' host, the page and a browser's host.
 type lab struct {
 	dir, edged   string
 	edge, client *netns.Host
+	idle         atomic.Int32 // pages that said so
 }
 
 // newLab makes the network and all that nodes read. No node runs.
@@ -116,7 +130,7 @@ func newLab(t *testing.T) *lab {
 	l.client = plug(t, network, own...)
 	proxy(t, l.edge, fraAway+":443", fraAddr+":443", fraDelay)
 	proxy(t, l.edge, iadAway+":443", iadAddr+":443", iadDelay)
-	serveSite(t, l.edge, l.dir)
+	l.serveSite(t)
 	return l
 }
 
@@ -151,25 +165,45 @@ func TestPage(t *testing.T) {
 	}
 }
 
-// TestSecondPath holds that a page whose own name leads to a node that is down
-// reports by the name of a PoP that it could measure. It comes through the proxy
-// there, so not from the session's block, and is counted as that.
-func TestSecondPath(t *testing.T) {
+// TestOneNode is what pages do when only one node runs.
+func TestOneNode(t *testing.T) {
 	l := newLab(t)
 	l.serve(t, "fra")
-	browse(t, l.client, fraAddr, "https://www.example.com/", func() error {
-		c, err := admin.NewClient(filepath.Join(l.dir, "fra", "control.sock"), "")
-		if err != nil {
-			return err
+
+	// Where data is to be saved, and in hidden pages, nothing is measured.
+	browse(t, l.client, fraAddr, "https://www.example.com/quiet", func() error {
+		if n := l.idle.Load(); n < 2 {
+			return fmt.Errorf("%d of 2 pages have loaded and are idle", n)
 		}
-		defer c.Close()
-		var metrics []byte
-		err = c.Get(t.Context(), "/metrics", nil, &metrics)
-		if err == nil && !strings.Contains(string(metrics), "edged_beacon_reports_total{outcome=\"other_block\"} 1\n") {
-			err = errors.New("no report came by the second path")
-		}
-		return err
+		return nil
 	})
+	scripts, sessions := l.metric(t, `edged_beacon_requests_total{what="script"}`), l.metric(t, `edged_beacon_requests_total{what="session"}`)
+	if scripts != "1" && scripts != "2" || sessions != "0" { // the pages may share it
+		t.Errorf("quiet pages have asked for %s scripts and %s sessions, want 1 or 2, and 0", scripts, sessions)
+	}
+
+	// A page whose own name leads to the node that is down reports by the name of
+	// a PoP that it could measure. It comes through the proxy there, so not from
+	// the session's block, and is counted as that.
+	browse(t, l.client, fraAddr, "https://www.example.com/", func() error {
+		if got := l.metric(t, `edged_beacon_reports_total{outcome="other_block"}`); got != "1" {
+			return fmt.Errorf("%s reports came by the second path", got)
+		}
+		return nil
+	})
+}
+
+// metric returns a metric of fra's.
+func (l *lab) metric(t *testing.T, name string) string {
+	t.Helper()
+	c, err := admin.NewClient(filepath.Join(l.dir, "fra", "control.sock"), "")
+	must(t, err)
+	defer c.Close()
+	var text []byte
+	must(t, c.Get(t.Context(), "/metrics", nil, &text))
+	_, rest, _ := strings.Cut(string(text), "\n"+name+" ")
+	value, _, _ := strings.Cut(rest, "\n")
+	return value
 }
 
 // checkRows holds what the page measured: every session both PoPs, no faster than
@@ -300,15 +334,18 @@ func stop(t *testing.T, n *node) {
 	must(t, n.cmd.Wait())
 }
 
-// serveSite serves the page.
-func serveSite(t *testing.T, h *netns.Host, dir string) {
+// serveSite serves the pages.
+func (l *lab) serveSite(t *testing.T) {
 	t.Helper()
-	l := listen(t, h, siteAddr+":443")
-	server := &http.Server{Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+	socket := listen(t, l.edge, siteAddr+":443")
+	server := &http.Server{ErrorLog: log.New(io.Discard, "", 0), Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.URL.Path == "/idle" {
+			l.idle.Add(1)
+		}
 		w.Header().Set("Content-Type", "text/html; charset=utf-8")
-		_, _ = io.WriteString(w, page) // an error is the browser's: it has gone
-	}), ErrorLog: log.New(io.Discard, "", 0)}
-	go server.ServeTLS(l, filepath.Join(dir, "cert.pem"), filepath.Join(dir, "key.pem"))
+		_, _ = io.WriteString(w, pages[r.URL.Path]) // an error is the browser's: it has gone
+	})}
+	go server.ServeTLS(socket, filepath.Join(l.dir, "cert.pem"), filepath.Join(l.dir, "key.pem"))
 	t.Cleanup(func() { server.Close() })
 }
 
