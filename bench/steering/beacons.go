@@ -9,13 +9,15 @@ import (
 
 	"edged/edge"
 	"edged/mapper/beacon"
+	"edged/mapper/estimate"
 )
 
 // What is drawn around the cities' pings, since data centres have no last mile.
 const (
 	sessionsPerCity = 10
 	popsPerSession  = 4
-	candidates      = 10 // the nearest ones, which sessions take turns to measure
+	candidates      = 10 // the nearest ones
+	inTurns         = 6  // sessions that measure all of them in turns: each twice
 	lastMileMedian  = 10 // ms, log-normal
 	lastMileSigma   = 0.8
 	spikes          = 0.03 // share of samples with a delay
@@ -37,26 +39,15 @@ func host(p netip.Prefix, n int) netip.Addr {
 	return netip.AddrFrom4(b)
 }
 
-// drawSessions draws what a city's beacon sessions would report: each measures
-// the nearest PoP and three of the other candidates, in turns, by a client of its
-// own.
+// drawSessions draws what a city's beacon sessions would report, each by a client
+// of its own: of the nearest PoP and of three of the other candidates.
 func drawSessions(rng *rand.Rand, pops []edge.PoP, i int, c city) (rows []beacon.Row) {
 	near := byDistance(pops, c.lat, c.lon)
-	others := slices.Clone(near[1:min(len(near), candidates)])
-	turn := len(others)
+	others := newElimination(near[1:min(len(near), candidates)])
 	for n := range sessionsPerCity {
-		chosen := []uint16{near[0]}
-		for len(chosen) < min(popsPerSession, len(near)) {
-			if turn == len(others) {
-				rng.Shuffle(len(others), func(i, j int) { others[i], others[j] = others[j], others[i] })
-				turn = 0
-			}
-			if !slices.Contains(chosen, others[turn]) {
-				chosen = append(chosen, others[turn])
-			}
-			turn++
-		}
+		chosen := append([]uint16{near[0]}, others.next(rng, n, min(popsPerSession, len(near))-1)...)
 		lastMile := lastMileMedian * math.Exp(lastMileSigma*rng.NormFloat64())
+		first := len(rows)
 		for _, pop := range chosen {
 			p := c.pings[pop]
 			ms := min(p.min+rng.ExpFloat64()*(p.avg-p.min), p.max) + lastMile
@@ -65,8 +56,62 @@ func drawSessions(rng *rand.Rand, pops []edge.PoP, i int, c city) (rows []beacon
 			}
 			rows = append(rows, row(i*sessionsPerCity+n, start+60*int64(n), host(cityPrefix(i), n+1), pop, ms))
 		}
+		others.learn(rows[first:])
 	}
 	return rows
+}
+
+// elimination chooses which PoPs beside the nearest one a city's sessions measure:
+// all candidates in turns, and then those that did best. It knows what sessions
+// reported and no more.
+type elimination struct {
+	pops     []uint16
+	turn     []uint16 // that have not had their turn
+	sessions []estimate.Session
+}
+
+func newElimination(pops []uint16) *elimination { return &elimination{pops: slices.Clone(pops)} }
+
+// next returns the n PoPs of a session.
+func (e *elimination) next(rng *rand.Rand, session, n int) (chosen []uint16) {
+	if session >= inTurns {
+		least := e.least()
+		slices.SortStableFunc(e.pops, func(a, b uint16) int { return cmp.Compare(least[a], least[b]) })
+		return e.pops[:min(n, len(e.pops))]
+	}
+	for len(chosen) < min(n, len(e.pops)) {
+		if len(e.turn) == 0 {
+			e.turn = slices.Clone(e.pops)
+			rng.Shuffle(len(e.turn), func(i, j int) { e.turn[i], e.turn[j] = e.turn[j], e.turn[i] })
+		}
+		if !slices.Contains(chosen, e.turn[0]) {
+			chosen = append(chosen, e.turn[0])
+		}
+		e.turn = e.turn[1:]
+	}
+	return chosen
+}
+
+// learn hears what a session reported.
+func (e *elimination) learn(rows []beacon.Row) {
+	s := estimate.Session{Client: rows[0].Client, Weight: 1}
+	for _, r := range rows {
+		s.Values = append(s.Values, estimate.Value{PoP: r.PoP, RTT: float64(r.RTT) / 10})
+	}
+	e.sessions = append(e.sessions, s)
+}
+
+// least returns the least that each PoP took in a session less its last mile,
+// tenths of ms. A spike makes a PoP look worse once, and hardly twice.
+func (e *elimination) least() map[uint16]int16 {
+	least := map[uint16]int16{}
+	samples, _ := estimate.Correct(e.sessions, nil)
+	for _, s := range samples {
+		if v, ok := least[s.PoP]; !ok || s.Tenths < v {
+			least[s.PoP] = s.Tenths
+		}
+	}
+	return least
 }
 
 func row(session int, at int64, client netip.Addr, pop uint16, ms float64) beacon.Row {

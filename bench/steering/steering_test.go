@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"math"
+	"math/rand/v2"
 	"os"
 	"path/filepath"
 	"slices"
@@ -157,6 +158,41 @@ func TestLies(t *testing.T) {
 		}
 		if want := map[bool]int{false: 3, true: 10}[flood]; onTarget != want {
 			t.Errorf("%d rows on the target, want %d", onTarget, want)
+		}
+	}
+}
+
+// TestElimination: all candidates have two turns, and then the three that were
+// least above the nearest in any session are measured; a spike does not matter.
+func TestElimination(t *testing.T) {
+	var pops []edge.PoP
+	c := city{pings: map[uint16]ping{}}
+	for p := range uint16(14) {
+		pops = append(pops, edge.PoP{Name: fmt.Sprint(p), Lon: float64(p)})
+		ms := 100 - float64(p) // the farther the faster
+		c.pings[p] = ping{ms, ms, ms}
+	}
+	rows := drawSessions(rand.New(rand.NewPCG(1, 1)), pops, 0, c)
+	if len(rows) != sessionsPerCity*popsPerSession {
+		t.Fatalf("%d rows", len(rows))
+	}
+	count := map[uint16]int{}
+	for i, r := range rows {
+		if i%popsPerSession == 0 && r.PoP != 0 {
+			t.Errorf("session %d begins with pop %d, want the nearest", i/popsPerSession, r.PoP)
+		}
+		count[r.PoP]++
+	}
+	for p := range uint16(14) {
+		want := map[bool]int{true: 2}[p > 0 && p < candidates]
+		switch {
+		case p == 0:
+			want = sessionsPerCity
+		case p == 7 || p == 8 || p == 9:
+			want += sessionsPerCity - inTurns
+		}
+		if count[p] != want {
+			t.Errorf("pop %d measured %d times, want %d", p, count[p], want)
 		}
 	}
 }
