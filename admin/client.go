@@ -78,6 +78,17 @@ func (c *Client) Override(ctx context.Context, q override.Request) (Overriding, 
 	return r, err
 }
 
+// TellLoad tells the node which load its PoP has, in requests/s.
+func (c *Client) TellLoad(ctx context.Context, requests float64) error {
+	body, err := json.Marshal(map[string]float64{"requests_per_second": requests})
+	if err != nil {
+		return err
+	}
+	var after any
+	_, err = c.do(ctx, http.MethodPost, "/v1/load", body, &after)
+	return err
+}
+
 // do makes one call. Replies of status 200 and 422 are decoded into v; others
 // are errors.
 func (c *Client) do(ctx context.Context, method, path string, content []byte, v any) (status int, err error) {

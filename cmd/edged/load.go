@@ -188,14 +188,26 @@ func (n *node) TellLoad(requests float64) error { return n.pricer.Tell(requests)
 func loadCommand() *cobra.Command {
 	var f nodeFlags
 	var asJSON bool
+	var told float64
 	cmd := &cobra.Command{
 		Use:   "load",
 		Short: "show the load and the price of each PoP",
 		Long: `Show which load each PoP has, as its own nodes say, what its limits are by the
 map, and what it costs beside its round-trip time: by the map, and above that by
-the load of the moment. Prices are worked out anew every ten seconds.`,
+the load of the moment. Prices are worked out anew every ten seconds.
+
+With --tell the node is told which load its PoP has, all machines together; that
+counts for 30 seconds.`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
+			if cmd.Flags().Changed("tell") {
+				c, err := f.client()
+				if err != nil {
+					return err
+				}
+				defer c.Close()
+				return c.TellLoad(cmd.Context(), told)
+			}
 			var r loadReport
 			return f.show(cmd, "/v1/load", asJSON, &r, r.writeText)
 		},
@@ -203,6 +215,8 @@ the load of the moment. Prices are worked out anew every ten seconds.`,
 	f.add(cmd)
 	configFlag(cmd, &f.config)
 	cmd.Flags().BoolVar(&asJSON, "json", false, "print the loads as JSON")
+	cmd.Flags().Float64Var(&told, "tell", 0, "tell the load of the node's PoP, in `REQUESTS` a second")
+	cmd.MarkFlagsMutuallyExclusive("tell", "json")
 	return cmd
 }
 

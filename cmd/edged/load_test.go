@@ -29,7 +29,7 @@ func pricedTestMap(t *testing.T) []byte {
 		PoPs: testPoPs, Created: time.Unix(1700000000, 0), Orders: [][]uint16{{0, 1}},
 		Rankings: []maps.Ranking{{Hops: []maps.Hop{{PoP: 0, RTT: 20}, {PoP: 1, RTT: 26}}, Order: 0}},
 		Prices: []maps.Pricing{
-			{Soft: 1000, Hard: 1200, Demand: 500, Leaving: []maps.Leaving{{Steps: 6, Demand: 500}}},
+			{Soft: 1000, Hard: 1200, Demand: 500, Leaving: []maps.Leaving{{Steps: 6, Demand: 10}, {Steps: 60, Demand: 1}}},
 			{Price: 250, Soft: 700},
 		},
 		ECS: table, Resolver: table,

@@ -91,6 +91,16 @@ func (c Curve) priceFor(share float64) Price {
 	return low
 }
 
+// last returns the lowest price at which all have left who ever do.
+func (c Curve) last() Price {
+	for k := len(c.below) - 1; k > 0; k-- {
+		if c.below[k] > c.below[k-1] {
+			return Price(k) * step
+		}
+	}
+	return 0
+}
+
 // Fill writes the demand into what a map says of its PoPs, from which CurveOf
 // makes the curves again.
 func (c *Curves) Fill(prices []maps.Pricing) {

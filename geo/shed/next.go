@@ -35,6 +35,10 @@ func Next(price Price, c Curve, l Load) Price {
 	change := min(maxLeft, max(-maxLeft, gain*over))
 	share := max(0, c.Left(price)+change)
 	wanted := c.priceFor(share)
+	if over > 0 {
+		// Nobody leaves for more than this; it would only be the longer way back.
+		wanted = min(wanted, max(price, c.last()))
+	}
 	if over < 0 {
 		switch {
 		case c.Left(price) == 0:

@@ -142,6 +142,17 @@ func TestBounds(t *testing.T) {
 			t.Fatalf("price %d becomes %d at load %v", price, next, load)
 		}
 	}
+	c := NewCurves(1)
+	c.Add([]maps.Hop{{PoP: 0, RTT: 10}, {PoP: 0, RTT: 16}}, nil, 1)
+	for price, want := range map[Price]Price{0: 2000, 2000: 3012, 3000: 3012, 3480: 3492, 3495: 3500, 3500: 3500, 9000: 9000} {
+		// All leave between 3000 and 3500, and nobody for more.
+		if got := Next(price, c.Curve(0), Load{Now: 9, Target: 1, Known: true}); got != want {
+			t.Errorf("with all leaving at six steps price %d becomes %d, want %d", price, got, want)
+		}
+	}
+	if got := Next(0, Curve{}, Load{Now: 9, Target: 1, Known: true}); got != 0 {
+		t.Errorf("when nobody is known to leave the price becomes %d", got)
+	}
 	if got := Next(5000, Curve{}, Load{Now: 9, Known: true}); got != 3000 {
 		t.Errorf("without a target price 5000 becomes %d, want 3000", got)
 	}
