@@ -33,6 +33,7 @@ type fakeNode struct {
 	asked    override.Request
 	vips     VIPs
 	told     float64
+	beacons  fakeBeacons
 }
 
 func (n *fakeNode) Health() Health {
@@ -128,10 +129,10 @@ func TestTCP(t *testing.T) {
 		{name: "wrong method", method: "POST", path: "/healthz", status: 405, body: `/healthz takes GET, not POST`},
 		{name: "reload by GET", path: "/v1/reload", status: 405, body: `/v1/reload takes POST, not GET`},
 
-		{name: "reload without a token", method: "POST", path: "/v1/reload", status: 401, body: `needs a bearer token with role engineer, or the control socket`},
+		{name: "reload without a token", method: "POST", path: "/v1/reload", status: 401, body: `needs a bearer token or a client certificate with role engineer, or the control socket`},
 		{name: "reload as engineer", method: "POST", path: "/v1/reload", header: "Authorization: Bearer " + engineerToken, status: 200, body: `"applied": true`},
 		{name: "scheme in lower case", method: "POST", path: "/v1/reload", header: "Authorization: bearer " + engineerToken, status: 200, body: `"applied": true`},
-		{name: "reload as map-builder", method: "POST", path: "/v1/reload", header: "Authorization: Bearer " + builderToken, status: 403, body: `needs the role engineer; this token has map-builder`},
+		{name: "reload as map-builder", method: "POST", path: "/v1/reload", header: "Authorization: Bearer " + builderToken, status: 403, body: `needs the role engineer; this caller has map-builder`},
 		{name: "unknown token", method: "POST", path: "/v1/reload", header: "Authorization: Bearer " + engineerToken + "x", status: 401, body: `unknown bearer token`},
 		{name: "unknown token to read", path: "/healthz", header: "Authorization: Bearer nonsense", status: 401, body: `unknown bearer token`},
 		{name: "empty token", method: "POST", path: "/v1/reload", header: "Authorization: Bearer", status: 401, body: `unknown bearer token`},
@@ -203,7 +204,7 @@ func TestAudit(t *testing.T) {
 	for _, want := range []string{
 		`level=INFO msg="admin call" method=POST path=/v1/reload who="ann from 127.0.0.1:40000" applied=true`,
 		`level=WARN msg="admin call refused" method=POST path=/v1/reload who="bob from 127.0.0.1:40000"`,
-		`who=127.0.0.1:40000 why="/v1/reload needs a bearer token`,
+		`who=127.0.0.1:40000 why="/v1/reload needs a bearer token or`,
 	} {
 		if !strings.Contains(log.String(), want) {
 			t.Errorf("log lacks %s:\n%s", want, log)
@@ -271,7 +272,7 @@ func TestServe(t *testing.T) {
 		t.Errorf("got %+v, %v", r, err)
 	}
 	_, err = client(tcp, "").Reload(ctx)
-	want := `node "` + tcp + `": POST /v1/reload: status 401: /v1/reload needs a bearer token with role engineer, or the control socket`
+	want := `node "` + tcp + `": POST /v1/reload: status 401: /v1/reload needs a bearer token or a client certificate with role engineer, or the control socket`
 	if err == nil || err.Error() != want {
 		t.Errorf("got %v, want %s", err, want)
 	}

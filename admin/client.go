@@ -3,6 +3,7 @@ package admin
 import (
 	"bytes"
 	"context"
+	"crypto/tls"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -33,7 +34,7 @@ func NewClient(node, token string) (*Client, error) {
 	c := &Client{node: node, base: "http://localhost", http: http.Client{Timeout: writeTimeout}}
 	if !strings.Contains(node, "://") {
 		dialer := net.Dialer{Timeout: headerTimeout}
-		c.http.Transport = &http.Transport{DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
+		c.http.Transport = &http.Transport{ExpectContinueTimeout: headerTimeout, DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
 			return dialer.DialContext(ctx, "unix", node)
 		}}
 		return c, nil
@@ -44,9 +45,16 @@ func NewClient(node, token string) (*Client, error) {
 	}
 	c.base, c.token = u.Scheme+"://"+u.Host, token
 	// Neither a redirect nor a proxy has a business in a call to a node.
-	c.http.Transport = &http.Transport{ResponseHeaderTimeout: writeTimeout}
+	c.http.Transport = &http.Transport{ResponseHeaderTimeout: writeTimeout, ExpectContinueTimeout: headerTimeout}
 	c.http.CheckRedirect = func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
 	return c, nil
+}
+
+// UseTLS says which certificates the client trusts and shows.
+func (c *Client) UseTLS(config *tls.Config) {
+	if t, ok := c.http.Transport.(*http.Transport); ok {
+		t.TLSClientConfig = config
+	}
 }
 
 // Get fetches path into v, which is a *[]byte for text or a pointer for JSON.
@@ -97,23 +105,16 @@ func (c *Client) do(ctx context.Context, method, path string, content []byte, v 
 			err = fmt.Errorf("node %q: %w", c.node, err)
 		}
 	}()
-	req, err := http.NewRequestWithContext(ctx, method, c.base+path, bytes.NewReader(content))
+	req, err := c.request(ctx, method, path, bytes.NewReader(content))
 	if err != nil {
 		return 0, err
 	}
 	if content != nil {
 		req.Header.Set("Content-Type", "application/json")
 	}
-	if c.token != "" {
-		req.Header.Set("Authorization", "Bearer "+c.token)
-	}
-	resp, err := c.http.Do(req)
+	resp, err := answered(c.http.Do(req))
 	if err != nil {
-		var ue *url.Error
-		if errors.As(err, &ue) {
-			err = ue.Err
-		}
-		return 0, fmt.Errorf("no answer: %w; does it run, and may you open its socket?", err)
+		return 0, err
 	}
 	defer resp.Body.Close()
 	body, err := io.ReadAll(io.LimitReader(resp.Body, maxReply))
@@ -121,11 +122,7 @@ func (c *Client) do(ctx context.Context, method, path string, content []byte, v 
 		return resp.StatusCode, err
 	}
 	if resp.StatusCode != http.StatusOK && resp.StatusCode != http.StatusUnprocessableEntity {
-		var refusal struct{ Error string }
-		if json.Unmarshal(body, &refusal) != nil || refusal.Error == "" {
-			refusal.Error = http.StatusText(resp.StatusCode)
-		}
-		return resp.StatusCode, fmt.Errorf("%s %s: status %d: %s", method, strings.SplitN(path, "?", 2)[0], resp.StatusCode, refusal.Error)
+		return resp.StatusCode, refusal(method, path, resp.StatusCode, body)
 	}
 	if text, ok := v.(*[]byte); ok {
 		*text = body
@@ -135,6 +132,27 @@ func (c *Client) do(ctx context.Context, method, path string, content []byte, v 
 		return resp.StatusCode, fmt.Errorf("%s %s: not the JSON wanted: %w", method, path, err)
 	}
 	return resp.StatusCode, nil
+}
+
+// answered says what it means that there was no answer.
+func answered(resp *http.Response, err error) (*http.Response, error) {
+	if err == nil {
+		return resp, nil
+	}
+	var ue *url.Error
+	if errors.As(err, &ue) {
+		err = ue.Err
+	}
+	return nil, fmt.Errorf("no answer: %w; does it run, and may you open its socket?", err)
+}
+
+// refusal is an answer that is no success, as an error.
+func refusal(method, path string, status int, body []byte) error {
+	var said struct{ Error string }
+	if json.Unmarshal(body, &said) != nil || said.Error == "" {
+		said.Error = http.StatusText(status)
+	}
+	return fmt.Errorf("%s %s: status %d: %s", method, strings.SplitN(path, "?", 2)[0], status, said.Error)
 }
 
 // Close gives up the connections that wait for another call.

@@ -8,11 +8,13 @@ import (
 	"net/url"
 	"slices"
 	"strings"
+	"time"
 )
 
 // caller is who makes a request.
 type caller struct {
 	name  string // for the log
+	id    string // of the token or certificate; empty for others
 	role  Role   // empty: may only read
 	local bool   // over the control socket: may do everything
 }
@@ -39,13 +41,20 @@ func (s *Server) identify(r *http.Request) (caller, *problem) {
 		return caller{}, forbidden("origin %q is another site", origin)
 	}
 	c := caller{name: r.RemoteAddr}
+	if r.TLS != nil && len(r.TLS.PeerCertificates) > 0 {
+		entry, err := s.tokens.Load().findKey(r.TLS.PeerCertificates[0], time.Now())
+		if err != nil {
+			return caller{}, &problem{http.StatusUnauthorized, err.Error()}
+		}
+		c = caller{name: entry.name + " from " + r.RemoteAddr, id: entry.name, role: entry.role}
+	}
 	if header := r.Header.Get("Authorization"); header != "" {
 		scheme, text, _ := strings.Cut(header, " ")
 		entry, ok := s.tokens.Load().find(strings.TrimSpace(text))
 		if !strings.EqualFold(scheme, "Bearer") || !ok {
 			return caller{}, &problem{http.StatusUnauthorized, "unknown bearer token"}
 		}
-		c = caller{name: entry.name + " from " + r.RemoteAddr, role: entry.role}
+		c = caller{name: entry.name + " from " + r.RemoteAddr, id: entry.name, role: entry.role}
 	}
 	return c, nil
 }

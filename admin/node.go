@@ -49,6 +49,9 @@ type Node interface {
 	// VIPs is the node's part in announcing VIPs; nil: it announces none.
 	VIPs() VIPs
 
+	// Beacons is what the node does with measurements.
+	Beacons() Beacons
+
 	// Reload reads the configuration again and serves what it says, or keeps
 	// what is served and tells why.
 	Reload(context.Context) Reload

@@ -29,7 +29,8 @@ type route struct {
 
 // routes lists the API, without the profiles.
 func (s *Server) routes() []route {
-	return append(s.vipRoutes(), []route{
+	all := append(s.vipRoutes(), s.beaconRoutes()...)
+	return append(all, []route{
 		{"GET", "/healthz", "", s.health},
 		{"GET", "/metrics", "", s.metrics()},
 		{"GET", "/v1/status", "", s.status},
@@ -108,7 +109,7 @@ func (s *Server) handler() http.Handler {
 		}
 		mux.ServeHTTP(w, req)
 	})
-	return http.MaxBytesHandler(guarded, maxBody)
+	return guarded
 }
 
 // logRefusal logs that a caller was not known, once a second at most: whoever
@@ -126,12 +127,15 @@ func (s *Server) call(w http.ResponseWriter, req *http.Request, r route) {
 	switch {
 	case p != nil:
 	case r.role == "" || who.may(r.role):
+		if req.Method+" "+r.path != streamed {
+			req.Body = http.MaxBytesReader(w, req.Body, maxBody)
+		}
 		r.handle(w, req, who)
 		return
 	case who.role == "":
-		p = &problem{http.StatusUnauthorized, fmt.Sprintf("%s needs a bearer token with role %s, or the control socket", r.path, r.role)}
+		p = &problem{http.StatusUnauthorized, fmt.Sprintf("%s needs a bearer token or a client certificate with role %s, or the control socket", r.path, r.role)}
 	default:
-		p = forbidden("%s needs the role %s; this token has %s", r.path, r.role, who.role)
+		p = forbidden("%s needs the role %s; this caller has %s", r.path, r.role, who.role)
 	}
 	if r.role != "" {
 		s.log.Warn("admin call refused", "method", req.Method, "path", r.path, "who", who.name, "why", p.message)

@@ -2,6 +2,7 @@ package admin
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -32,6 +33,7 @@ type Config struct {
 	Listen  netip.AddrPort      // TCP; the zero value: none
 	Hosts   []string            // lower-case names under which TCP clients may ask
 	Socket  string              // path of the control socket; empty: none
+	TLS     bool                // over TCP only with TLS; see SetCertificate
 	Pprof   bool                // serve profiles on the control socket
 	Metrics prometheus.Gatherer // what /metrics shows
 	Log     *slog.Logger        // nil: slog.Default
@@ -47,11 +49,15 @@ type Server struct {
 	serving sync.WaitGroup // one per server
 	refused atomic.Int64   // Unix time of the last refusal that was logged
 	tcp     net.Listener
+
+	certificate atomic.Pointer[tls.Certificate]
+	uploads     atomic.Int64 // that run
+	quotas      quotas
 }
 
 // New returns a Server that accepts no token yet and does not listen yet.
 func New(c Config, n Node) *Server {
-	s := &Server{config: c, node: n, log: c.Log}
+	s := &Server{config: c, node: n, log: c.Log, quotas: quotas{now: time.Now, used: map[string]usage{}}}
 	if s.log == nil {
 		s.log = slog.Default()
 	}
@@ -61,6 +67,24 @@ func New(c Config, n Node) *Server {
 // SetTokens replaces the tokens accepted. nil: none.
 func (s *Server) SetTokens(t *Tokens) { s.tokens.Store(t) }
 
+// SetCertificate replaces the certificate of new connections.
+func (s *Server) SetCertificate(c *tls.Certificate) { s.certificate.Store(c) }
+
+// tls is how connections over TCP are secured. A client may show a certificate;
+// the handshake proves its key, and identify judges it.
+func (s *Server) tls() *tls.Config {
+	return &tls.Config{
+		MinVersion: tls.VersionTLS12,
+		ClientAuth: tls.RequestClientCert,
+		GetCertificate: func(*tls.ClientHelloInfo) (*tls.Certificate, error) {
+			if c := s.certificate.Load(); c != nil {
+				return c, nil
+			}
+			return nil, errors.New("there is no certificate")
+		},
+	}
+}
+
 // Start listens and serves in the background. It errs when it cannot listen.
 func (s *Server) Start() error {
 	handler := s.handler()
@@ -69,7 +93,7 @@ func (s *Server) Start() error {
 		if err != nil {
 			return err
 		}
-		s.serve(l, handler, localConn)
+		s.serve(netutil.LimitListener(l, maxConnections), handler, localConn)
 	}
 	if s.config.Listen.IsValid() {
 		l, err := net.Listen("tcp", s.config.Listen.String())
@@ -77,6 +101,10 @@ func (s *Server) Start() error {
 			return errors.Join(fmt.Errorf("listen.admin: %w", err), s.Shutdown(context.Background()))
 		}
 		s.tcp = l
+		l = netutil.LimitListener(l, maxConnections)
+		if s.config.TLS { // outermost: the HTTP server looks for it
+			l = tls.NewListener(l, s.tls())
+		}
 		s.serve(l, handler, nil)
 	}
 	return nil
@@ -95,7 +123,7 @@ func (s *Server) serve(l net.Listener, h http.Handler, conn func(context.Context
 	}
 	s.servers = append(s.servers, srv)
 	s.serving.Go(func() {
-		if err := srv.Serve(netutil.LimitListener(l, maxConnections)); !errors.Is(err, http.ErrServerClosed) {
+		if err := srv.Serve(l); !errors.Is(err, http.ErrServerClosed) {
 			s.log.Error("admin API stopped", "address", l.Addr().String(), "error", err)
 		}
 	})

@@ -5,11 +5,14 @@ import (
 	"bytes"
 	"crypto/sha256"
 	"crypto/subtle"
+	"crypto/x509"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"io"
 	"os"
 	"strings"
+	"time"
 
 	"edged/edge"
 )
@@ -28,8 +31,13 @@ const (
 	maxTokensFile = 1 << 20 // octets
 )
 
-// Tokens are the bearer tokens that the API accepts. Only their hashes are
-// held. The zero value accepts none.
+// keyPrefix begins what stands for a token in the line of a client's certificate:
+// the SHA-256 of its public key follows in hex (of the SubjectPublicKeyInfo, RFC
+// 7469 section 2.4).
+const keyPrefix = "key-sha256:"
+
+// Tokens are the bearer tokens and the keys of clients' certificates that the API
+// accepts. Only their hashes are held. The zero value accepts none.
 type Tokens struct {
 	list []token
 }
@@ -37,11 +45,12 @@ type Tokens struct {
 type token struct {
 	name string
 	role Role
+	key  bool // of a certificate
 	hash [sha256.Size]byte
 }
 
-// ReadTokens reads a file with one "name role token" a line; "#" starts a
-// comment line. It refuses a file that others than its owner may read. Errors
+// ReadTokens reads a file with one "name role token" a line, or "name role
+// key-sha256:HEX" for a client's certificate; "#" starts a comment line. It refuses a file that others than its owner may read. Errors
 // name file and line, never a token.
 func ReadTokens(path string) (*Tokens, error) {
 	f, err := edge.OpenRegular(path)
@@ -95,6 +104,15 @@ func parseTokens(data []byte, file string) (*Tokens, error) {
 			continue
 		}
 		entry := token{name: fields[0], role: Role(fields[1]), hash: sha256.Sum256([]byte(fields[2]))}
+		if text, ok := strings.CutPrefix(fields[2], keyPrefix); ok {
+			entry.key = true
+			if hash, err := hex.DecodeString(text); err != nil || len(hash) != sha256.Size {
+				bad(n, "the key of %q is no hash: want %s and %d hex digits", entry.name, keyPrefix, 2*sha256.Size)
+				continue
+			} else {
+				entry.hash = [sha256.Size]byte(hash)
+			}
+		}
 		switch {
 		case entry.role != Engineer && entry.role != MapBuilder:
 			bad(n, "unknown role; want %s or %s", Engineer, MapBuilder)
@@ -123,9 +141,26 @@ func (t *Tokens) find(text string) (found token, ok bool) {
 	}
 	hash := sha256.Sum256([]byte(text))
 	for _, entry := range t.list {
-		if subtle.ConstantTimeCompare(hash[:], entry.hash[:]) == 1 {
+		if subtle.ConstantTimeCompare(hash[:], entry.hash[:]) == 1 && !entry.key {
 			found, ok = entry, true
 		}
 	}
 	return found, ok
+}
+
+// findKey returns the entry of a client's certificate, of which the handshake has
+// shown that the client has the key. Who signed it does not matter.
+func (t *Tokens) findKey(c *x509.Certificate, now time.Time) (token, error) {
+	if now.Before(c.NotBefore) || now.After(c.NotAfter) {
+		return token{}, fmt.Errorf("the client certificate holds from %s to %s only", c.NotBefore.Format(time.RFC3339), c.NotAfter.Format(time.RFC3339))
+	}
+	hash := sha256.Sum256(c.RawSubjectPublicKeyInfo)
+	if t != nil {
+		for _, entry := range t.list {
+			if entry.key && entry.hash == hash {
+				return entry, nil
+			}
+		}
+	}
+	return token{}, fmt.Errorf("unknown client certificate: the tokens file has no line with %s%x", keyPrefix, hash)
 }

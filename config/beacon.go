@@ -20,6 +20,8 @@ type Beacon struct {
 	Origins      []string         `yaml:"origins"`        // of the pages that may measure, such as https://www.example.com
 	Sources      []string         `yaml:"sources"`        // URLs of nodes whose measurements are pulled
 	AllowPrivate bool             `yaml:"allow_private"`  // take addresses that are not public, as in a laboratory
+	Keep         Keep             `yaml:"keep"`
+	Quota        Quota            `yaml:"quota"`
 }
 
 // Wildcard returns the name that stands for all unique names.
@@ -27,19 +29,8 @@ func (b Beacon) Wildcard() string { return "*." + b.Zone }
 
 func (ck *checker) beacon() {
 	b := &ck.Beacon
-	for i, s := range b.Sources {
-		key := index("beacon.sources", i)
-		if ck.reported[key] {
-			continue
-		}
-		u, err := url.Parse(s)
-		switch {
-		case err != nil || u.Scheme != "https" && u.Scheme != "http" || u.Hostname() == "" || u.User != nil || u.RawQuery != "" || u.Fragment != "":
-			ck.errorf(key, "want the URL of a node such as https://fra1.example.net:8053, got %q", withoutPassword(s))
-		case slices.Contains(b.Sources[:i], s):
-			ck.errorf(key, "%q is listed already", s)
-		}
-	}
+	ck.beaconKeep()
+	ck.beaconSources()
 	if b.Zone == "" {
 		if len(b.Listen)+len(b.Origins) > 0 || b.CertFile+b.KeyFile+b.TokenKeyFile != "" {
 			ck.errorf("beacon.zone", "required when this node serves a beacon, but not given")
@@ -79,6 +70,23 @@ func (ck *checker) beacon() {
 			ck.errorf(key, "browsers write this origin as %q, got %q", want, o)
 		case slices.Contains(b.Origins[:i], o):
 			ck.errorf(key, "%q is listed already", o)
+		}
+	}
+}
+
+func (ck *checker) beaconSources() {
+	b := &ck.Beacon
+	for i, s := range b.Sources {
+		key := index("beacon.sources", i)
+		if ck.reported[key] {
+			continue
+		}
+		u, err := url.Parse(s)
+		switch {
+		case err != nil || u.Scheme != "https" && u.Scheme != "http" || u.Hostname() == "" || u.User != nil || u.RawQuery != "" || u.Fragment != "":
+			ck.errorf(key, "want the URL of a node such as https://fra1.example.net:8053, got %q", withoutPassword(s))
+		case slices.Contains(b.Sources[:i], s):
+			ck.errorf(key, "%q is listed already", s)
 		}
 	}
 }

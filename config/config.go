@@ -63,7 +63,9 @@ type Listen struct {
 
 // Admin configures the HTTP API.
 type Admin struct {
-	TokensFile Path     `yaml:"tokens_file"` // bearer tokens; empty: changes only over the control socket
+	TokensFile Path     `yaml:"tokens_file"` // bearer tokens and clients' keys; empty: changes only over the control socket
+	CertFile   Path     `yaml:"cert_file"`   // PEM chain: TLS on listen.admin; empty: none
+	KeyFile    Path     `yaml:"key_file"`    // PEM
 	Hosts      []string `yaml:"hosts"`       // host names under which TCP clients may ask, beside IP literals and localhost
 	Pprof      bool     `yaml:"pprof"`       // serve profiles on the control socket
 }
@@ -172,6 +174,7 @@ func defaults() Config {
 	return Config{
 		DataDir: DefaultDataDir,
 		Listen:  Listen{Admin: netip.MustParseAddrPort("127.0.0.1:8053")},
+		Beacon:  Beacon{Keep: defaultKeep, Quota: defaultQuota},
 		RRL:     RRL{Slip: 2},       // every second drop is an invitation to TCP
 		EDNS:    EDNS{MaxUDP: 1232}, // fits the smallest IPv6 MTU unfragmented
 		TCP:     TCP{Idle: 10 * time.Second, MaxConnections: 1000, MaxPerClient: 50},

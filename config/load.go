@@ -52,30 +52,45 @@ func Parse(data []byte, file string) (*Config, error) {
 // LoadPoPs reads only the sections pops and geo, so that a map can be built
 // before the rest of the file makes sense.
 func LoadPoPs(path string) ([]edge.PoP, Geo, error) {
-	data, err := read(path)
+	c, err := loadOnly(path, []string{"pops", "geo"}, (*checker).pops)
 	if err != nil {
 		return nil, Geo{}, err
 	}
+	return c.PoPs, c.Geo, nil
+}
+
+// LoadSources reads only beacon.sources, for the same reason.
+func LoadSources(path string) ([]string, error) {
+	c, err := loadOnly(path, []string{"beacon"}, (*checker).beaconSources)
+	if err != nil {
+		return nil, err
+	}
+	return c.Beacon.Sources, nil
+}
+
+// loadOnly reads and checks some sections.
+func loadOnly(path string, sections []string, check func(*checker)) (*Config, error) {
+	data, err := read(path)
+	if err != nil {
+		return nil, err
+	}
 	root, problems := document(data, path)
 	if len(problems) > 0 {
-		return nil, Geo{}, problems
+		return nil, problems
 	}
 	only := &yaml.Node{Kind: yaml.MappingNode, Tag: "!!map", Line: root.Line}
 	for i := 0; i+1 < len(root.Content); i += 2 {
-		if key := root.Content[i].Value; key == "pops" || key == "geo" {
+		if slices.Contains(sections, root.Content[i].Value) {
 			only.Content = append(only.Content, root.Content[i], root.Content[i+1])
 		}
 	}
 	c, problems, err := layer(only, path, os.LookupEnv)
 	if err != nil {
-		return nil, Geo{}, err
+		return nil, err
 	}
 	ck := newChecker(c, problems)
-	ck.pops()
-	if err := ck.problems.sorted().Err(); err != nil {
-		return nil, Geo{}, err
-	}
-	return c.PoPs, c.Geo, nil
+	check(ck)
+	return c, ck.problems.sorted().Err()
 }
 
 var dataDirLine = regexp.MustCompile(`(?m)^data_dir:[ \t]*(.+?)[ \t\r]*$`)

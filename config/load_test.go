@@ -54,7 +54,7 @@ func TestEveryKey(t *testing.T) {
 			Threads:  2,
 			Admin:    netip.MustParseAddrPort("127.0.0.1:8053"),
 		},
-		Admin: Admin{TokensFile: "/etc/edged/tokens", Hosts: []string{"edge1.example.net"}, Pprof: true},
+		Admin: Admin{TokensFile: "/etc/edged/tokens", CertFile: "/etc/edged/admin.pem", KeyFile: "/etc/edged/admin.key", Hosts: []string{"edge1.example.net"}, Pprof: true},
 		Geo:   Geo{City: "/etc/edged/city.mmdb", ASN: "/srv/asn.mmdb"},
 		Maps:  map[string]Map{"default": {File: "/etc/edged/default.edmap"}},
 		Zones: []Zone{{Name: "example.com.", File: "/etc/edged/zones/example.com.zone"}},
@@ -121,7 +121,7 @@ func TestEveryKey(t *testing.T) {
 		Zone: "example.com.", Listen: []netip.AddrPort{netip.MustParseAddrPort("[::]:443")},
 		CertFile: "/etc/edged/cert.pem", KeyFile: "/etc/edged/key.pem", TokenKeyFile: "/etc/edged/token.keys",
 		Origins: []string{"https://www.example.com", "http://[2001:db8::1]:8080"}, Sources: []string{"https://iad1.example.net:8053"},
-		AllowPrivate: true,
+		AllowPrivate: true, Keep: Keep{Days: 30, SizeMB: 500}, Quota: Quota{Rows: 1000, SizeMB: 10, Uploads: 1},
 	}
 	want.Load = LoadSource{URL: "http://127.0.0.1:9100/load"}
 	want.RRL = RRL{PerSecond: 100, Slip: 3, Exempt: []netip.Prefix{netip.MustParsePrefix("10.0.0.0/8")}}

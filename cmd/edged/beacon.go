@@ -23,7 +23,7 @@ func beaconCommand() *cobra.Command {
 		Use:   "beacon",
 		Short: "take in what beacons measured, and look at what is there",
 	}
-	cmd.AddCommand(beaconImportCommand(), beaconListCommand())
+	cmd.AddCommand(beaconImportCommand(), beaconUploadCommand(), beaconPullCommand(), beaconListCommand(), beaconRetainCommand())
 	return cmd
 }
 
@@ -112,7 +112,8 @@ end, the segments of hours that are over are merged.`,
 
 // beaconReport is what became of one file.
 type beaconReport struct {
-	File string `json:"file"`
+	File   string `json:"file"`
+	Before int    `json:"before"` // rows that were there, and not sent again
 	beacon.Report
 }
 
@@ -128,12 +129,8 @@ func importBeacons(cmd *cobra.Command, path, batch string, o beacon.Options) (be
 	if err != nil {
 		return report, err
 	}
-	if o.Batch = batch; batch == "" {
-		hash := sha256.New()
-		if _, err := io.Copy(hash, f); err != nil {
-			return report, err
-		}
-		o.Batch = fmt.Sprintf("sha256-%x", hash.Sum(nil)[:12])
+	if o.Batch, err = batchOf(f, batch); err != nil {
+		return report, err
 	}
 	bar := newProgressBar(cmd.ErrOrStderr(), filepath.Base(path), info.Size())
 	o.Progress = bar.show
@@ -143,11 +140,22 @@ func importBeacons(cmd *cobra.Command, path, batch string, o beacon.Options) (be
 		report.Report, err = beacon.IntakeParquet(cmd.Context(), f, info.Size(), o)
 		return report, err
 	}
-	if _, err := f.Seek(0, io.SeekStart); err != nil {
-		return report, err
-	}
 	report.Report, err = beacon.Intake(cmd.Context(), f, o)
 	return report, err
+}
+
+// batchOf returns the name of a file's rows: the one given or, without, one made of
+// the content's hash. The file is read from its beginning then.
+func batchOf(f *os.File, given string) (string, error) {
+	if given != "" {
+		return given, nil
+	}
+	hash := sha256.New()
+	if _, err := io.Copy(hash, f); err != nil {
+		return "", err
+	}
+	_, err := f.Seek(0, io.SeekStart)
+	return fmt.Sprintf("sha256-%x", hash.Sum(nil)[:12]), err
 }
 
 func (r beaconReport) writeText(w io.Writer) {
@@ -155,7 +163,11 @@ func (r beaconReport) writeText(w io.Writer) {
 	if r.Known > 0 {
 		fmt.Fprintf(w, " (%d of them were here)", r.Known)
 	}
-	fmt.Fprintf(w, ", %d rejected\n", r.RejectedRows())
+	fmt.Fprintf(w, ", %d rejected", r.RejectedRows())
+	if r.Before > 0 {
+		fmt.Fprintf(w, ", after %d that were taken in before", r.Before)
+	}
+	fmt.Fprintln(w)
 	for _, x := range r.Rejected {
 		lines := strings.Trim(fmt.Sprint(x.Lines), "[]")
 		more := ""

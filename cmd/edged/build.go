@@ -3,6 +3,7 @@ package main
 import (
 	"cmp"
 	"crypto/sha256"
+	"crypto/tls"
 	"encoding/hex"
 	"errors"
 	"fmt"
@@ -28,20 +29,22 @@ import (
 
 // loaded is a configuration with all that it names: read, checked and compiled.
 type loaded struct {
-	config   *config.Config
-	text     [sha256.Size]byte // digest of the file that config was read from, or zeros
-	zones    []*zone.Zone      // in the configuration's order
-	maps     map[string]*maps.Map
-	tokens   *admin.Tokens
-	cookies  []dnsserver.CookieSecret
-	plan     fleet.Plan
-	watched  watched
-	standing map[endpoint]string       // on which node an endpoint stands, if on one
-	vips     map[vipAt]health.TargetID // that pools require
-	announce announcer.File
-	page     *pageFiles      // of the beacon; nil: there is none, or they are bad
-	view     *dnsserver.View // all endpoints ok; see judged
-	warnings config.Problems
+	config *config.Config
+	text   [sha256.Size]byte // digest of the file that config was read from, or zeros
+	zones  []*zone.Zone      // in the configuration's order
+	maps   map[string]*maps.Map
+	tokens *admin.Tokens
+
+	adminCertificate *tls.Certificate // nil: the API is served without TLS
+	cookies          []dnsserver.CookieSecret
+	plan             fleet.Plan
+	watched          watched
+	standing         map[endpoint]string       // on which node an endpoint stands, if on one
+	vips             map[vipAt]health.TargetID // that pools require
+	announce         announcer.File
+	page             *pageFiles      // of the beacon; nil: there is none, or they are bad
+	view             *dnsserver.View // all endpoints ok; see judged
+	warnings         config.Problems
 }
 
 // load reads the configuration file at path and builds what it says. The Config
@@ -285,6 +288,14 @@ func (b *builder) readSecrets(fault func(key string, err error)) {
 		var err error
 		if b.tokens, err = admin.ReadTokens(string(path)); err != nil {
 			fault("admin.tokens_file", err)
+		}
+	}
+	if a := b.config.Admin; a.CertFile != "" && a.KeyFile != "" {
+		c, err := tls.LoadX509KeyPair(string(a.CertFile), string(a.KeyFile))
+		if err != nil {
+			fault("admin.cert_file", fmt.Errorf("certificate %q with key %q: %w", a.CertFile, a.KeyFile, err))
+		} else {
+			b.adminCertificate = &c
 		}
 	}
 	if path := b.config.Cookies.SecretFile; path != "" {

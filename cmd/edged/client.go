@@ -2,6 +2,8 @@ package main
 
 import (
 	"context"
+	"crypto/tls"
+	"crypto/x509"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -21,23 +23,26 @@ type nodeFlags struct {
 	node      string
 	config    string
 	tokenFile string
+	caFile    string
+	certFile  string
+	keyFile   string
 }
 
 func (f *nodeFlags) add(cmd *cobra.Command) {
 	cmd.Flags().StringVar(&f.node, "node", os.Getenv("EDGED_NODE"), "the node: a control socket's path or a `URL` (default: $EDGED_NODE, else control.sock in the data_dir)")
-	cmd.Flags().StringVar(&f.tokenFile, "token-file", "", "the `FILE` with the bearer token, for calls over a URL that change something or read the audit log")
+	f.addWho(cmd)
+}
+
+// addWho adds the flags that say who calls, and whom to trust.
+func (f *nodeFlags) addWho(cmd *cobra.Command) {
+	cmd.Flags().StringVar(&f.tokenFile, "token-file", "", "the `FILE` with the bearer token, for calls over a URL that change something or read the audit log or measurements")
+	cmd.Flags().StringVar(&f.caFile, "ca-file", "", "PEM `FILE` of certificates that may vouch for the node, in place of the system's")
+	cmd.Flags().StringVar(&f.certFile, "cert-file", "", "PEM `FILE` with a client certificate, in place of a token")
+	cmd.Flags().StringVar(&f.keyFile, "key-file", "", "PEM `FILE` with its key")
 }
 
 // client connects to the node named, or else to the one on this machine.
 func (f *nodeFlags) client() (*admin.Client, error) {
-	token := ""
-	if f.tokenFile != "" {
-		text, err := os.ReadFile(f.tokenFile)
-		if err != nil {
-			return nil, fmt.Errorf("--token-file: %w", err)
-		}
-		token = strings.TrimSpace(string(text))
-	}
 	if f.node == "" {
 		f.node = controlSocket(config.Path(config.GuessDataDir(f.config)))
 		if _, err := os.Stat(f.node); err != nil {
@@ -48,7 +53,51 @@ func (f *nodeFlags) client() (*admin.Client, error) {
 			return nil, fmt.Errorf("no control socket %q, %s: is the node running? If it was started with another data_dir, name its socket with --node", f.node, where)
 		}
 	}
-	return admin.NewClient(f.node, token)
+	return f.clientOf(f.node)
+}
+
+// clientOf connects to a node as the flags say who calls.
+func (f *nodeFlags) clientOf(node string) (*admin.Client, error) {
+	token := ""
+	if f.tokenFile != "" {
+		text, err := os.ReadFile(f.tokenFile)
+		if err != nil {
+			return nil, fmt.Errorf("--token-file: %w", err)
+		}
+		token = strings.TrimSpace(string(text))
+	}
+	c, err := admin.NewClient(node, token)
+	if err != nil || f.caFile+f.certFile+f.keyFile == "" {
+		return c, err
+	}
+	secure, err := f.tls()
+	if err != nil {
+		return nil, err
+	}
+	c.UseTLS(secure)
+	return c, nil
+}
+
+// tls is whom the flags trust, and what they show.
+func (f *nodeFlags) tls() (*tls.Config, error) {
+	t := &tls.Config{MinVersion: tls.VersionTLS12}
+	if f.caFile != "" {
+		text, err := os.ReadFile(f.caFile)
+		if err != nil {
+			return nil, fmt.Errorf("--ca-file: %w", err)
+		}
+		if t.RootCAs = x509.NewCertPool(); !t.RootCAs.AppendCertsFromPEM(text) {
+			return nil, fmt.Errorf("--ca-file: %q has no PEM certificate", f.caFile)
+		}
+	}
+	if f.certFile+f.keyFile != "" {
+		own, err := tls.LoadX509KeyPair(f.certFile, f.keyFile)
+		if err != nil {
+			return nil, fmt.Errorf("--cert-file and --key-file: %w", err)
+		}
+		t.Certificates = []tls.Certificate{own}
+	}
+	return t, nil
 }
 
 // show fetches path from the node, as JSON for programs, or into v for write to

@@ -28,7 +28,7 @@ func mapCommand() *cobra.Command {
 }
 
 func mapBuildCommand() *cobra.Command {
-	var configPath, netsPath, demandPath, inForcePath, output string
+	var netsPath, demandPath, inForcePath, output string
 	var tolerance float64
 	var asJSON bool
 	var segments segmentFlags
@@ -44,6 +44,9 @@ Segments are what beacons measured, of the week that ends with the newest hour.
 Client blocks get rankings of their own measurements, and all other places what
 those let expect. With a map in force, clients keep its first choice unless another
 PoP is better by more than 3 ms and a tenth, and that in nine cases of ten.
+
+Where the configuration has beacon.sources, the folder must have a whole copy of what
+each of those nodes measured (edged beacon pull, or --pull).
 
 Not everything is believed. One source (an address, or a /64) counts for 3 samples
 an hour or a twentieth of what its block says of a PoP, and one network for
@@ -82,7 +85,7 @@ The report is of the client table. A map is dated by the newest thing it was bui
 from, so the same inputs give the same file.`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			pops, where, err := config.LoadPoPs(configPath)
+			pops, where, err := config.LoadPoPs(segments.config)
 			if err != nil {
 				return err
 			}
@@ -125,17 +128,17 @@ from, so the same inputs give the same file.`,
 				}
 			}
 			w := mapWriter{cmd.OutOrStdout(), output, signOff, asJSON}
-			if segments.dir == "" {
+			if segments.into == "" {
 				return w.write(in, measured{})
 			}
-			m, err := segments.addTo(cmd.Context(), places, &in)
+			m, err := segments.addTo(cmd, places, &in)
 			if err != nil {
 				return err
 			}
 			return w.write(in, m)
 		},
 	}
-	configFlag(cmd, &configPath)
+	configFlag(cmd, &segments.config)
 	cmd.Flags().StringVar(&netsPath, "nets", "", "CSV `FILE` of measured networks")
 	segments.add(cmd)
 	signOff.add(cmd)

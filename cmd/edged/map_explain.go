@@ -66,7 +66,6 @@ type mapWord struct {
 
 func mapExplainCommand() *cobra.Command {
 	var resolver, asJSON bool
-	var configPath string
 	var segments segmentFlags
 	cmd := &cobra.Command{
 		Use:   "explain FILE ADDR|PREFIX",
@@ -93,11 +92,11 @@ is believed, and the block's own median and 90th percentile.`,
 			var again *mapper.Estimates
 			var pops []edge.PoP
 			switch {
-			case segments.dir != "" && configPath == "":
+			case segments.into != "" && segments.config == "":
 				return errors.New("--segments alone does not say where clients are: name the configuration, too (--config)")
-			case segments.dir != "":
+			case segments.into != "":
 				var where config.Geo
-				if pops, where, err = config.LoadPoPs(configPath); err != nil {
+				if pops, where, err = config.LoadPoPs(segments.config); err != nil {
 					return err
 				}
 				places, err := place.OpenWith(string(where.City), string(where.ASN), string(where.Overrides))
@@ -105,7 +104,7 @@ is believed, and the block's own median and 90th percentile.`,
 					return err
 				}
 				in := mapper.Input{PoPs: pops, Progress: progressTo(cmd.ErrOrStderr())}
-				if _, err := segments.addTo(cmd.Context(), places, &in); err != nil {
+				if _, err := segments.addTo(cmd, places, &in); err != nil {
 					return err
 				}
 				again = in.Measured
@@ -126,7 +125,7 @@ is believed, and the block's own median and 90th percentile.`,
 		},
 	}
 	cmd.Flags().BoolVar(&resolver, "resolver", false, "look into the table of resolvers, not of client subnets")
-	cmd.Flags().StringVar(&configPath, "config", "", "configuration `FILE` with pops and place data, for --segments")
+	cmd.Flags().StringVar(&segments.config, "config", "", "configuration `FILE` with pops and place data, for --segments")
 	segments.add(cmd)
 	cmd.Flags().BoolVar(&asJSON, "json", false, "print JSON")
 	return cmd

@@ -14,7 +14,7 @@ import (
 )
 
 func mapResolversCommand() *cobra.Command {
-	var configPath, demandPath string
+	var demandPath string
 	var segments segmentFlags
 	var asJSON bool
 	var most int
@@ -30,7 +30,7 @@ Clients are known to be behind a resolver by the sessions of beacons. They count
 requests/s with --demand, or else by sessions.`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			pops, where, err := config.LoadPoPs(configPath)
+			pops, where, err := config.LoadPoPs(segments.config)
 			if err != nil {
 				return err
 			}
@@ -47,7 +47,7 @@ requests/s with --demand, or else by sessions.`,
 				unit = mapper.Requests
 			}
 			in := mapper.Input{PoPs: pops, Progress: progressTo(cmd.ErrOrStderr())}
-			if _, err := segments.addTo(cmd.Context(), places, &in); err != nil {
+			if _, err := segments.addTo(cmd, places, &in); err != nil {
 				return err
 			}
 			list, all := in.Measured.Resolvers(demand, most)
@@ -62,7 +62,7 @@ requests/s with --demand, or else by sessions.`,
 			return writeResolvers(cmd.OutOrStdout(), list, string(unit))
 		},
 	}
-	configFlag(cmd, &configPath)
+	configFlag(cmd, &segments.config)
 	segments.add(cmd)
 	cmd.Flags().StringVar(&demandPath, "demand", "", "CSV `FILE` of demand by network, in requests/s")
 	cmd.Flags().IntVar(&most, "limit", 50, "list `N` at most")

@@ -29,6 +29,8 @@ type measured struct {
 	*mapper.Measurements
 	trust  *beacon.Trust
 	source maps.Input // names them by their hash
+
+	sources func(io.Writer) // says from which nodes they are
 }
 
 // readSegments reads the measurements of a folder of segments: those of the week
@@ -106,6 +108,7 @@ func (m measured) writeChecks(w io.Writer, e *mapper.Estimates) {
 	if n := e.Hosting(); n > 0 {
 		fmt.Fprintf(w, "  hosting: %d blocks, which teach nothing about other networks\n", n)
 	}
+	m.sources(w)
 }
 
 // some writes how many there are, and the first of them.
@@ -159,28 +162,43 @@ func locate(db *place.DB) func(netip.Addr) place.Place {
 
 // segmentFlags say which measurements a map is built from.
 type segmentFlags struct {
-	dir     string
-	hosting string
+	sourceFlags // into is the folder of segments
+	fetch       bool
+	hosting     string
 }
 
 func (f *segmentFlags) add(cmd *cobra.Command) {
-	cmd.Flags().StringVar(&f.dir, "segments", "", "`DIR` of what beacons measured")
+	cmd.Flags().StringVar(&f.into, "segments", "", "`DIR` of what beacons measured")
+	cmd.Flags().BoolVar(&f.fetch, "pull", false, "pull what the nodes of beacon.sources measured into DIR first")
+	f.addWho(cmd)
+	f.addWithout(cmd)
 	cmd.Flags().StringVar(&f.hosting, "hosting", "", "`FILE` with a number of a network of servers a line: what is measured there says nothing about people's networks")
 }
 
 // addTo adds what beacons measured to the input of a map.
-func (f *segmentFlags) addTo(ctx context.Context, places *place.DB, in *mapper.Input) (m measured, err error) {
+func (f *segmentFlags) addTo(cmd *cobra.Command, places *place.DB, in *mapper.Input) (m measured, err error) {
 	hosting, err := readHosting(f.hosting)
 	if err != nil {
 		return m, err
 	}
+	if f.fetch {
+		in.Progress("pulling segments")
+		if err := f.pull(cmd); err != nil {
+			return m, err
+		}
+	}
+	reportSources, err := f.checkWhole()
+	if err != nil {
+		return m, err
+	}
 	in.Progress("reading segments")
-	m, err = readSegments(ctx, f.dir, in.PoPs, locate(places), mapper.Seen)
+	m, err = readSegments(cmd.Context(), f.into, in.PoPs, locate(places), mapper.Seen)
 	if err != nil {
 		return m, err
 	}
 	in.Sources = append(in.Sources, m.source)
 	in.Progress(fmt.Sprintf("estimating from %d sessions of %d blocks", m.Sessions, len(m.Units)))
+	m.sources = reportSources
 	in.Measured = mapper.Estimate(m.Measurements, in.PoPs, m.wellPlaced(locate(places)), hosting)
 	return m, nil
 }

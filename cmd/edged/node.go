@@ -65,6 +65,8 @@ type node struct {
 	link    *link.Link       // nil in no fleet, too
 	vips    atomic.Pointer[announcer.Announcer]
 
+	measured *measurements
+
 	reloading sync.Mutex // one reload at a time; taken before viewing
 	viewing   sync.Mutex // one change of what is served at a time; taken before mu
 	following sync.WaitGroup
@@ -137,6 +139,7 @@ func newNode(source string, l *loaded, log *slog.Logger, kept bool) (n *node, er
 	if err != nil {
 		return n, fmt.Errorf("listen.external: %w", err)
 	}
+	n.measured = newMeasurements(c.DataDir, func() *config.Config { return n.serving().config }, log)
 	if err := n.startAdmin(c.Listen.Admin); err != nil {
 		if !kept {
 			return n, err
@@ -160,6 +163,7 @@ func newNode(source string, l *loaded, log *slog.Logger, kept bool) (n *node, er
 		}
 	}
 	n.following.Go(n.follow)
+	n.following.Go(func() { n.measured.keep(n.leave) })
 	n.following.Go(n.survey)
 	return n, nil
 }
@@ -180,11 +184,13 @@ func (n *node) startAdmin(listen netip.AddrPort) error {
 		Listen:  listen,
 		Hosts:   l.config.Admin.Hosts,
 		Socket:  controlSocket(l.config.DataDir),
+		TLS:     l.config.Admin.CertFile != "",
 		Pprof:   l.config.Admin.Pprof,
 		Metrics: n.registry(),
 		Log:     n.log,
 	}, n)
 	n.admin.SetTokens(l.tokens)
+	n.admin.SetCertificate(l.adminCertificate)
 	return n.admin.Start()
 }
 
@@ -225,6 +231,9 @@ func (n *node) adminURL() string {
 	if n.admin.Addr() == nil {
 		return ""
 	}
+	if n.started.config.Admin.CertFile != "" {
+		return "https://" + n.admin.Addr().String()
+	}
 	return "http://" + n.admin.Addr().String()
 }
 
@@ -262,6 +271,9 @@ func (n *node) reload(ctx context.Context) admin.Reload {
 	n.usePage(l)
 	n.pricer.Use(askOf(l))
 	n.admin.SetTokens(l.tokens)
+	if l.adminCertificate != nil {
+		n.admin.SetCertificate(l.adminCertificate)
+	}
 	if len(l.cookies) > 0 { // without a file, the random secret of the start goes on
 		n.server.SetCookies(l.cookies)
 	}
@@ -296,7 +308,7 @@ func restartOnly(c *config.Config) map[string]any {
 	return map[string]any{
 		"data_dir": c.DataDir,
 		"listen":   c.Listen,
-		"admin":    config.Admin{Hosts: c.Admin.Hosts, Pprof: c.Admin.Pprof},
+		"admin":    fmt.Sprint(c.Admin.Hosts, c.Admin.Pprof, c.Admin.CertFile != ""),
 		"rrl":      c.RRL,
 		"edns":     c.EDNS,
 		"tcp":      c.TCP,

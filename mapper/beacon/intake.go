@@ -24,6 +24,12 @@ type Options struct {
 	Oldest       time.Time // rows before are rejected
 	AllowPrivate bool      // take addresses that are not public: a laboratory
 
+	Format Format // of the text; AnyFormat: shows in its first octet
+
+	// Skip is how many rows at the beginning of the batch the content does not have,
+	// because they are there (Writer.Resume): a multiple of ChunkRows.
+	Skip int
+
 	// Quotas; 0 is none. A file that exceeds one ends there with ErrQuota.
 	MaxRows   int
 	MaxOctets int64 // after decompression
@@ -32,17 +38,31 @@ type Options struct {
 	// decompression.
 	Progress func(octets int64)
 
-	chunk int // for tests: instead of chunkLines
+	chunk int // for tests: instead of ChunkRows
 }
 
-// ErrQuota says that a file is larger than Options allow.
-var ErrQuota = errors.New("over the quota")
+// What ends a taking in that is not the content's fault.
+var (
+	ErrQuota   = errors.New("over the quota") // Options do not allow as much
+	ErrNotKept = errors.New("not kept")       // the Writer failed
+)
+
+// Format is how rows are written as text.
+type Format uint8
+
+// The formats.
+const (
+	AnyFormat Format = iota // NDJSON when it begins with {, else CSV
+	CSV
+	NDJSON
+)
 
 // Report says what became of a file's rows.
 type Report struct {
 	Batch    string      `json:"batch,omitempty"`
 	Accepted int         `json:"accepted"` // rows that are durable, or right when they are not kept
 	Known    int         `json:"known"`    // those among them that the batch had brought before
+	Octets   int64       `json:"octets"`   // that were read, after decompression
 	Rejected []Rejection `json:"rejected"` // by reason, the most frequent first
 }
 
@@ -88,7 +108,7 @@ func (r *Report) RejectedRows() int {
 // Rows become durable a chunk at a time, as the batches BATCH.1, BATCH.2 and so
 // on. Taking the same content in again under the same batch, after an error or
 // for no reason, writes only the chunks that are missing.
-func Intake(ctx context.Context, r io.Reader, o Options) (Report, error) {
+func Intake(ctx context.Context, r io.Reader, o Options) (report Report, err error) {
 	if err := o.check(); err != nil {
 		return Report{Batch: o.Batch}, err
 	}
@@ -98,8 +118,9 @@ func Intake(ctx context.Context, r io.Reader, o Options) (Report, error) {
 		return Report{Batch: o.Batch}, err
 	}
 	defer plain.Close()
-	limited := &limiter{r: plain, left: o.MaxOctets, on: o.MaxOctets > 0}
-	from, err := openText(bufio.NewReaderSize(limited, maxLine))
+	limited := &limiter{r: plain, most: o.MaxOctets}
+	defer func() { report.Octets = limited.n }()
+	from, err := openText(bufio.NewReaderSize(limited, maxLine), o.Format)
 	if err != nil {
 		return Report{Batch: o.Batch}, err
 	}
@@ -113,16 +134,24 @@ func (o Options) check() error {
 	if o.Into != nil && (!validBatch.MatchString(o.Batch) || len(o.Batch) > maxName-longestChunk) {
 		return fmt.Errorf("bad batch id %q: want 1 to %d letters, digits, '-', '_' and '.'", o.Batch, maxName-longestChunk)
 	}
+	if o.Skip < 0 || o.Skip%o.chunkRows() != 0 {
+		return fmt.Errorf("bad number of rows %d to skip: want a multiple of %d", o.Skip, o.chunkRows())
+	}
 	return nil
 }
 
 // openText begins to read plain CSV or NDJSON.
-func openText(r *bufio.Reader) (records, error) {
-	start, err := r.Peek(1)
-	if err != nil && err != io.EOF {
-		return nil, err
+func openText(r *bufio.Reader, f Format) (records, error) {
+	if f == AnyFormat {
+		start, err := r.Peek(1)
+		if err != nil && err != io.EOF {
+			return nil, err
+		}
+		if f = CSV; bytes.Equal(start, []byte("{")) {
+			f = NDJSON
+		}
 	}
-	if bytes.Equal(start, []byte("{")) {
+	if f == NDJSON {
 		return &jsonRecords{lines{r: r}}, nil
 	}
 	return newCSV(r)
@@ -160,24 +189,30 @@ func (c *counter) Read(b []byte) (int, error) {
 	return n, err
 }
 
-// limiter ends with ErrQuota after so many octets.
+// limiter counts, and ends with ErrQuota after so many octets; 0: never.
 type limiter struct {
-	r    io.Reader
-	left int64
-	on   bool
+	r       io.Reader
+	n, most int64
 }
 
 func (l *limiter) Read(b []byte) (int, error) {
 	n, err := l.r.Read(b)
-	if l.left -= int64(n); l.on && l.left < 0 {
-		return 0, fmt.Errorf("%w of octets", ErrQuota)
+	if l.n += int64(n); l.most > 0 && l.n > l.most {
+		return 0, fmt.Errorf("%w of %d octets", ErrQuota, l.most)
 	}
 	return n, err
 }
 
-// chunkLines is how many lines make a chunk. Changing it changes what the chunks
-// of a batch hold.
-const chunkLines = 1 << 19
+// ChunkRows is how many rows of a file, wrong ones included, make a chunk. Changing
+// it changes what the chunks of a batch hold. A chunk takes some 150 MB of memory.
+const ChunkRows = 1 << 19
+
+func (o Options) chunkRows() int {
+	if o.chunk > 0 {
+		return o.chunk
+	}
+	return ChunkRows
+}
 
 // progressLines is after how many lines progress is told, and the context asked.
 const progressLines = 1 << 12
@@ -188,15 +223,12 @@ func take(ctx context.Context, from records, o Options, octets func() int64) (re
 	defer func() {
 		slices.SortStableFunc(report.Rejected, func(a, b Rejection) int { return b.Rows - a.Rows })
 	}()
-	parser, chunk := newRowParser(o), chunkLines
-	if o.chunk > 0 {
-		chunk = o.chunk
-	}
+	parser, chunk := newRowParser(o), o.chunkRows()
 	var (
 		rec  record
 		rows []Row
 	)
-	for n := 1; ; n++ {
+	for n := o.Skip + 1; ; n++ {
 		line, err := from.next(&rec)
 		f := (*fault)(nil)
 		switch {
@@ -218,7 +250,7 @@ func take(ctx context.Context, from records, o Options, octets func() int64) (re
 		if f != nil {
 			report.reject(line, f)
 		}
-		if o.MaxRows > 0 && n > o.MaxRows {
+		if o.MaxRows > 0 && n-o.Skip > o.MaxRows {
 			return report, fmt.Errorf("line %d: %w of %d rows", line, ErrQuota, o.MaxRows)
 		}
 		if n%progressLines == 0 {
@@ -247,7 +279,7 @@ func (o Options) keep(report *Report, chunk int, rows []Row, pops []string) erro
 	if o.Into != nil {
 		added, err := o.Into.Append(Batch{ID: fmt.Sprintf("%s.%d", o.Batch, chunk), PoPs: pops, Rows: rows})
 		if err != nil {
-			return err
+			return fmt.Errorf("%w: %w", ErrNotKept, err)
 		}
 		if !added {
 			report.Known += n

@@ -276,7 +276,7 @@ func TestQuotas(t *testing.T) {
 		want string
 	}{
 		{func(o *Options) { o.MaxRows = 99 }, "line 101: over the quota of 99 rows"},
-		{func(o *Options) { o.MaxOctets = int64(len(plain)) - 1 }, "over the quota of octets"},
+		{func(o *Options) { o.MaxOctets = int64(len(plain)) - 1 }, fmt.Sprintf("over the quota of %d octets", len(plain)-1)},
 		{func(o *Options) { o.MaxRows, o.MaxOctets = 100, int64(len(plain)) }, ""},
 	} {
 		o := options()

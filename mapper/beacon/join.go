@@ -22,8 +22,8 @@ type resolvers struct {
 
 // openResolvers opens the files of sightings of a folder, by hour, as far as they
 // may belong to sessions of the hours that are wanted. Each is verified.
-func openResolvers(dir string, wanted func(hour uint32) bool) (_ map[uint32]*resolvers, err error) {
-	list, err := listFiles(dir, resolverSuffix)
+func openResolvers(list lister, dir string, wanted func(hour uint32) bool) (_ map[uint32]*resolvers, err error) {
+	files, err := list(dir, resolverSuffix)
 	if err != nil {
 		return nil, err
 	}
@@ -33,7 +33,7 @@ func openResolvers(dir string, wanted func(hour uint32) bool) (_ map[uint32]*res
 			closeResolvers(byHour)
 		}
 	}()
-	for _, f := range list {
+	for _, f := range files {
 		if !wanted(f.hour) && !wanted(f.hour+1) && (f.hour == 0 || !wanted(f.hour-1)) {
 			continue
 		}

@@ -204,7 +204,7 @@ func (w *Writer) mergeSightingsOf(hour uint32, files []segmentFile) error {
 // mergeHour merges the segments of one hour.
 func (w *Writer) mergeHour(files []segmentFile) (merged int, err error) {
 	start := hourTime(files[0].hour)
-	set, err := Open(w.dir, start, start.Add(time.Hour))
+	set, err := openWith(listFiles, w.dir, start, start.Add(time.Hour))
 	if err != nil {
 		return 0, err
 	}

@@ -2,6 +2,7 @@ package beacon
 
 import (
 	"bufio"
+	"cmp"
 	"encoding/binary"
 	"errors"
 	"fmt"
@@ -56,9 +57,45 @@ type segment struct {
 // Open opens the segments of the hours that overlap the span from (included) to
 // to (not included). Every segment is verified whole: a damaged one is an error,
 // so a reading is never a part without saying so. The caller closes the set.
+//
+// Folders in the folder are read, too: copies of what other nodes have (Pull).
 func Open(dir string, from, to time.Time) (*Set, error) {
+	return openWith(listTree, dir, from, to)
+}
+
+// lister finds files of hours in a folder, by name.
+type lister func(dir, suffix string) ([]segmentFile, error)
+
+// listTree is listFiles for a folder and those in it, which stand in the names.
+func listTree(dir, suffix string) ([]segmentFile, error) {
+	all, err := listFiles(dir, suffix)
+	if err != nil {
+		return nil, err
+	}
+	entries, err := os.ReadDir(dir)
+	if err != nil {
+		return nil, fmt.Errorf("cannot read beacons: %w", err)
+	}
+	for _, e := range entries {
+		if !e.IsDir() {
+			continue
+		}
+		list, err := listFiles(filepath.Join(dir, e.Name()), suffix)
+		if err != nil {
+			return nil, err
+		}
+		for _, f := range list {
+			f.name = filepath.Join(e.Name(), f.name)
+			all = append(all, f)
+		}
+	}
+	slices.SortStableFunc(all, func(a, b segmentFile) int { return cmp.Compare(a.hour, b.hour) })
+	return all, nil
+}
+
+func openWith(list lister, dir string, from, to time.Time) (*Set, error) {
 	for {
-		s, err := open(dir, from, to)
+		s, err := open(list, dir, from, to)
 		if !errors.Is(err, fs.ErrNotExist) {
 			return s, err
 		}
@@ -72,8 +109,8 @@ func Open(dir string, from, to time.Time) (*Set, error) {
 // OpenAll opens all segments of a folder.
 func OpenAll(dir string) (*Set, error) { return Open(dir, time.Time{}, hourTime(maxHour+1)) }
 
-func open(dir string, from, to time.Time) (_ *Set, err error) {
-	files, err := listSegments(dir)
+func open(list lister, dir string, from, to time.Time) (_ *Set, err error) {
+	files, err := list(dir, segmentSuffix)
 	if err != nil {
 		return nil, err
 	}
@@ -118,7 +155,7 @@ func open(dir string, from, to time.Time) (_ *Set, err error) {
 	}
 	slices.Sort(s.PoPs)
 	s.PoPs = slices.Compact(s.PoPs)
-	s.resolvers, err = openResolvers(dir, func(hour uint32) bool {
+	s.resolvers, err = openResolvers(list, dir, func(hour uint32) bool {
 		return slices.ContainsFunc(s.Hours, func(h Hour) bool { return h.Start.Equal(hourTime(hour)) })
 	})
 	if err != nil {

@@ -155,10 +155,15 @@ func writeBeside(dir, name string, b []byte) error {
 		return nil
 	}
 	os.Remove(f.Name()) // what is left of it is not read, and cleared away by Retain
-	if errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EDQUOT) || errors.Is(err, syscall.EFBIG) {
+	if roomless(err) {
 		return fmt.Errorf("no room for a segment of %d octets in %q: %w: nothing that was accepted is lost; make room, or keep beacons for a shorter time", len(b), dir, err)
 	}
 	return fmt.Errorf("cannot keep beacons: %w", err)
+}
+
+// roomless says whether a disk, a quota or a limit is full.
+func roomless(err error) bool {
+	return errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EDQUOT) || errors.Is(err, syscall.EFBIG)
 }
 
 // hoursOf returns the hours for which the folder has rows of a batch, in segments

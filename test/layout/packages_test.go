@@ -68,7 +68,7 @@ var packages = []row{
 	{"bgp/selfcheck", []string{"bgp"}},
 	{"bgp/announcer", []string{"edge", "bgp", "bgp/audit", "bgp/link", "bgp/speaker"}},
 	{"admin", []string{
-		"edge", "zone", "maps", "geo", "geo/place", "mapper", "dnsserver", "dnsserver/conformance",
+		"edge", "zone", "maps", "geo", "geo/place", "mapper", "mapper/beacon", "dnsserver", "dnsserver/conformance",
 		"health", "health/override", "health/fleet", "bgp", "bgp/announcer",
 	}},
 	{"config", []string{

@@ -1,0 +1,70 @@
+package admin
+
+import (
+	"sync"
+	"time"
+)
+
+// Quota is how much each caller may upload in a day.
+type Quota struct {
+	Rows   int
+	Octets int64
+}
+
+// quotas count what callers used. What was used comes back evenly over a day, so
+// that no hour of the day is better than another. They are kept in memory: a restart
+// gives everybody all.
+type quotas struct {
+	now func() time.Time
+
+	mu   sync.Mutex
+	used map[string]usage // by caller; guarded by mu. Callers are as many as tokens
+}
+
+// usage is what a caller has used and not got back at a time.
+type usage struct {
+	at     time.Time
+	rows   float64
+	octets float64
+	busy   bool // it uploads now
+}
+
+const day = 24 * time.Hour
+
+// back is the usage at a later time.
+func (u usage) back(q Quota, now time.Time) usage {
+	share := min(1, max(0, now.Sub(u.at).Seconds()/day.Seconds()))
+	u.rows = max(0, u.rows-share*float64(q.Rows))
+	u.octets = max(0, u.octets-share*float64(q.Octets))
+	u.at = now
+	return u
+}
+
+// begin returns what a caller has left. When there is nothing, wait is how long
+// until a hundredth is back. ok is false while the caller uploads already.
+func (l *quotas) begin(who string, q Quota) (left Quota, wait time.Duration, ok bool) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	u := l.used[who].back(q, l.now())
+	if u.busy {
+		return Quota{}, 0, false
+	}
+	left = Quota{int(float64(q.Rows) - u.rows), int64(float64(q.Octets) - u.octets)}
+	if left.Rows <= 0 || left.Octets <= 0 {
+		return Quota{}, day / 100, true
+	}
+	u.busy = true
+	l.used[who] = u
+	return left, 0, true
+}
+
+// end ends an upload that begin has let in.
+func (l *quotas) end(who string, q Quota, rows int, octets int64) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	u := l.used[who].back(q, l.now())
+	u.rows += float64(rows)
+	u.octets += float64(octets)
+	u.busy = false
+	l.used[who] = u
+}
