@@ -9,9 +9,10 @@
 // times to /r.
 //
 // Whatever /r is sent, it answers the same at the same time: 204 once all that
-// was good in the reports of the last second is on disk, and 503 when the disk
-// took nothing. So 204 tells no forger whether a token was taken, and tells
-// everybody else that nothing of theirs is lost any more.
+// was good in the reports of the last second is on disk, and 503 when something
+// of that is lost, for the disk is full or memory is. So 204 tells no forger
+// whether a token was taken, and tells everybody else that nothing of theirs is
+// lost any more.
 //
 // What a Server serves from, its Site, is replaced whole. All of it is bounded:
 // connections, requests of one source, octets, rows in memory, tokens remembered.

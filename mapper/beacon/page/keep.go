@@ -3,6 +3,7 @@ package page
 import (
 	"crypto/rand"
 	"crypto/sha256"
+	"errors"
 	"fmt"
 	"log/slog"
 	"sync"
@@ -38,10 +39,17 @@ type round struct {
 	pops  []string
 	index map[string]uint16
 	rows  []beacon.Row
+	short bool // there was no room for a report
 
 	over chan struct{} // closed when the rows are on disk, or lost
-	err  error         // set before
+	err  error         // set before: not all that was good is on disk
 }
+
+// Why a round may fail before anything is written.
+var (
+	errFull    = errors.New("too many reports at a time")
+	errStopped = errors.New("the server has stopped")
+)
 
 func newRound() *round { return &round{index: map[string]uint16{}, over: make(chan struct{})} }
 
@@ -56,18 +64,21 @@ func newKeeper(w *beacon.Writer, node string, log *slog.Logger, count *counters)
 }
 
 // join adds rows, whose PoPs index pops, to the round. ok is false when there is
-// no room for them; a report that has none may join too, to wait for as long as
-// others.
-func (k *keeper) join(rows []beacon.Row, pops []string) (r *round, ok bool) {
+// no room for them, or was none before; then the round fails for all. A report
+// that has no rows joins too, to wait for as long as others.
+func (k *keeper) join(rows []beacon.Row, pops []string, room bool) (r *round, ok bool) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	r = k.round
-	if k.ended { // all there was is on disk
+	if k.ended {
 		r = newRound()
+		r.err = errStopped
 		close(r.over)
 		return r, false
 	}
-	if ok = len(r.rows)+len(rows) <= maxRound; ok {
+	if ok = room && len(r.rows)+len(rows) <= maxRound; !ok {
+		r.short = true
+	} else {
 		for _, row := range rows {
 			name := pops[row.PoP]
 			at, known := r.index[name]
@@ -125,20 +136,24 @@ func (k *keeper) commit() {
 	k.round = newRound()
 	k.mu.Unlock()
 	defer close(r.over)
-	k.number++
+	if r.short {
+		r.err = errFull
+	}
 	if len(r.rows) == 0 {
 		return
 	}
+	k.number++
 	rows := uint64(len(r.rows))
-	_, r.err = k.writer.Append(beacon.Batch{ID: fmt.Sprintf("%s-%d", k.prefix, k.number), PoPs: r.pops, Rows: r.rows})
-	if r.err != nil {
+	_, err := k.writer.Append(beacon.Batch{ID: fmt.Sprintf("%s-%d", k.prefix, k.number), PoPs: r.pops, Rows: r.rows})
+	if err != nil {
+		r.err = err
 		k.count.whats[rowsLost].Add(rows)
-		k.log.Error("what beacons measured cannot be kept", "rows", rows, "error", r.err)
+		k.log.Error("what beacons measured cannot be kept", "rows", rows, "error", err)
 	} else {
 		k.count.whats[rowsKept].Add(rows)
 		if k.failed {
 			k.log.Info("what beacons measure is kept again")
 		}
 	}
-	k.failed = r.err != nil
+	k.failed = err != nil
 }

@@ -13,7 +13,7 @@ import (
 const (
 	perSecond = 50
 	burst     = 500
-	slots     = 1 << 15 // sources in view; some 1 MB
+	slots     = 1 << 15 // sources in view; some 2 MB
 )
 
 // source is who asks: an address of IPv4, or the /64 of one of IPv6.

@@ -10,7 +10,7 @@
   function hidden() { return doc.visibilityState != 'visible'; }
   function ask(u, how) {
     var stop = new AbortController();
-    setTimeout(function () { stop.abort(); }, 8000);
+    setTimeout(function () { stop.abort(); }, 5000);
     return fetch(u, Object.assign({ cache: 'no-store', credentials: 'omit', referrerPolicy: 'no-referrer', signal: stop.signal }, how));
   }
   async function object(u) { await (await ask(u)).text(); }
@@ -22,7 +22,7 @@
     return new Promise(function (done, fail) {
       known[u] = function (e) { done(e.requestStart && e.responseStart - e.requestStart); };
       object(u).catch(fail);
-      setTimeout(fail, 8000);
+      setTimeout(fail, 5000);
     });
   }
 

@@ -103,7 +103,7 @@ func (s *Server) report(w http.ResponseWriter, r *http.Request, site *Site, clie
 		body = nil // too large, or the client has gone
 	}
 	rows, pops, what := s.judge(site, client, string(body), time.Now())
-	round, ok := s.keeper.join(rows, pops)
+	round, ok := s.keeper.join(rows, pops, what != full)
 	if !ok && what == kept {
 		what = full
 	}

@@ -231,6 +231,44 @@ func TestDiskRefuses(t *testing.T) {
 	})
 }
 
+// TestNoRoom holds that a round in which one report has no room fails for all of
+// it, keeps what had room, and is followed by one that is well; and that a report
+// that comes too late for the last round is not said to be kept.
+func TestNoRoom(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s, dir := newServer(t, testSite())
+		row := beacon.Row{Session: 1, Time: time.Now().Unix(), Client: client, RTT: 100}
+		first, ok := s.keeper.join(slices.Repeat([]beacon.Row{row}, maxRound-4), []string{"p01"}, true)
+		if !ok {
+			t.Fatal("no room in an empty round")
+		}
+		codes := make(chan int, 2)
+		for range 2 { // there is room for one
+			body := report(begin(t, s, client), "20")
+			go func() { codes <- call(s, client, "POST", "/r", good, body).Code }()
+		}
+		if a, b := <-codes, <-codes; a != 503 || b != 503 || first.err != errFull {
+			t.Errorf("answered %d and %d, %v; want 503 to both, and %v", a, b, first.err, errFull)
+		}
+		if got := s.Totals(); got.Reports["full"] != 1 || got.Reports["kept"] != 1 || got.Rows != maxRound {
+			t.Errorf("%v, %d rows", got.Reports, got.Rows)
+		}
+		if code := call(s, client, "POST", "/r", good, report(begin(t, s, client), "20")).Code; code != 204 {
+			t.Errorf("answered %d in the next round", code)
+		}
+		late := report(begin(t, s, client), "20")
+		if err := s.Shutdown(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		if code := call(s, client, "POST", "/r", good, late).Code; code != 503 {
+			t.Errorf("answered %d after the end", code)
+		}
+		if n := len(rows(t, dir)); n != maxRound+4 {
+			t.Errorf("%d rows, want %d", n, maxRound+4)
+		}
+	})
+}
+
 // TestResolvers holds the way from a question for a token's name to the resolver
 // in the session's rows.
 func TestResolvers(t *testing.T) {
