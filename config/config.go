@@ -44,6 +44,8 @@ type Config struct {
 	Dnstap  Dnstap          `yaml:"dnstap"`
 	Log     Log             `yaml:"log"`
 
+	Aggregate Aggregate `yaml:"aggregate"`
+
 	source  source          // where each key was set
 	origins map[string]bool // the zones' names
 }
@@ -180,6 +182,8 @@ func defaults() Config {
 		TCP:     TCP{Idle: 10 * time.Second, MaxConnections: 1000, MaxPerClient: 50},
 		Log:     Log{Level: "info", Format: "text"},
 		Fleet:   Fleet{Observers: 5},
+
+		Aggregate: defaultAggregate,
 	}
 }
 

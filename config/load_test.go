@@ -124,6 +124,10 @@ func TestEveryKey(t *testing.T) {
 		AllowPrivate: true, Keep: Keep{Days: 30, SizeMB: 500}, Quota: Quota{Rows: 1000, SizeMB: 10, Uploads: 1},
 	}
 	want.Load = LoadSource{URL: "http://127.0.0.1:9100/load"}
+	want.Aggregate = Aggregate{
+		Engine: "clickhouse", URLs: []string{"http://192.0.2.21:8123", "http://192.0.2.22:8123"}, Cluster: "beacons",
+		Database: "geo", User: "edged", PasswordFile: "/etc/edged/clickhouse.password", Timeout: 30 * time.Second,
+	}
 	want.RRL = RRL{PerSecond: 100, Slip: 3, Exempt: []netip.Prefix{netip.MustParsePrefix("10.0.0.0/8")}}
 	want.Cookies = Cookies{SecretFile: "/etc/edged/cookie.secret"}
 	want.EDNS = EDNS{MaxUDP: 1400}
@@ -278,6 +282,22 @@ unknown: {a: 1}
 		if err == nil || !strings.HasSuffix(err.Error(), want) {
 			t.Errorf("%q: got %v, want it to end in %q", text, err, want)
 		}
+	}
+}
+
+func TestLoadAggregate(t *testing.T) {
+	got, err := LoadAggregate(write(t, "aggregate: {engine: clickhouse, urls: ['http://[::1]:8123']}\npools: nothing yet\n"))
+	want := defaultAggregate
+	want.Engine, want.URLs = "clickhouse", []string{"http://[::1]:8123"}
+	if err != nil || !reflect.DeepEqual(got, want) {
+		t.Errorf("got %+v, %v, want %+v", got, err, want)
+	}
+	if got, err := LoadAggregate(write(t, "pops: []\n")); err != nil || !reflect.DeepEqual(got, defaultAggregate) {
+		t.Errorf("without the section: got %+v, %v", got, err)
+	}
+	_, err = LoadAggregate(write(t, "aggregate: {engine: clickhouse}\n"))
+	if err == nil || !strings.HasSuffix(err.Error(), "aggregate.urls: required, but not given") {
+		t.Errorf("without servers: %v", err)
 	}
 }
 

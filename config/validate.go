@@ -78,6 +78,7 @@ func (ck *checker) all() {
 	ck.bgp()
 	ck.beacon()
 	ck.load()
+	ck.aggregate()
 	ck.limits()
 }
 

@@ -23,7 +23,8 @@ func beaconCommand() *cobra.Command {
 		Use:   "beacon",
 		Short: "take in what beacons measured, and look at what is there",
 	}
-	cmd.AddCommand(beaconImportCommand(), beaconUploadCommand(), beaconPullCommand(), beaconListCommand(), beaconRetainCommand())
+	cmd.AddCommand(beaconImportCommand(), beaconUploadCommand(), beaconPullCommand(), beaconListCommand(), beaconRetainCommand(),
+		beaconInitClickHouseCommand())
 	return cmd
 }
 

@@ -37,7 +37,7 @@ func mapBuildCommand() *cobra.Command {
 		Use:   "build --config FILE [--segments DIR] [--nets FILE] [--demand FILE] [--in-force FILE] -o FILE",
 		Short: "build a map from measurements and place data",
 		Long: `Build a map: lay what was measured over place data, so that every address has a
-ranking of PoPs. Of the configuration only pops and geo are read. Without
+ranking of PoPs. Of the configuration only pops, geo and aggregate are read. Without
 measurements, every ranking goes by distance.
 
 Segments are what beacons measured, of the week that ends with the newest hour.
@@ -130,6 +130,9 @@ from, so the same inputs give the same file.`,
 			w := mapWriter{cmd.OutOrStdout(), output, signOff, asJSON}
 			if segments.into == "" {
 				return w.write(in, measured{})
+			}
+			if segments.engine, err = aggregationEngine(configPath); err != nil {
+				return err
 			}
 			m, err := segments.addTo(cmd, places, &in)
 			if err != nil {

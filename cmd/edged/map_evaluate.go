@@ -35,7 +35,7 @@ twentieth of sessions that map build never uses.`,
 			if heldBack {
 				part = mapper.Unseen
 			}
-			measured, err := readSegments(cmd.Context(), segments, m.PoPs(), nil, part)
+			measured, err := readSegments(cmd.Context(), segments, m.PoPs(), nil, part, beacon.Embedded{})
 			if err != nil {
 				return err
 			}

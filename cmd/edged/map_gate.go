@@ -12,6 +12,7 @@ import (
 	"edged/config"
 	"edged/edge"
 	"edged/mapper"
+	"edged/mapper/beacon"
 	"edged/mapper/gate"
 	"edged/maps"
 )
@@ -106,7 +107,7 @@ this very map in force when it was built (map build --accept).`,
 				in.Fleet = names(pops)
 			}
 			if segments != "" {
-				m, err := readSegments(cmd.Context(), segments, after.PoPs(), nil, mapper.Seen)
+				m, err := readSegments(cmd.Context(), segments, after.PoPs(), nil, mapper.Seen, beacon.Embedded{})
 				if err != nil {
 					return err
 				}

@@ -36,7 +36,7 @@ type measured struct {
 // readSegments reads the measurements of a folder of segments: those of the week
 // that ends with the newest hour, so that the clock does not matter. locate says
 // where addresses are; nil: nobody knows.
-func readSegments(ctx context.Context, dir string, pops []edge.PoP, locate func(netip.Addr) place.Place, part mapper.Part) (m measured, err error) {
+func readSegments(ctx context.Context, dir string, pops []edge.PoP, locate func(netip.Addr) place.Place, part mapper.Part, engine beacon.Engine) (m measured, err error) {
 	set, err := openWeek(dir)
 	if err != nil {
 		return m, err
@@ -51,7 +51,7 @@ func readSegments(ctx context.Context, dir string, pops []edge.PoP, locate func(
 	}
 	m.source = maps.Input{Name: "beacons", Version: fmt.Sprintf("sha256:%x", sum[:6])}
 	m.Measurements, err = mapper.ReadBeacons(ctx, set, mapper.Reading{
-		PoPs: pops, Locate: m.wellPlaced(locate), Weigh: m.trust.Weight, Part: part, Workers: runtime.GOMAXPROCS(0),
+		PoPs: pops, Locate: m.wellPlaced(locate), Weigh: m.trust.Weight, Part: part, Engine: engine, Workers: runtime.GOMAXPROCS(0),
 	})
 	return m, err
 }
@@ -165,6 +165,8 @@ type segmentFlags struct {
 	sourceFlags // into is the folder of segments
 	fetch       bool
 	hosting     string
+
+	engine beacon.Engine // not a flag: the configuration says which
 }
 
 func (f *segmentFlags) add(cmd *cobra.Command) {
@@ -192,7 +194,7 @@ func (f *segmentFlags) addTo(cmd *cobra.Command, places *place.DB, in *mapper.In
 		return m, err
 	}
 	in.Progress("reading segments")
-	m, err = readSegments(cmd.Context(), f.into, in.PoPs, locate(places), mapper.Seen)
+	m, err = readSegments(cmd.Context(), f.into, in.PoPs, locate(places), mapper.Seen, f.engine)
 	if err != nil {
 		return m, err
 	}

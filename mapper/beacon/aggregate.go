@@ -22,6 +22,19 @@ type Sample struct {
 // about it, so that those of a week ago still have some.
 const MaxWeight = 4095
 
+// Err says what of a sample is out of its range; nil: nothing. A unit is a number
+// that UnitOf gives.
+func (s Sample) Err() error {
+	if s.Weight-1 < MaxWeight && s.PoP < maxPoPs {
+		return nil
+	}
+	return s.outOfRange()
+}
+
+func (s Sample) outOfRange() error {
+	return fmt.Errorf("a sample has pop %d and weight %d: want below %d, and 1 to %d", s.PoP, s.Weight, maxPoPs, MaxWeight)
+}
+
 // Cell is what the samples of one unit and PoP come to. P50 is the upper weighted
 // median: the smallest value such that those up to it have more than half the
 // weight. P90 is the same with nine tenths. Deviation is the sum of how far each

@@ -130,8 +130,8 @@ func (e *embedded) Add(samples []Sample) error {
 		id   uint32
 	)
 	for _, s := range samples {
-		if s.Weight == 0 || s.Weight > MaxWeight || s.PoP >= maxPoPs {
-			return fmt.Errorf("a sample has pop %d and weight %d: want below %d, and 1 to %d", s.PoP, s.Weight, maxPoPs, MaxWeight)
+		if err := s.Err(); err != nil {
+			return err
 		}
 		packed := uint64(s.PoP)<<popShift | uint64(orderly(s.Value))<<valueShift | uint64(s.Weight)
 		if s.Unit.Is4() {

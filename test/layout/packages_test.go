@@ -41,6 +41,8 @@ var packages = []row{
 	{"mapper/beacon", []string{"edge"}},
 	{"mapper/beacon/token", nil},
 	{"mapper/beacon/page", []string{"edge", "mapper/beacon", "mapper/beacon/token"}},
+	{"mapper/clickhouse/clickhousetest", nil}, // servers for tests
+	{"mapper/clickhouse", []string{"edge", "mapper/beacon"}},
 	{"mapper/assign", nil},
 	{"mapper/compress", []string{"maps"}},
 	{"mapper/simulate", []string{"maps"}},
@@ -72,7 +74,7 @@ var packages = []row{
 		"health", "health/override", "health/fleet", "bgp", "bgp/announcer",
 	}},
 	{"config", []string{
-		"edge", "zone", "maps", "geo", "geo/place", "mapper", "dnsserver", "dnsserver/conformance",
+		"edge", "zone", "maps", "geo", "geo/place", "mapper", "mapper/clickhouse", "dnsserver", "dnsserver/conformance",
 		"health", "health/probe", "health/gossip", "health/override", "health/fleet", "admin", "bgp",
 	}},
 	{"cmd/edged", []string{anyOfOurs}},
