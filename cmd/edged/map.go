@@ -131,7 +131,7 @@ from, so the same inputs give the same file.`,
 			if segments.into == "" {
 				return w.write(in, measured{})
 			}
-			if segments.engine, err = aggregationEngine(configPath); err != nil {
+			if segments.engine, err = aggregationEngine(segments.config); err != nil {
 				return err
 			}
 			m, err := segments.addTo(cmd, places, &in)
