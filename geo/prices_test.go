@@ -336,3 +336,52 @@ func TestExplainTellsOfPrices(t *testing.T) {
 		t.Errorf("without live prices: %q, want %q", got, want)
 	}
 }
+
+// TestPricedDecideAllocates holds that prices cost an answer no memory.
+func TestPricedDecideAllocates(t *testing.T) {
+	v := withPrices(t, mustBuild(t, testConfig(
+		pricedMap(t, nil, net{"20.0.0.0/8", "a:20 b:21"}, net{"2a00::/16", "a:20 b:21"}), testPool(t, "www", Closest, four...),
+	)), 750)
+	for _, client := range []Client{ecs("20.1.2.0/24"), ecs("2a00:1::/48"), {Resolver: netip.MustParseAddr("20.1.2.3")}} {
+		var d Decision
+		if n := testing.AllocsPerRun(100, func() { v.Decide(0, &client, edge.IPv4, &d) }); n != 0 {
+			t.Errorf("%v: %v allocations, want 0", client, n)
+		}
+	}
+}
+
+// BenchmarkPriceChange measures what a changed price costs: the build of a cover
+// over 300,000 networks, with a price of whole steps and with one between two,
+// beside a change of verdicts, which builds none.
+func BenchmarkPriceChange(b *testing.B) {
+	rng := rand.New(rand.NewPCG(1, 1))
+	c := contents(nil)
+	c.Prices = make([]maps.Pricing, len(fleet))
+	for range 20_000 {
+		var hops []maps.Hop
+		for i, pop := range rng.Perm(len(fleet)) {
+			hops = append(hops, maps.Hop{PoP: uint16(pop), RTT: uint16(10 + 8*i + rng.IntN(8))})
+		}
+		c.Rankings = append(c.Rankings, maps.Ranking{Hops: hops, Order: maps.NoOrder})
+	}
+	var v4 maps.Builder4
+	v4.Add(0, maps.MakeRow(0, false))
+	for i := range uint32(300_000) {
+		v4.Add(1<<24+i*12_000, maps.MakeRow(1+rng.Uint32N(20_000), true))
+	}
+	c.ECS.V4 = v4.Finish()
+	c.Resolver = c.ECS
+	v := mustBuild(b, testConfig(parsed(b, c), testPool(b, "www", Closest, four...)))
+	for _, bm := range []struct {
+		name string
+		live []shed.Price
+	}{{"verdicts", nil}, {"whole", []shed.Price{2000}}, {"between", []shed.Price{1750}}} {
+		b.Run(bm.name, func(b *testing.B) {
+			for b.Loop() {
+				if _, err := v.With(nil, nil, Prices{Live: bm.live, Epoch: 1}); err != nil {
+					b.Fatal(err)
+				}
+			}
+		})
+	}
+}
