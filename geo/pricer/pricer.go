@@ -86,7 +86,6 @@ func Start(cfg Config) *Pricer {
 	if r, err := p.read(); err != nil {
 		cfg.Log.Warn("load: what was said before the start cannot be used", "error", err)
 	} else if epoch := epochOf(now); r != (shed.Report{}) && r.Epoch <= epoch && r.Epoch+keptFor > epoch {
-		p.book.Begin(cfg.PoP, r.Price)
 		p.say(&r)
 	}
 	p.turn(epochOf(now))

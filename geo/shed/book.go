@@ -56,14 +56,6 @@ type Book struct {
 	prices map[string]Price       // in force
 }
 
-// Begin gives a PoP the price that it had before, for a node that starts.
-func (b *Book) Begin(pop string, price Price) {
-	if b.prices == nil {
-		b.prices = map[string]Price{}
-	}
-	b.prices[pop] = price
-}
-
 // Turn takes what all nodes said last, and returns how the sites stand in an epoch,
 // in their order. What a node said earlier is known still; a node that is not
 // among them any more is forgotten.

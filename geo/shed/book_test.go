@@ -97,7 +97,7 @@ func TestBook(t *testing.T) {
 	} {
 		var b Book
 		if tt.before >= 0 {
-			b.Begin("fra", tt.before)
+			b.prices = map[string]Price{"fra": tt.before}
 		}
 		b.hear(99, nil)
 		for i, told := range tt.told {

@@ -50,8 +50,13 @@ func TestState(t *testing.T) {
 // TestStatements holds that what nodes say of their own PoPs, beside all plans,
 // gets to the others, and is not theirs to say of another PoP.
 func TestStatements(t *testing.T) {
+	t.Run("configured members", func(t *testing.T) { testStatements(t, true) })
+	t.Run("any members", func(t *testing.T) { testStatements(t, false) })
+}
+
+func testStatements(t *testing.T, configured bool) {
 	synctest.Test(t, func(t *testing.T) {
-		w := newWorld(t, 3, true)
+		w := newWorld(t, 3, configured)
 		for i := range w.nodes {
 			w.start(i, testKey(i))
 		}
