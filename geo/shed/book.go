@@ -56,7 +56,7 @@ type Book struct {
 	prices map[string]Price       // in force
 }
 
-// Turn takes what all nodes said last, and returns how the sites stand in an epoch,
+// Turn takes what all nodes said last, once for each, and returns how the sites stand in an epoch,
 // in their order. What a node said earlier is known still; a node that is not
 // among them any more is forgotten.
 func (b *Book) Turn(epoch uint64, all []Said, sites []Site) []Standing {

@@ -88,6 +88,7 @@ func TestBook(t *testing.T) {
 		{"what others have is far away: 2 ms nearer", 5000, [][]Said{said(report(98, 2000, 40_000))}, 7000, 2000, true},
 		{"but not for one that starts", -1, [][]Said{said(report(98, 2000, 40_000))}, far, 2000, true},
 		{"a clock that is far ahead", 5000, [][]Said{said(report(98, 1100, 5000)), said(report(103, 1100, 9000))}, over, 1100, true},
+		{"a clock that was far ahead", 5000, [][]Said{said(report(9999, 1100, 9000)), said(report(98, 1100, 5000))}, over, 1100, true},
 		{"of several the upper median", 5000, [][]Said{said(report(98, 1, 60_000), report(98, 1100, 5000), report(98, 9000, 5000))}, over, 1100, true},
 		{"of two the higher", 5000, [][]Said{said(report(98, 1, 4000), report(98, 1100, 5000))}, over, 1100, true},
 		{"one that is behind does not count", 5000, [][]Said{said(report(98, 1100, 5000), report(97, 9000, 9000))}, over, 1100, true},
