@@ -67,6 +67,9 @@ type Rollout struct {
 	Shift  bool                 `json:"shift,omitempty"`  // the operator said that shares of traffic may change otherwise than forecast
 	Gauge  gauge                `json:"gauge,omitzero"`   // of the current wave
 
+	Probers []Member         `json:"probers,omitempty"` // see Probe
+	Sights  map[string]sight `json:"sights,omitempty"`  // by prober and VIP, with a space between; of the current wave
+
 	since time.Duration // of the phase
 }
 

@@ -1,6 +1,7 @@
 package bgp
 
 import (
+	"cmp"
 	"fmt"
 	"time"
 )
@@ -37,6 +38,7 @@ func (r *Rollout) Step(now time.Duration, facts map[string]NodeFacts) []Action {
 			return nil
 		}
 		r.Wave++
+		r.nextSights()
 		r.enter(PhasePreflight, now, "")
 		return r.preflight(now, facts)
 	case PhaseAborting, PhaseAborted:
@@ -85,6 +87,9 @@ func (r *Rollout) preflight(now time.Duration, facts map[string]NodeFacts) []Act
 	if !r.every(func(node string) bool { return r.Nodes[node].ready && facts[node].Reached }) {
 		return r.wave(CallPreflight, func(node string) bool { return !r.Nodes[node].ready })
 	}
+	if r.Wave == 0 && len(r.Probes()) > 0 && now-r.since < probeFirst {
+		return nil
+	}
 	r.enter(PhaseActing, now, "")
 	r.gaugeBefore(facts)
 	for _, node := range r.Waves[r.Wave] {
@@ -116,7 +121,7 @@ func (f NodeFacts) has(p NodePlan) bool { return f.Generation == p.Generation &&
 // asPlanned says whether a node has stored its plan, and does as it says.
 func (r *Rollout) asPlanned(node string, f NodeFacts) bool {
 	s, _ := r.Plan.Step(node)
-	return f.has(s.Plan) && f.Confirmed
+	return f.has(s.Plan) && f.Confirmed && r.unseen(node) == ""
 }
 
 // watch looks at the nodes of the wave, and returns why to abort, or "".
@@ -144,10 +149,10 @@ func (r *Rollout) watch(now time.Duration, facts map[string]NodeFacts) string {
 		if r.asPlanned(node, f) {
 			p.planned = now
 		} else if within := reachWithin + s.drain(f); now-p.planned >= within {
-			return fmt.Sprintf("%s does not do as planned, for %s: it waits for %s", node, within, orNothing(f.Waits))
+			return fmt.Sprintf("%s does not do as planned, for %s: it waits for %s", node, within, orNothing(cmp.Or(f.Waits, r.unseen(node))))
 		}
 	}
-	return r.misrouted(now, facts)
+	return cmp.Or(r.misrouted(now, facts), r.missed())
 }
 
 func orNothing(waits string) string {

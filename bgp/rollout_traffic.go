@@ -67,31 +67,18 @@ func (r *Rollout) misrouted(now time.Duration, facts map[string]NodeFacts) strin
 	if now-r.since < shareAfter {
 		return ""
 	}
-	pops := map[string]string{}
-	for _, m := range r.Others {
-		pops[m.Name] = m.PoP
-	}
-	for _, s := range r.Plan.Steps {
-		pops[s.Plan.Node] = s.Plan.PoP
-	}
+	pops := r.pops()
 	for _, vip := range r.Plan.VIPs() {
 		before, mark, total := r.Gauge.Before[vip], r.Gauge.Mark[vip], counts[vip]
 		if before == nil || mark == nil || total == nil {
 			continue
 		}
-		var joins, leaves []string
+		joins, leaves := r.turnover(vip)
 		got := map[string]uint64{}
 		for _, node := range r.everybody() {
-			s, _ := r.Plan.Step(node)
-			here := slices.Contains(r.Waves[r.Wave], node)
-			switch {
-			case here && slices.Contains(s.Joins, vip):
-				joins = append(joins, node)
-			case here && slices.Contains(s.Leaves, vip):
-				leaves = append(leaves, node)
-				continue
+			if !slices.Contains(leaves, node) {
+				got[node] = total[node] - min(total[node], mark[node])
 			}
-			got[node] = total[node] - min(total[node], mark[node])
 		}
 		will := forecast(before, pops, joins, leaves)
 		for _, node := range r.Waves[r.Wave] {

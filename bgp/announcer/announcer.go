@@ -44,6 +44,7 @@ type Announcer struct {
 	beside   sync.WaitGroup // what runs beside the loop
 	hearing  sync.Mutex     // others are being asked how they stand
 	metering sync.Mutex     // queries are being counted
+	probing  sync.Mutex     // through VIPs of others
 	saving   sync.Mutex     // one save at a time; taken before mu
 
 	told   []bgp.Route // what peers were told last; of the loop

@@ -251,6 +251,49 @@ func TestFrozen(t *testing.T) {
 	})
 }
 
+// TestProbes: a node without the VIP asks through it, and so finds out that no query
+// comes to one that peers were sent the VIP of.
+func TestProbes(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := newFleet(t, "a1", "a2", "b1")
+		f.nodes["a2"].file.VIPs = nil
+		f.start("a1", "a2", "b1")
+		defer f.stopAll()
+		a, b := f.nodes["a1"], f.nodes["b1"]
+		f.await("announced", 15*time.Second, f.all(bgp.Announced, "a1", "b1"))
+		roll := func(community bgp.Community) *bgp.Rollout {
+			t.Helper()
+			changed := testVIP
+			changed.Communities = []bgp.Community{community}
+			a.file.VIPs = []bgp.VIP{changed}
+			a.Use(a.file)
+			p, err := b.Plan(t.Context(), "node/a1", nil, bgp.Limits{})
+			if err != nil {
+				t.Fatal(err)
+			}
+			if _, err := b.Announcer.Apply(t.Context(), Application{Plan: p.Plan.ID, Nodes: "node/a1", Bake: 20 * time.Second, Reason: "test", Actor: "ann"}); err != nil {
+				t.Fatal(err)
+			}
+			f.await("the end", 3*time.Minute, func() bool { return b.Rollout().Ended() })
+			return b.Rollout()
+		}
+		r := roll(64512<<16 | 200)
+		if len(r.Probers) != 1 || r.Probers[0].Name != "a2" {
+			t.Errorf("the probers are %v, want a2", r.Probers)
+		}
+		if r.Phase != bgp.PhaseDone {
+			t.Errorf("it ended %s", r)
+		}
+		a.hide(true)
+		if r = roll(64512<<16 | 300); r.Phase != bgp.PhaseAborted || !strings.Contains(r.Cause, "it waits for an answer through ns1 that names it: a2 asked") {
+			t.Errorf("it ended %s", r)
+		}
+		if got, want := a.route(), "64512:200"; got != want {
+			t.Errorf("the route is %q, want %q", got, want)
+		}
+	})
+}
+
 // TestRollout brings what the files want to all nodes, and takes it back.
 func TestRollout(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

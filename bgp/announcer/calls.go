@@ -20,6 +20,7 @@ const (
 	pathRestore   = "/vips/restore"
 	pathOperate   = "/vips/operate"
 	pathEnd       = "/vips/end"
+	pathProbe     = "/vips/probe"
 )
 
 // Prefix begins the paths of all calls that Handle takes.
@@ -33,7 +34,7 @@ type order struct {
 }
 
 // Handle carries out a call of another member, whose name is known for certain.
-func (a *Announcer) Handle(_ context.Context, caller, path string, body []byte) (any, error) {
+func (a *Announcer) Handle(ctx context.Context, caller, path string, body []byte) (any, error) {
 	switch path {
 	case pathStanding:
 		return a.standing(), nil
@@ -58,6 +59,12 @@ func (a *Announcer) Handle(_ context.Context, caller, path string, body []byte) 
 			return nil, err
 		}
 		return nothing, a.accept(o)
+	case pathProbe:
+		var q inquiry
+		if err := decode(body, &q); err != nil {
+			return nil, err
+		}
+		return a.probe(ctx, q)
 	case pathEnd:
 		var e ending
 		if err := decode(body, &e); err != nil {

@@ -23,6 +23,7 @@ type Config struct {
 	Addresses Addresses
 	Listener  Listener
 	Check     Check
+	Probe     Probe
 	Fleet     Fleet
 	Answers   func() bgp.Tally // that the node gave since its start; Flaps is not looked at
 
@@ -33,6 +34,10 @@ type Config struct {
 // Check asks one round of questions through a VIP, and errs with what is wrong.
 // It says how many questions it asked.
 type Check func(ctx context.Context, v bgp.VIP) (asked int, err error)
+
+// Probe asks n times through each address of a VIP that this node does not have, and
+// returns who answered and how often.
+type Probe func(ctx context.Context, v bgp.VIP, n int) map[string]uint64
 
 // File is what the node's configuration says; it may change while the node runs.
 type File struct {

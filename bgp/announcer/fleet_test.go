@@ -49,6 +49,7 @@ type testNode struct {
 	listening map[netip.AddrPort]uint64
 	broken    string // why checks fail
 	session   bool
+	hidden    bool             // no query arrives, whatever it announces
 	peers     [][]speaker.Peer // that it was told to have, each time
 	refuses   map[string]bool  // peers without a session
 	stubborn  string           // will be one when peers change
@@ -91,7 +92,7 @@ func (f *fleet) start(names ...string) {
 		n := f.nodes[name]
 		a, err := Start(Config{
 			Self: n.self, Key: n.key, Dir: n.dir, Log: slog.New(slog.DiscardHandler),
-			Speaker: n, Addresses: (*testAddresses)(n), Listener: (*testListener)(n), Check: n.check, Fleet: (*testMembers)(n),
+			Speaker: n, Addresses: (*testAddresses)(n), Listener: (*testListener)(n), Check: n.check, Probe: n.probeVIP, Fleet: (*testMembers)(n),
 			Answers: func() bgp.Tally { return bgp.Tally{} }, File: n.file, Alarm: n.alarm,
 		})
 		if err != nil {
@@ -214,6 +215,29 @@ func (n *testNode) check(context.Context, bgp.VIP) (int, error) {
 		return 2, errors.New(n.broken)
 	}
 	return 2, nil
+}
+
+// probeVIP is answered by all nodes alike that announce ns1, but those that are hidden.
+func (n *testNode) probeVIP(context.Context, bgp.VIP, int) map[string]uint64 {
+	seen := map[string]uint64{}
+	for name, other := range n.fleet.nodes {
+		if other.route() != "none" && !other.isHidden() {
+			seen[name] = 16
+		}
+	}
+	return seen
+}
+
+func (n *testNode) isHidden() bool {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	return n.hidden
+}
+
+func (n *testNode) hide(yes bool) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.hidden = yes
 }
 
 func (n *testNode) breakChecks(why string) {

@@ -26,6 +26,7 @@ type nodes interface {
 	Apply(ctx context.Context, node string, o order) error
 	Restore(ctx context.Context, node string, o order) error
 	Status(ctx context.Context, node string) (bgp.NodeStatus, error)
+	Probe(ctx context.Context, q bgp.Probed) (sights, error)
 }
 
 // refused is what a node answers that will not do what it was asked.
@@ -154,21 +155,29 @@ func (c *coordinator) round(ctx context.Context) {
 	c.mu.Lock()
 	r := c.rollout
 	var watched []string
+	var probes []bgp.Probed
 	idle := r == nil
 	if !idle {
-		watched = r.Watched()
+		watched, probes = r.Watched(), r.Probes()
 		idle = len(watched) == 0 && (r.Ended() || r.Phase == bgp.PhasePaused)
 	}
 	c.mu.Unlock()
 	if idle || ctx.Err() != nil {
 		return
 	}
+	var seen map[string]sights
+	var asking sync.WaitGroup
+	asking.Go(func() { seen = c.probe(ctx, probes) })
 	facts := c.ask(ctx, watched)
+	asking.Wait()
 
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if r != c.rollout || ctx.Err() != nil {
 		return
+	}
+	for prober, s := range seen {
+		r.Saw(prober, s)
 	}
 	before := r.Clone()
 	actions := r.Step(c.now(), facts)
@@ -218,6 +227,27 @@ func (c *coordinator) ask(ctx context.Context, watched []string) map[string]bgp.
 	}
 	all.Wait()
 	return facts
+}
+
+// probe has members ask through VIPs, all at once. Who does not answer saw nothing.
+func (c *coordinator) probe(ctx context.Context, probes []bgp.Probed) map[string]sights {
+	ctx, cancel := context.WithTimeout(ctx, statusTimeout)
+	defer cancel()
+	var mu sync.Mutex
+	seen := map[string]sights{}
+	var all sync.WaitGroup
+	for _, q := range probes {
+		all.Go(func() {
+			s, err := c.nodes.Probe(ctx, q)
+			mu.Lock()
+			defer mu.Unlock()
+			if err == nil {
+				seen[q.Node] = s
+			}
+		})
+	}
+	all.Wait()
+	return seen
 }
 
 // call makes a call beside the rounds, unless the node has one under way. The

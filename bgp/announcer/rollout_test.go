@@ -82,6 +82,8 @@ func (f *fakeNodes) Status(ctx context.Context, node string) (bgp.NodeStatus, er
 	return bgp.NodeStatus{Generation: n.plan.Generation, Plan: n.plan.ID(), Confirmed: time.Now().After(n.ready), Tally: n.answers}, nil
 }
 
+func (f *fakeNodes) Probe(context.Context, bgp.Probed) (sights, error) { return nil, nil }
+
 func (f *fakeNodes) Preflight(ctx context.Context, node string, o order) error {
 	return f.take(ctx, node, bgp.CallPreflight, o)
 }

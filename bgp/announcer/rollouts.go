@@ -53,6 +53,7 @@ func (a *Announcer) Apply(ctx context.Context, q Application) (Proposal, error) 
 	}
 	r.Shift = q.Shift
 	r.Beside(p.beside)
+	r.Probe(p.probers)
 	return p, a.coordinator.begin(r)
 }
 

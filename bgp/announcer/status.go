@@ -147,6 +147,9 @@ func planned(peers []speaker.Peer, now []speaker.PeerStatus) []bgp.Peer {
 	return all
 }
 
+// maxProbers bounds how many members ask through VIPs that are rolled out.
+const maxProbers = 16
+
 // Plan makes a plan of what the files of the nodes that a selector names want,
 // and judges it. Nothing changes. only names VIPs; empty: all.
 func (a *Announcer) Plan(ctx context.Context, selector string, only []string, limits bgp.Limits) (Proposal, error) {
@@ -169,8 +172,15 @@ func (a *Announcer) Plan(ctx context.Context, selector string, only []string, li
 	fleet := bgp.Fleet{}
 	for _, m := range members {
 		r := reports[m.Name]
-		if _, has := p.Plan.Step(m.Name); !has && slices.ContainsFunc(p.Plan.VIPs(), func(vip string) bool { return r.States[vip].Announces() }) {
-			p.beside = append(p.beside, m)
+		if _, has := p.Plan.Step(m.Name); !has {
+			announces := func(vip string) bool { return r.States[vip].Announces() }
+			if slices.ContainsFunc(p.Plan.VIPs(), announces) {
+				p.beside = append(p.beside, m)
+			}
+			lacks := func(vip string) bool { return r.States[vip] == bgp.Absent }
+			if slices.ContainsFunc(p.Plan.VIPs(), lacks) && missing[m.Name] == nil && len(p.probers) < maxProbers {
+				p.probers = append(p.probers, m)
+			}
 		}
 		fleet.Nodes = append(fleet.Nodes, bgp.FleetNode{Member: m, Stored: r.Wish.Stored, States: r.States})
 		fleet.InFlight = append(fleet.InFlight, r.InFlight...)
@@ -187,7 +197,8 @@ type Proposal struct {
 	Waves   [][]string        `json:"waves"`
 	Silent  map[string]string `json:"silent,omitempty"` // nodes that did not answer, and why
 
-	beside []bgp.Member // that announce VIPs of the plan and have no step in it
+	beside  []bgp.Member // that announce VIPs of the plan and have no step in it
+	probers []bgp.Member // that lack one, and have no step either
 }
 
 // session says what a session with a peer is made with, without its password.

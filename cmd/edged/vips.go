@@ -153,7 +153,7 @@ func (n *node) startVIPs() (err error) {
 	}
 	a, err := announcer.Start(announcer.Config{
 		Self: members.self, Key: key, Dir: vipsDir(c.DataDir), Log: n.log, Alarm: n.vipAlarm,
-		Speaker: n.speaker, Addresses: loopback.New(n.log), Listener: n.server, Check: n.checkVIP, Fleet: members,
+		Speaker: n.speaker, Addresses: loopback.New(n.log), Listener: n.server, Check: n.checkVIP, Probe: selfcheck.Probe, Fleet: members,
 		Answers: n.answers, File: l.announce,
 	})
 	if err != nil {

@@ -161,6 +161,7 @@ func (l *Lab) plugRouter() error {
 	for name, value := range map[string]string{
 		"net.ipv4.ip_forward": "1", "net.ipv6.conf.all.forwarding": "1",
 		"net.ipv4.fib_multipath_hash_policy": "1", "net.ipv6.fib_multipath_hash_policy": "1",
+		"net.ipv4.conf.all.send_redirects": "0", "net.ipv4.conf." + Fabric + ".send_redirects": "0", // edges ask each other by way of it
 	} {
 		if err := h.Sysctl(name, value); err != nil {
 			return err

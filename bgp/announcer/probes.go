@@ -1,0 +1,74 @@
+package announcer
+
+import (
+	"context"
+	"fmt"
+	"sync"
+
+	"edged/bgp"
+)
+
+const (
+	probesAtOnce = 16 // of an address in a second
+	probedAtOnce = 8  // VIPs
+)
+
+// inquiry asks a member to ask through VIPs.
+type inquiry struct {
+	VIPs []bgp.VIP `json:"vips"`
+}
+
+// sights is who answered, by VIP and name.
+type sights map[string]map[string]uint64
+
+// probe asks through VIPs that this node does not have. One call at a time: nobody
+// shall make it ask more.
+func (a *Announcer) probe(ctx context.Context, q inquiry) (sights, error) {
+	if len(q.VIPs) > probedAtOnce {
+		return nil, fmt.Errorf("%d VIPs to probe, want at most %d", len(q.VIPs), probedAtOnce)
+	}
+	for _, v := range q.VIPs {
+		if err := v.Check(); err != nil {
+			return nil, err
+		}
+	}
+	if !a.probing.TryLock() {
+		return nil, fmt.Errorf("%s is probing already", a.cfg.Self.Name)
+	}
+	defer a.probing.Unlock()
+	var mu sync.Mutex
+	all := sights{}
+	var probes sync.WaitGroup
+	for _, v := range q.VIPs {
+		if a.holds(v) {
+			continue
+		}
+		probes.Go(func() {
+			seen := a.cfg.Probe(ctx, v, probesAtOnce)
+			mu.Lock()
+			defer mu.Unlock()
+			all[v.Name] = seen
+		})
+	}
+	probes.Wait()
+	return all, nil
+}
+
+// holds says whether the node has a VIP itself, or may just have it.
+func (a *Announcer) holds(v bgp.VIP) bool {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	has := a.vips[v.Name]
+	return has != nil && (has.wish.Address || len(has.have) > 0)
+}
+
+// Probe has a member ask through VIPs.
+func (c calls) Probe(ctx context.Context, q bgp.Probed) (sights, error) {
+	vips := inquiry{q.VIPs[:min(len(q.VIPs), probedAtOnce)]}
+	if q.Node == c.cfg.Self.Name {
+		return c.probe(ctx, vips)
+	}
+	var seen sights
+	err := c.cfg.Fleet.Call(ctx, q.Node, pathProbe, vips, &seen)
+	return seen, err
+}
