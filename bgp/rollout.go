@@ -70,7 +70,8 @@ type Rollout struct {
 	Probers []Member         `json:"probers,omitempty"` // see Probe
 	Sights  map[string]sight `json:"sights,omitempty"`  // by prober and VIP, with a space between; of the current wave
 
-	since time.Duration // of the phase
+	since   time.Duration // of the phase
+	settled int           // steps in which peers of the wave were sent what is planned, and it does not bake yet
 }
 
 // Progress is how far a node is.
@@ -275,7 +276,7 @@ func (r *Rollout) abort(now time.Duration, cause string, all bool) {
 }
 
 func (r *Rollout) enter(p Phase, now time.Duration, cause string) {
-	r.Phase, r.since, r.Cause = p, now, cause
+	r.Phase, r.since, r.Cause, r.settled = p, now, cause, 0
 	for _, p := range r.Nodes {
 		p.reached, p.planned, p.ready = now, now, false
 	}

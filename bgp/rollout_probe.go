@@ -14,9 +14,9 @@ const (
 
 // sight is who answered a prober through a VIP, by name, and how often.
 type sight struct {
-	Before map[string]uint64 `json:"before,omitempty"` // the wave acted
-	Acting map[string]uint64 `json:"acting,omitempty"` // until it had done as planned
-	Baking map[string]uint64 `json:"baking,omitempty"` // and since
+	Before  map[string]uint64 `json:"before,omitempty"`  // the wave acted
+	Settled map[string]uint64 `json:"settled,omitempty"` // from when peers were sent all until it baked
+	Baking  map[string]uint64 `json:"baking,omitempty"`  // and since
 }
 
 // Probed is what a node asks for that probes: VIPs, of which it has none itself.
@@ -60,10 +60,12 @@ func (r *Rollout) Saw(prober string, answers map[string]map[string]uint64) {
 		key := prober + " " + vip
 		s := r.Sights[key]
 		at := &s.Before
-		switch r.Phase {
-		case PhaseActing, PhaseConfirming:
-			at = &s.Acting
-		case PhaseBaking:
+		switch {
+		case r.Phase == PhaseActing, r.Phase == PhaseConfirming && r.settled == 0:
+			continue // it may be an answer of before
+		case r.Phase == PhaseConfirming:
+			at = &s.Settled
+		case r.Phase == PhaseBaking:
 			at = &s.Baking
 		}
 		*at = maps.Clone(*at) // a clone of the rollout may hold the old one
@@ -109,6 +111,13 @@ func total(counts map[string]uint64) (all uint64) {
 	return all
 }
 
+// probed says whether probers, if there are any, were asked since all peers of the
+// wave were sent what is planned.
+func (r *Rollout) probed() bool {
+	r.settled++
+	return r.settled > 1 || len(r.Probes()) == 0
+}
+
 // unseen says in words that no answer names a node which should give some, or "". Only
 // a prober in the node's own PoP can tell: others may be closer to another one. One that
 // gets no answers has no path.
@@ -122,10 +131,10 @@ func (r *Rollout) unseen(node string) string {
 		if !has || m.PoP != step.Plan.PoP {
 			return ""
 		}
-		if all := total(s.Acting) + total(s.Baking); all == 0 || s.Acting[node]+s.Baking[node] > 0 {
+		if all := total(s.Settled) + total(s.Baking); all == 0 || s.Settled[node]+s.Baking[node] > 0 {
 			return ""
 		}
-		return fmt.Sprintf("an answer through %s that names it: %s asked %d times", vip, m.Name, total(s.Acting)+total(s.Baking))
+		return fmt.Sprintf("an answer through %s that names it: %s asked %d times", vip, m.Name, total(s.Settled)+total(s.Baking))
 	})
 }
 

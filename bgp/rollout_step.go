@@ -25,7 +25,10 @@ func (r *Rollout) Step(now time.Duration, facts map[string]NodeFacts) []Action {
 	case PhaseActing:
 		return r.act(now, facts)
 	case PhaseConfirming:
-		if r.every(func(node string) bool { return facts[node].Reached && r.asPlanned(node, facts[node]) }) {
+		if r.every(func(node string) bool {
+			return facts[node].Reached && r.stored(node, facts[node]) && facts[node].Confirmed
+		}) &&
+			r.probed() && r.every(func(node string) bool { return r.unseen(node) == "" }) {
 			r.enter(PhaseBaking, now, "")
 			r.gaugeMark(facts)
 		}
@@ -118,10 +121,15 @@ func (r *Rollout) act(now time.Duration, facts map[string]NodeFacts) []Action {
 // has says whether the node has stored the plan.
 func (f NodeFacts) has(p NodePlan) bool { return f.Generation == p.Generation && f.Plan == p.ID() }
 
+// stored says whether a node has stored its plan.
+func (r *Rollout) stored(node string, f NodeFacts) bool {
+	s, _ := r.Plan.Step(node)
+	return f.has(s.Plan)
+}
+
 // asPlanned says whether a node has stored its plan, and does as it says.
 func (r *Rollout) asPlanned(node string, f NodeFacts) bool {
-	s, _ := r.Plan.Step(node)
-	return f.has(s.Plan) && f.Confirmed && r.unseen(node) == ""
+	return r.stored(node, f) && f.Confirmed && r.unseen(node) == ""
 }
 
 // watch looks at the nodes of the wave, and returns why to abort, or "".

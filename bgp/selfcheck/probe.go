@@ -1,6 +1,7 @@
 package selfcheck
 
 import (
+	"cmp"
 	"context"
 	"net"
 	"net/netip"
@@ -15,7 +16,7 @@ import (
 
 // Probe asks through a VIP as clients do, n times over UDP on each of its addresses,
 // each time from a new port so that routers with several paths take them all. It
-// returns which nodes answered, by the names that they give (NSID, RFC 5001), and how
+// returns which nodes answered, by the names that they give (NSID, RFC 5001, or id.server), and how
 // often. Addresses that this machine has itself are passed over: what is asked there
 // leaves by no wire. It never takes longer than [Budget].
 func Probe(ctx context.Context, vip bgp.VIP, n int) map[string]uint64 {
@@ -68,7 +69,7 @@ func whoAnswers(ctx context.Context, at netip.AddrPort) string {
 			return ""
 		}
 		if answers(m, q) {
-			node, _, _ := strings.Cut(nsid(m), " ")
+			node, _, _ := strings.Cut(cmp.Or(nsid(m), text(m)), " ")
 			return node
 		}
 	}

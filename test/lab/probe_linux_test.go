@@ -34,10 +34,10 @@ func TestConfirmedByAnswers(t *testing.T) {
 		l.vip(at, "apply", id, "--nodes", "node/"+victim.Name, "--reason", "test", "--bake", "3s")
 		cause = l.reached(2*time.Minute, at, phase)
 		var r struct {
-			Sights map[string]struct{ Acting, Baking map[string]uint64 }
+			Sights map[string]struct{ Settled, Baking map[string]uint64 }
 		}
 		l.must(at.Get("/v1/vips/rollout", &r))
-		seen = r.Sights[prober.Name+" ns1"].Acting
+		seen = r.Sights[prober.Name+" ns1"].Settled
 		for node, n := range r.Sights[prober.Name+" ns1"].Baking {
 			if seen == nil {
 				seen = map[string]uint64{}

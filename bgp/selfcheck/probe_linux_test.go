@@ -1,0 +1,31 @@
+package selfcheck
+
+import (
+	"maps"
+	"net/netip"
+	"testing"
+
+	"edged/dnsserver"
+)
+
+// TestProbe asks another address of loopback, which stands for one that is behind a
+// wire. The machine's own, and one where nobody answers, give nothing.
+func TestProbe(t *testing.T) {
+	s, port := startServer(t, dnsserver.RRL{})
+	if err := s.Listen(t.Context(), []netip.AddrPort{netip.AddrPortFrom(netip.MustParseAddr("127.0.0.2"), port)}); err != nil {
+		t.Fatal(err)
+	}
+	for _, c := range []struct {
+		at   []string
+		want map[string]uint64
+	}{
+		{[]string{"127.0.0.2"}, map[string]uint64{"ams-1": 5}},
+		{[]string{"127.0.0.2", "127.0.0.1", "::1"}, map[string]uint64{"ams-1": 5}},
+		{[]string{"127.0.0.1"}, map[string]uint64{}},
+		{[]string{"127.0.0.3"}, map[string]uint64{}},
+	} {
+		if got := Probe(t.Context(), vipAt(port, c.at...), 5); !maps.Equal(got, c.want) {
+			t.Errorf("%v: %v, want %v", c.at, got, c.want)
+		}
+	}
+}
