@@ -143,6 +143,7 @@ func (s *stage) restored(nodes ...string) {
 // reach gives back what they had.
 func FuzzRollout(f *testing.F) {
 	f.Add([]byte{0, 0, 0, 1, 9, 9, 2, 9, 3, 9})
+	f.Add([]byte("08")) // what nothing was counted of, kept
 	f.Add([]byte{9, 9, 9, 0x14, 9, 0x25, 5, 9, 9, 0x36, 7, 8})
 	f.Fuzz(func(t *testing.T, events []byte) {
 		s := newStage(t, "ams1 ams2 fra1 lhr1")

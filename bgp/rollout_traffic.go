@@ -30,7 +30,7 @@ func (r *Rollout) gaugeMark(facts map[string]NodeFacts) {
 // counts gathers a count of each VIP of the plan on each node. A VIP of which some
 // node's count is not known has none.
 func (r *Rollout) counts(facts map[string]NodeFacts, of func(Traffic) uint64) map[string]map[string]uint64 {
-	all := map[string]map[string]uint64{}
+	var all map[string]map[string]uint64
 	for _, vip := range r.Plan.VIPs() {
 		counts := map[string]uint64{}
 		known := true
@@ -40,7 +40,10 @@ func (r *Rollout) counts(facts map[string]NodeFacts, of func(Traffic) uint64) ma
 				counts[node] = of(t)
 			}
 		}
-		if known {
+		if known && len(counts) > 0 {
+			if all == nil {
+				all = map[string]map[string]uint64{}
+			}
 			all[vip] = counts
 		}
 	}
@@ -104,7 +107,9 @@ func (r *Rollout) dropMarks(facts map[string]NodeFacts, counts map[string]map[st
 				continue
 			}
 			rest := maps.Clone(r.Gauge.Mark) // others may hold the old one
-			delete(rest, vip)
+			if delete(rest, vip); len(rest) == 0 {
+				rest = nil
+			}
 			r.Gauge.Mark = rest
 			break
 		}
