@@ -25,13 +25,23 @@ func TestRolloutProbes(t *testing.T) {
 		{"all is as before", false, "ams", usual, usual, nil, false, "", 5},
 		{"it has no path", false, "ams", nil, nil, nil, false, "", 5},
 		{"a new one is seen", true, "ams", nil, usual, nil, false, "", 5},
-		{"a new one is not seen", true, "ams", nil, seen{"fra1": 20}, nil, false,
-			"ams1 does not do as planned, for 30s: it waits for an answer through ns1 that names it: ams9 asked", 0},
+		{
+			"a new one is not seen", true, "ams", nil,
+			seen{"fra1": 20},
+			nil, false,
+			"ams1 does not do as planned, for 30s: it waits for an answer through ns1 that names it: ams9 asked", 0,
+		},
 		{"a new one is not seen from elsewhere", true, "lhr", nil, seen{"fra1": 20}, nil, false, "", 5},
 		{"it goes while it bakes", false, "ams", usual, usual, seen{"fra1": 20}, false, "ams1 answers none of 60 probes of ams9 through ns2, forecast 50.0 %", 5},
 		{"that is allowed", false, "ams", usual, usual, seen{"fra1": 20}, true, "", 4},
-		{"it gets less", false, "ams", seen{"ams1": 100, "fra1": 100}, usual, seen{"ams1": 60, "fra1": 140}, false,
-			"ams1 gets 30.0 % of 800 probes of ams9 through ns2, forecast 50.0 %, want it within 30 % of that", 5},
+		{
+			"it gets less", false, "ams",
+			seen{"ams1": 100, "fra1": 100},
+			usual,
+			seen{"ams1": 60, "fra1": 140},
+			false,
+			"ams1 gets 30.0 % of 800 probes of ams9 through ns2, forecast 50.0 %, want it within 30 % of that", 5,
+		},
 		{"it gets a little less", false, "ams", seen{"ams1": 100, "fra1": 100}, usual, seen{"ams1": 80, "fra1": 120}, false, "", 5},
 	} {
 		tagged := altered(ns2, func(v *VIP) { v.Communities = []Community{64512<<16 | 100} })
