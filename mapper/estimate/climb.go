@@ -8,11 +8,12 @@ import (
 
 // rest is what of a unit's values is not explained yet.
 type rest struct {
+	sizes  []float64 // by cell (Model.size)
 	cells  []float64 // ms, by cell
 	access float64   // ms
 }
 
-func (r rest) clone() rest { return rest{slices.Clone(r.cells), r.access} }
+func (r rest) clone() rest { return rest{r.sizes, slices.Clone(r.cells), r.access} }
 
 // mostJudges is how many units at most judge how far the levels are to be trusted.
 const mostJudges = 20_000
@@ -54,9 +55,9 @@ func (m *Model) climb(left []rest) {
 			for i := range m.units {
 				v := &views[i]
 				m.look(v, level, in, m.groups[level].of[i])
-				m.take(v, level, in, i, left[i].cells, &left[i].access, nobody)
+				m.take(v, level, in, i, &left[i], nobody)
 				if judges(i) {
-					m.take(v, level, in, i, apart[i].cells, &apart[i].access, i)
+					m.take(v, level, in, i, &apart[i], i)
 				}
 			}
 		}
@@ -74,7 +75,7 @@ func (m *Model) testify(all []evidence, level Level, in part, i int, left, apart
 		if column == noColumn {
 			continue
 		}
-		e := evidence{unit: i, group: g, column: column, weight: m.confidence(c), size: m.size(u.Place, column)}
+		e := evidence{unit: i, group: g, column: column, weight: m.confidence(c), size: left.sizes[k]}
 		e.residual = left.cells[k] / e.size
 		if apart.cells != nil {
 			e.apart = apart.cells[k] / e.size
@@ -91,13 +92,13 @@ func (m *Model) testify(all []evidence, level Level, in part, i int, left, apart
 }
 
 // take takes what a rung says from what is left of a unit.
-func (m *Model) take(v *vantage, level Level, in part, i int, cells []float64, access *float64, without int) {
+func (m *Model) take(v *vantage, level Level, in part, i int, left *rest, without int) {
 	for k, c := range m.units[i].Cells {
 		add, _, _ := m.rung(v, level, in, c.PoP, without)
-		cells[k] -= add
+		left.cells[k] -= add * left.sizes[k]
 	}
 	add, _, _ := m.rung(v, level, in, accessColumn, without)
-	*access -= add
+	left.access -= add
 }
 
 // vantage is a place as the ladder sees it.
@@ -143,7 +144,7 @@ func (m *Model) look(v *vantage, level Level, in part, group int32) {
 	}
 }
 
-// rung returns what a part of a level adds for a PoP, in ms, how much of what is
+// rung returns what a part of a level adds for a PoP, per size, how much of what is
 // said there it believes, and of how many units it is. The word of one unit may be
 // left out.
 func (m *Model) rung(v *vantage, level Level, in part, pop uint16, without int) (add, trust float64, units int) {
@@ -153,21 +154,23 @@ func (m *Model) rung(v *vantage, level Level, in part, pop uint16, without int) 
 	}
 	if level == Near && v.near != nil {
 		add, weight, units := m.nearby(v, in, column)
-		return add * m.size(v.place, column), weight / (weight + nearPrior), units
+		return add, weight / (weight + nearPrior), units
 	}
 	c := pick(v.rows[in][level], column)
 	switch {
 	case c == nil:
 		return 0, 0, 0
 	case level == Near:
-		return c.add * m.size(v.place, column), c.weight / (c.weight + nearPrior), c.units
+		return c.add, c.weight / (c.weight + nearPrior), c.units
+	case without == nobody:
+		return c.add, c.weight / (c.weight + r.prior), c.units
 	}
 	mean, weight, units := c.without(without)
 	trust = weight / (weight + r.prior)
-	return mean * trust * m.size(v.place, column), trust, units
+	return mean * trust, trust, units
 }
 
-// level returns what a level adds for a PoP, as rung does: of its town, and of
+// level returns what a level adds for a PoP, per size, as rung does: of its town, and of
 // itself where it shares that.
 func (m *Model) level(v *vantage, level Level, pop uint16, without int) (add, trust float64, units int) {
 	add, trust, units = m.rung(v, level, ofTown, pop, without)
@@ -184,5 +187,5 @@ func (m *Model) ladder(v *vantage, pop uint16, without int) (sum float64) {
 		add, _, _ := m.level(v, level, pop, without)
 		sum += add
 	}
-	return sum
+	return sum * m.size(v.place, pop)
 }

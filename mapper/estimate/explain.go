@@ -63,13 +63,14 @@ func (m *Model) ExplainAt(p place.Place) []Trace {
 
 // trace repeats an estimate of the ladder and notes each part.
 func (m *Model) trace(v *vantage, e Estimate, access float64, without int) Trace {
+	size := m.size(v.place, e.PoP)
 	t := Trace{Estimate: e, Line: m.line(v.place, e.PoP), Access: access}
 	if v.place.HasCoord {
 		t.Located, t.Km = true, distance(v.place, m.pops[e.PoP])
 	}
 	for level := World; level < Own; level++ {
 		if add, trust, units := m.level(v, level, e.PoP, without); units > 0 {
-			t.Steps = append(t.Steps, Step{level, add, units, trust})
+			t.Steps = append(t.Steps, Step{level, add * size, units, trust})
 		}
 	}
 	return t

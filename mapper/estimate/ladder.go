@@ -150,8 +150,14 @@ const fewUnits = 64
 // without returns the mean, the weight and the number of the words when one unit
 // is not heard: a unit must not confirm itself.
 func (c *correction) without(unit int) (mean, weight float64, units int) {
-	own := slices.IndexFunc(c.words, func(w word) bool { return int(w.unit) == unit })
-	if unit == nobody || own < 0 {
+	own := -1
+	for i := range c.words {
+		if int(c.words[i].unit) == unit {
+			own = i
+			break
+		}
+	}
+	if own < 0 {
 		return c.mean, c.weight, c.units
 	}
 	if len(c.words) == 1 {

@@ -75,10 +75,10 @@ func (m *Model) line(p place.Place, pop uint16) float64 {
 const detourBase = 500
 
 // size is what residuals at a distance are in proportion to: a path that is
-// twice as long has about twice the detour.
-func (m *Model) size(p place.Place, column uint16) float64 {
-	if column == accessColumn || !p.HasCoord {
+// twice as long has about twice the detour. PoPs in a town are where it is.
+func (m *Model) size(p place.Place, pop uint16) float64 {
+	if pop == accessColumn || !p.HasCoord {
 		return 1
 	}
-	return (distance(p, m.towns.where[column]) + detourBase) / 1000
+	return (distance(p, m.towns.where[m.towns.of[pop]]) + detourBase) / 1000
 }

@@ -58,6 +58,9 @@ func Fit(pops []edge.PoP, units []Unit) *Model {
 	for i, u := range units {
 		m.mute[i] = len(u.Cells) == 0 || !u.Place.HasCoord || doubted(pops, u)
 		left[i].cells = make([]float64, len(u.Cells))
+		for _, c := range u.Cells {
+			left[i].sizes = append(left[i].sizes, m.size(u.Place, c.PoP))
+		}
 	}
 	var above []weighted
 	for range passes {

@@ -77,10 +77,10 @@ func (m *Model) Knows(asn uint32) bool {
 
 // estimate is what the ladder alone says.
 func (m *Model) estimate(v *vantage, pop uint16, access float64, without int) Estimate {
-	e := Estimate{PoP: pop, RTT: access + m.line(v.place, pop)}
+	e, size := Estimate{PoP: pop, RTT: access + m.line(v.place, pop)}, m.size(v.place, pop)
 	for level := World; level < Own; level++ {
 		add, _, units := m.level(v, level, pop, without)
-		e.RTT += add
+		e.RTT += add * size
 		if units > 0 {
 			e.Level, e.Samples = level, units
 		}
