@@ -54,8 +54,8 @@ const (
 	resolverPrior = 4.0
 
 	// mixedPoPs is how many PoPs of a pool are compared, those that are among the
-	// first three of most clients.
-	mixedPoPs   = 16
+	// first three of most clients: a ranking has room for no more.
+	mixedPoPs   = maps.MaxHops
 	firstChoice = 3
 )
 
