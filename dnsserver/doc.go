@@ -17,7 +17,8 @@
 // worker, which receives and sends in batches (udp_linux.go). Elsewhere, and
 // for TCP, the sockets are those of package net. All of them run the same
 // answer code. [Server.Listen] and [Server.Unlisten] open and close further
-// addresses beside those that serve (listeners.go).
+// addresses beside those that serve (listeners.go); on Linux one set of threads
+// serves all of these (shared_linux.go).
 //
 // RFCs: 1034, 1035, 2181, 2308, 3597, 4592, 5001 (NSID), 6672, 6891 (EDNS),
 // 7766 (TCP), 7828 (keepalive), 7871 (client subnet), 7873 and 9018 (cookies),
