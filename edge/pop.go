@@ -9,7 +9,7 @@ type PoP struct {
 	Name      string  // lower case, unique in the fleet
 	Lat, Lon  float64 // degrees, WGS 84: -90..90 and -180..180
 	Continent string  // AF, AN, AS, EU, NA, OC or SA; empty when not said
-	Capacity  int64   // queries (or any one unit) per second; 0 when not said
+	Capacity  int64   // requests/s; 0 when not said
 }
 
 // MaxPoPs is the largest fleet: PoP indexes are 16 bits wide, and the largest

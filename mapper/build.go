@@ -48,7 +48,7 @@ func Build(in Input) (*maps.Contents, Report, error) {
 	}
 	demand, unit := in.demand()
 	b := &builder{
-		in: &in, unit: unit, orders: newOrders(in.PoPs), shares: newShares(in.PoPs, unit),
+		in: &in, unit: unit, orders: newOrders(in.PoPs), shares: newShares(in.PoPs, unit, in.Tolerance),
 		inForce: newInForce(in.InForce, in.PoPs),
 	}
 	b.layAll(demand)

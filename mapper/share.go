@@ -21,10 +21,12 @@ type shares struct {
 	given   []leafChoice // by served leaf, when limited
 	result  *assign.Result
 	scale   float64 // of the solver's demand, in one request/s
+	least   int     // what a PoP must gain to take the place of the one in force, in microseconds
 }
 
 // limit is what a PoP may have, in requests/s; all are 0 where there is no
-// capacity.
+// capacity. The soft limit, 70 % of it, leaves room for what was not expected; the
+// hard one, 95 %, is what it can do.
 type limit struct {
 	capacity   float64
 	soft, hard float64
@@ -34,15 +36,20 @@ type limit struct {
 // leafChoice is the place of a PoP among a leaf's hops.
 type leafChoice uint8
 
-func newShares(pops []edge.PoP, unit DemandUnit) *shares {
-	s := &shares{limits: make([]limit, len(pops)), prices: make([]uint32, len(pops))}
+// newShares returns shares without prices. Nobody leaves the PoP in force for less
+// than the tolerance: else clients who were merged with others would leave again.
+func newShares(pops []edge.PoP, unit DemandUnit, tolerance float64) *shares {
+	s := &shares{
+		limits: make([]limit, len(pops)), prices: make([]uint32, len(pops)),
+		least: max(leastMargin, int(1000*tolerance)),
+	}
 	if unit != Requests {
 		return s
 	}
 	for i, p := range pops {
 		if p.Capacity > 0 {
-			l := assign.LimitOf(p.Capacity)
-			s.limits[i] = limit{float64(p.Capacity), float64(l.Soft), float64(l.Hard), float64(l.Soft)}
+			c := float64(p.Capacity)
+			s.limits[i] = limit{capacity: c, soft: c * 70 / 100, hard: c * 95 / 100, held: c * 70 / 100}
 			s.limited = true
 		}
 	}
@@ -69,8 +76,8 @@ func (s *shares) solve(outlooks []outlook, spaces []*space, inForce *maps.Map, p
 	s.result = result
 	for pop := range s.prices {
 		s.prices[pop] = uint32(math.Round(1000 * result.Prices[pop]))
-		if l := &s.limits[pop]; l.capacity > 0 && result.Limit[pop] != assign.Unlimited {
-			l.held = max(l.soft, float64(result.Limit[pop])/s.scale)
+		if limit := p.Limits[pop]; limit != (assign.Limit{}) && result.Limit[pop] > limit.Soft {
+			s.limits[pop].held = float64(result.Limit[pop]) / s.scale
 		}
 	}
 	u := 0
@@ -100,7 +107,8 @@ func (s *shares) problem(outlooks []outlook, spaces []*space) *assign.Problem {
 			largest = max(largest, v.demand)
 		}
 	}
-	// As fine as the sums allow: small demands are not to vanish.
+	// As fine as the sums allow: small demands are not to vanish. Demand is rounded
+	// down and limits up, so that what fits exactly does.
 	s.scale = min((1<<35)/total, (1<<32-1)/largest)
 	for _, space := range spaces {
 		for _, v := range space.served {
@@ -108,19 +116,19 @@ func (s *shares) problem(outlooks []outlook, spaces []*space) *assign.Problem {
 			if len(o.hops) == 0 {
 				continue
 			}
-			p.Demand = append(p.Demand, uint32(min(math.Round(v.demand*s.scale), math.MaxUint32)))
+			p.Demand = append(p.Demand, uint32(v.demand*s.scale))
 			for _, h := range o.hops[:max(1, o.timed)] {
 				p.Candidates = append(p.Candidates, assign.Candidate{PoP: h.PoP, RTT: uint16(min(5*int(h.RTT), math.MaxUint16))})
 			}
 			p.First = append(p.First, uint32(len(p.Candidates)))
 			p.Incumbent = append(p.Incumbent, v.now)
-			p.Margin = append(p.Margin, o.margin)
+			p.Margin = append(p.Margin, uint16(min(max(int(o.margin), s.least/100), math.MaxUint16)))
 		}
 	}
 	for pop, l := range s.limits {
 		// One that all of the demand fits into limits nothing.
 		if soft := l.soft * s.scale; l.capacity > 0 && soft < 1<<35 {
-			p.Limits[pop] = assign.Limit{Soft: max(1, int64(soft)), Hard: max(1, int64(l.hard*s.scale))}
+			p.Limits[pop] = assign.Limit{Soft: int64(math.Ceil(soft)), Hard: int64(math.Ceil(l.hard * s.scale))}
 		}
 	}
 	return p
@@ -160,7 +168,7 @@ func (s *shares) choose(o *outlook, now uint16) int {
 		}
 	}
 	if kept >= 0 {
-		margin := max(100*int(o.margin), leastMargin, int(o.hops[kept].RTT)*perStep/10)
+		margin := max(100*int(o.margin), s.least, int(o.hops[kept].RTT)*perStep/10)
 		if s.cost(o.hops[kept])-s.cost(o.hops[best]) <= margin {
 			return kept
 		}

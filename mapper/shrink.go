@@ -114,7 +114,8 @@ func (s *space) goes() iter.Seq2[served, run] {
 // is not merged.
 const asMeasured = 1 << 14
 
-// merge merges the leaves of a space. Those that are held keep their PoP.
+// merge merges the leaves of a space. Those that are held keep their PoP, and so do
+// clients who stay with the one in force: being merged is no reason to move.
 func (b *builder) merge(s *space, held []bool) []run {
 	var sets compress.Sets
 	unknown := sets.Of(noPoP)
@@ -132,7 +133,7 @@ func (b *builder) merge(s *space, held []bool) []run {
 		kind := uint8(free)
 		if next < len(s.served) && s.served[next].leaf == i {
 			switch {
-			case held[next]:
+			case held[next] || s.served[next].now == b.first(l):
 				kind = alone
 			case b.shares.limited:
 				kind = loaded

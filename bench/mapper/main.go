@@ -42,6 +42,7 @@ var parts = []part{
 	{"assign", assignUnits},
 	{"places", mergePlaces},
 	{"aggregate", aggregateRows},
+	{"build", buildWhole},
 }
 
 type options struct {

@@ -98,9 +98,12 @@ from, so the same inputs give the same file.`,
 			if err := places.Verify(); err != nil {
 				return err
 			}
-			in := mapper.Input{PoPs: pops, Place: places.Networks(), Created: time.Now(), Progress: progress, Tolerance: tolerance}
+			in := mapper.Input{PoPs: pops, Place: places.Networks(), Progress: progress, Tolerance: tolerance}
 			if !(tolerance >= 0 && tolerance <= maxTolerance) {
 				return fmt.Errorf("bad tolerance %v: want 0 to %d ms", tolerance, maxTolerance)
+			}
+			if in.Created, err = newest(segments.config, string(where.City), string(where.ASN), string(where.Overrides), netsPath, demandPath, segments.hosting); err != nil {
+				return err
 			}
 			for _, source := range places.Sources() {
 				in.Sources = append(in.Sources, maps.Input{Name: source.Name, Version: source.Version})
@@ -126,6 +129,7 @@ from, so the same inputs give the same file.`,
 				if in.InForce, err = maps.Open(inForcePath); err != nil {
 					return err
 				}
+				in.Created = later(in.Created, in.InForce.Created())
 			}
 			w := mapWriter{cmd.OutOrStdout(), output, signOff, asJSON}
 			if segments.into == "" {

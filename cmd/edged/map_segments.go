@@ -29,6 +29,7 @@ type measured struct {
 	*mapper.Measurements
 	trust  *beacon.Trust
 	source maps.Input // names them by their hash
+	until  time.Time  // the end of the newest hour
 
 	sources func(io.Writer) // says from which nodes they are
 }
@@ -42,6 +43,7 @@ func readSegments(ctx context.Context, dir string, pops []edge.PoP, locate func(
 		return m, err
 	}
 	defer set.Close()
+	m.until = set.Hours[len(set.Hours)-1].Start.Add(time.Hour)
 	if m.trust, err = beacon.FindTrust(ctx, set, pops, unitPoint(locate), runtime.GOMAXPROCS(0)); err != nil {
 		return m, err
 	}
@@ -199,6 +201,7 @@ func (f *segmentFlags) addTo(cmd *cobra.Command, places *place.DB, in *mapper.In
 		return m, err
 	}
 	in.Sources = append(in.Sources, m.source)
+	in.Created = later(in.Created, m.until)
 	in.Progress(fmt.Sprintf("estimating from %d sessions of %d blocks", m.Sessions, len(m.Units)))
 	m.sources = reportSources
 	in.Measured = mapper.Estimate(m.Measurements, in.PoPs, m.wellPlaced(locate(places)), hosting)

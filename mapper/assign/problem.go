@@ -24,12 +24,6 @@ type Limit struct {
 // Unlimited is the limit that a PoP without one is reported with.
 const Unlimited = int64(math.MaxInt64)
 
-// LimitOf returns the usual limits for a capacity: 70 % of it as the target,
-// and 95 % at most. No capacity (0) is no limit.
-func LimitOf(capacity int64) Limit {
-	return Limit{Soft: capacity * 7 / 10, Hard: capacity * 19 / 20}
-}
-
 // Problem is what Solve is given. The candidates of unit u are
 // Candidates[First[u]:First[u+1]]: one or more, each PoP once.
 type Problem struct {
