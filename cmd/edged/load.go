@@ -228,12 +228,6 @@ func (r *loadReport) writeText(w io.Writer) {
 	}
 	tw := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
 	fmt.Fprintln(tw, "pop\tload/s\tsoft\thard\tof soft\tprice\tof the map")
-	limit := func(requests float64) string {
-		if requests == 0 {
-			return "-"
-		}
-		return fmt.Sprintf("%.0f", requests)
-	}
 	for _, p := range r.PoPs {
 		load, share := "?", "-"
 		if p.Load != nil {
@@ -245,9 +239,17 @@ func (r *loadReport) writeText(w io.Writer) {
 				load += " (old)"
 			}
 		}
-		fmt.Fprintf(tw, "%s\t%s\t%s\t%s\t%s\t+%.1f ms\t%.1f ms\n", p.PoP, load, limit(p.Soft), limit(p.Hard), share, p.Price, p.Map)
+		fmt.Fprintf(tw, "%s\t%s\t%s\t%s\t%s\t+%.1f ms\t%.1f ms\n", p.PoP, load, limitText(p.Soft), limitText(p.Hard), share, p.Price, p.Map)
 	}
 	tw.Flush()
+}
+
+// limitText writes a limit in requests/s, of which 0 is none.
+func limitText(requests float64) string {
+	if requests == 0 {
+		return "-"
+	}
+	return fmt.Sprintf("%.0f", requests)
 }
 
 var (

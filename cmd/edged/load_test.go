@@ -6,6 +6,7 @@ import (
 	"net"
 	"net/http"
 	"os"
+	"path/filepath"
 	"regexp"
 	"slices"
 	"strings"
@@ -156,5 +157,19 @@ func TestPricesOfANode(t *testing.T) {
 	}
 	if kept, err := os.ReadFile(d.file("state/load")); err != nil || !slices.Contains(strings.Fields(string(kept)), "1250.5") {
 		t.Errorf("kept is %q (%v)", kept, err)
+	}
+}
+
+func TestMapShowsPrices(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "m.edmap")
+	if err := maps.WriteFile(path, pricedTestMap(t)); err != nil {
+		t.Fatal(err)
+	}
+	want := "" +
+		"pop  price ms  demand/s  soft  hard\n" +
+		"fra  0.0       500.0     1000  1200\n" +
+		"iad  0.2       0.0       700   -\n"
+	if code, out, errs := command(t, "map", "show", path); code != 0 || !strings.HasSuffix(out, "\n\n"+want) {
+		t.Errorf("exit code %d, %s, prints\n%s\nwant at its end\n%s", code, errs, out, want)
 	}
 }

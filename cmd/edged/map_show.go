@@ -31,6 +31,16 @@ type mapPoP struct {
 	Lon       float64 `json:"lon"`
 	Continent string  `json:"continent,omitempty"`
 	Capacity  int64   `json:"capacity,omitempty"`
+
+	Pricing *mapPricing `json:"pricing,omitempty"` // nil: the map says nothing of load
+}
+
+// mapPricing is what a map says of a PoP's load.
+type mapPricing struct {
+	Price  float64 `json:"price_ms"`
+	Soft   float64 `json:"soft_limit"` // requests/s; 0: none
+	Hard   float64 `json:"hard_limit"`
+	Demand float64 `json:"demand"` // requests/s
 }
 
 // mapTable is one family of one table.
@@ -67,8 +77,13 @@ func summarize(m *maps.Map) mapSummary {
 		Version: m.Version(), Created: m.Created(), Bytes: m.Size(), Inputs: append([]maps.Input{}, m.Inputs()...),
 		Rankings: m.Rankings(), Orders: m.Orders(), Gate: m.Gate(),
 	}
-	for _, p := range m.PoPs() {
-		s.PoPs = append(s.PoPs, mapPoP(p))
+	for i, p := range m.PoPs() {
+		row := mapPoP{Name: p.Name, Lat: p.Lat, Lon: p.Lon, Continent: p.Continent, Capacity: p.Capacity}
+		if m.Prices() != nil {
+			of := m.Prices()[i]
+			row.Pricing = &mapPricing{float64(of.Price) / 1000, of.Soft, of.Hard, of.Demand}
+		}
+		s.PoPs = append(s.PoPs, row)
 	}
 	for _, table := range []struct {
 		name string
@@ -103,10 +118,25 @@ func (s mapSummary) writeText(w io.Writer) error {
 	for _, p := range s.PoPs {
 		fmt.Fprintf(tw, "%s\t%.2f\t%.2f\t%s\t%d\n", p.Name, p.Lat, p.Lon, p.Continent, p.Capacity)
 	}
+	s.writePrices(tw)
 	if err := tw.Flush(); err != nil || s.Gate == nil {
 		return err
 	}
 	return writeGate(w, s.Gate)
+}
+
+// writePrices writes what the map says of load, if it does.
+func (s mapSummary) writePrices(w io.Writer) {
+	for i, p := range s.PoPs {
+		if p.Pricing == nil {
+			return
+		}
+		if i == 0 {
+			fmt.Fprintln(w)
+			fmt.Fprintln(w, "pop\tprice ms\tdemand/s\tsoft\thard")
+		}
+		fmt.Fprintf(w, "%s\t%.1f\t%.1f\t%s\t%s\n", p.Name, p.Pricing.Price, p.Pricing.Demand, limitText(p.Pricing.Soft), limitText(p.Pricing.Hard))
+	}
 }
 
 // percent writes a share of 0 to 1 for a person.

@@ -118,7 +118,7 @@ func TestMapShowAndDiff(t *testing.T) {
 
 	var s mapSummary
 	decode(t, mustMapRun(t, "show", "--json", after), &s)
-	if len(s.PoPs) != 3 || s.PoPs[0] != (mapPoP{"fra", 50.11, 8.68, "EU", 100000}) || len(s.Tables) != 4 ||
+	if len(s.PoPs) != 3 || s.PoPs[0] != (mapPoP{Name: "fra", Lat: 50.11, Lon: 8.68, Continent: "EU", Capacity: 100000}) || len(s.Tables) != 4 ||
 		s.Tables[0].MeasuredRanges != 1 || s.Tables[2].MeasuredRanges != 2 || s.Tables[0].Measured != 64.0/(1<<32) {
 		t.Errorf("show gave %+v", s)
 	}
