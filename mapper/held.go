@@ -47,6 +47,7 @@ func (p Part) takes(session uint64) bool { return p == Whole || HeldBack(session
 type HeldRegret struct {
 	Sessions int     `json:"sessions"` // held back
 	Compared int     `json:"compared"` // of them, those that measured both maps' first choices
+	Weight   float64 `json:"weight"`   // of the latter: 1 each, less where a source brings too much
 	Before   float64 `json:"before_ms"`
 	After    float64 `json:"after_ms"`
 }
@@ -77,8 +78,9 @@ func CompareHeld(before, after *maps.Map, held []HeldSession) HeldRegret {
 		if !ok {
 			continue
 		}
-		best, was, is := math.Inf(1), math.Inf(1), math.Inf(1)
+		best, was, is, weight := math.Inf(1), math.Inf(1), math.Inf(1), 1.0
 		for _, v := range s.Values {
+			weight = min(weight, 1-v.Less)
 			best = min(best, v.RTT)
 			if v.PoP == old {
 				was = min(was, v.RTT)
@@ -91,12 +93,13 @@ func CompareHeld(before, after *maps.Map, held []HeldSession) HeldRegret {
 			continue
 		}
 		r.Compared++
-		r.Before += was - best
-		r.After += is - best
+		r.Weight += weight
+		r.Before += float64(weight * (was - best))
+		r.After += float64(weight * (is - best))
 	}
-	if r.Compared > 0 {
-		r.Before /= float64(r.Compared)
-		r.After /= float64(r.Compared)
+	if r.Weight > 0 {
+		r.Before /= r.Weight
+		r.After /= r.Weight
 	}
 	return r
 }

@@ -18,7 +18,8 @@ const (
 	MaxMoved    = 10.0 // % of demand
 	MaxRegret   = 1.0  // ms more than the map in force, mean
 
-	// LeastHeld is the fewest sessions that tell what first choices cost.
+	// LeastHeld is the fewest sessions that tell what first choices cost. Those of a
+	// source that brings too much count less.
 	LeastHeld = 20
 )
 
@@ -127,7 +128,7 @@ func (in *Input) regret() maps.GateRule {
 		return notApplicable(r, noneInForce)
 	}
 	held := mapper.CompareHeld(in.InForce, in.New, in.Held)
-	if held.Compared < LeastHeld {
+	if held.Weight < LeastHeld {
 		return notApplicable(r, fmt.Sprintf("%d of %d sessions held back measured both first choices, want %d", held.Compared, held.Sessions, LeastHeld))
 	}
 	r.Figure = held.Worse()

@@ -58,6 +58,16 @@ func held(n int, network string, fra, nyc float64) (list []mapper.HeldSession) {
 	return list
 }
 
+// lowered has the values count less by a share.
+func lowered(list []mapper.HeldSession, less float64) []mapper.HeldSession {
+	for i := range list {
+		for k := range list[i].Values {
+			list[i].Values[k].Less = less
+		}
+	}
+	return list
+}
+
 func demand(list ...any) (d []simulate.Demand) {
 	for i := 0; i < len(list); i += 2 {
 		d = append(d, simulate.Demand{Prefix: netip.MustParsePrefix(list[i].(string)), Requests: float64(list[i+1].(int))})
@@ -129,6 +139,19 @@ pops: ok 0 pops, limit 0 ()
 coverage: ok 100 %, limit 90 (of demand has a measured ranking, at least nine tenths of the map in force)
 moved: refused 25 %, limit 10 (of /24 blocks, most (25.00 %) from nyc to fra)
 regret: not applicable 0 ms, limit 0 (19 of 19 sessions held back measured both first choices, want 20)`,
+		},
+		{
+			"one source that brings too much",
+			Input{
+				InForce: before, New: mapOf(t, pops, "10.0.0.0/8,fra:10 nyc:90\n11.0.0.0/8,fra:10 nyc:90\n"),
+				Demand: demand("10.0.0.0/8", 95, "11.0.0.0/8", 5), Unit: "sessions",
+				Held: slices.Concat(held(20, "10.0.0.1", 12, 15), lowered(held(400, "11.0.0.1", 90, 10), 0.99)),
+			},
+			"regret", `holes: ok 0 %, limit 0.1 (of demand had a first choice and would have none)
+pops: ok 0 pops, limit 0 ()
+coverage: ok 100 %, limit 90 (of demand has a measured ranking, at least nine tenths of the map in force)
+moved: ok 5 %, limit 10 (of sessions, most (5.00 %) from nyc to fra)
+regret: refused 13.33 ms, limit 1 (13.33 ms in place of 0.00 above the best, by 420 sessions held back)`,
 		},
 		{
 			"a fleet that is new",
