@@ -11,6 +11,12 @@
 // An address whose place is not known and that nobody measured gets a row that says
 // so. The result has no hole. Report says what came of it.
 //
+// The resolver table has rankings of the clients behind each resolver
+// (RankResolvers). One session in twenty is never estimated from (HeldBack), so
+// that maps can be judged by it: CompareHeld, and package gate. Evaluate holds a
+// map against measurements, Explain says where the numbers of a ranking come
+// from, by the map alone, and Estimates.Trace takes them apart.
+//
 // All of that is pure: the same input gives the same map, byte for byte, on any
 // number of processors. Files, the clock and progress on a terminal are the
 // command's (cmd/edged/map.go).
