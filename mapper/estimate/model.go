@@ -21,21 +21,22 @@ type Unit struct {
 
 // Model says how long round trips take, at units and at places.
 type Model struct {
-	pops   []edge.PoP
-	towns  towns
-	units  []Unit
-	mute   []bool    // units that teach nothing
-	access []float64 // of each unit: what all its round trips have in common, ms
-	slope  float64   // ms per km
-	usual  float64   // confidence before it is made relative
-	groups [Own]groups
-	rungs  [parts][Own]*rung
-	spots  []spot
-	around [][]neighbour         // of each metro with units
-	heard  [parts][][]correction // from them
-	nets   map[uint32]struct{}   // that measured anything
-	own    float64               // prior of the level Own
-	spread float64               // usual one of a cell's samples, ms
+	pops       []edge.PoP
+	directions [][3]float64 // of each PoP
+	towns      towns
+	units      []Unit
+	mute       []bool    // units that teach nothing
+	access     []float64 // of each unit: what all its round trips have in common, ms
+	slope      float64   // ms per km
+	usual      float64   // confidence before it is made relative
+	groups     [Own]groups
+	rungs      [parts][Own]*rung
+	spots      []spot
+	around     [][]neighbour         // of each metro with units
+	heard      [parts][][]correction // from them
+	nets       map[uint32]struct{}   // that measured anything
+	own        float64               // prior of the level Own
+	spread     float64               // usual one of a cell's samples, ms
 
 	limited int // networks that would have spoken for a country
 }
@@ -49,6 +50,9 @@ func Fit(pops []edge.PoP, units []Unit) *Model {
 		pops: pops, towns: newTowns(pops), units: units, mute: make([]bool, len(units)),
 		access: make([]float64, len(units)), slope: slope(pops, units), usual: usualConfidence(units),
 		nets: map[uint32]struct{}{},
+	}
+	for _, p := range pops {
+		m.directions = append(m.directions, direction(p.Lat, p.Lon))
 	}
 	for level := range Own {
 		m.groups[level] = numberGroups(level, units)

@@ -1,7 +1,10 @@
 package estimate
 
 import (
+	"cmp"
 	"math"
+	"math/rand/v2"
+	"slices"
 	"testing"
 
 	"edged/edge"
@@ -169,6 +172,30 @@ func TestPriors(t *testing.T) {
 	} {
 		if got := prior(tt.within, tt.between); math.Abs(got-tt.want) > 1e-9 {
 			t.Errorf("%+v: %v", tt, got)
+		}
+	}
+}
+
+// TestNearestMatchesPlain holds dot products to great circles.
+func TestNearestMatchesPlain(t *testing.T) {
+	rng := rand.New(rand.NewPCG(7, 8))
+	for _, n := range []int{1, 9, 10, 11, 60} {
+		var fleet []edge.PoP
+		for range n {
+			fleet = append(fleet, edge.PoP{Lat: 180*rng.Float64() - 90, Lon: 360*rng.Float64() - 180})
+		}
+		fleet = append(fleet, fleet[0]) // two in one place: the first goes first
+		m := Fit(fleet, nil)
+		for range 50 {
+			p := at(180*rng.Float64()-90, 360*rng.Float64()-180, "", 0)
+			want := make([]uint16, len(fleet))
+			for i := range want {
+				want[i] = uint16(i)
+			}
+			slices.SortStableFunc(want, func(a, b uint16) int { return cmp.Compare(distance(p, fleet[a]), distance(p, fleet[b])) })
+			if got := m.nearest(p); !slices.Equal(got, want[:min(len(want), candidateCount)]) {
+				t.Fatalf("%d pops, from %v: %v, want %v", n, p, got, want)
+			}
 		}
 	}
 }

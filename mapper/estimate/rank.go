@@ -2,6 +2,7 @@ package estimate
 
 import (
 	"cmp"
+	"math"
 	"slices"
 
 	"edged/geo/place"
@@ -115,19 +116,42 @@ func (m *Model) candidates(p place.Place, cells []Cell) []uint16 {
 		}
 	}
 	if p.HasCoord {
-		type far struct {
-			pop uint16
-			km  float64
-		}
-		all := make([]far, len(m.pops))
-		for i, pop := range m.pops {
-			all[i] = far{uint16(i), distance(p, pop)}
-		}
-		slices.SortFunc(all, func(a, b far) int { return cmp.Or(cmp.Compare(a.km, b.km), cmp.Compare(a.pop, b.pop)) })
-		for _, f := range all[:min(len(all), candidateCount)] {
-			list = append(list, f.pop)
-		}
+		list = append(list, m.nearest(p)...)
 	}
 	slices.Sort(list)
 	return slices.Compact(list)
+}
+
+// nearest returns the PoPs nearest by distance, the nearest first.
+func (m *Model) nearest(p place.Place) []uint16 {
+	type far struct {
+		pop uint16
+		dot float64 // 1 in the same place, -1 on the other side of the world
+	}
+	at := direction(p.Lat, p.Lon)
+	best := make([]far, 0, candidateCount+1)
+	for i, d := range m.directions {
+		f := far{uint16(i), at[0]*d[0] + at[1]*d[1] + at[2]*d[2]}
+		k := len(best)
+		for k > 0 && best[k-1].dot < f.dot {
+			k--
+		}
+		if k < candidateCount {
+			best = slices.Insert(best, k, f)
+			best = best[:min(len(best), candidateCount)]
+		}
+	}
+	list := make([]uint16, len(best))
+	for i, f := range best {
+		list[i] = f.pop
+	}
+	return list
+}
+
+// direction is a place on the unit sphere: a dot product orders by distance, and
+// takes less time.
+func direction(lat, lon float64) [3]float64 {
+	sinLat, cosLat := math.Sincos(lat * math.Pi / 180)
+	sinLon, cosLon := math.Sincos(lon * math.Pi / 180)
+	return [3]float64{cosLat * cosLon, cosLat * sinLon, sinLat}
 }
