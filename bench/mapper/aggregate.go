@@ -42,8 +42,8 @@ const (
 var aggregateVariants = []string{"medians", "limits, then medians"}
 
 // aggregateRows makes segments of beacon rows and has a process of its own
-// aggregate them, so that its memory is known; then ClickHouse, where there is
-// one.
+// aggregate them, so that its memory is known; then ClickHouse and DuckDB,
+// where they are.
 func aggregateRows(o options, r *report) error {
 	dir, err := os.MkdirTemp("", "edged-bench-mapper-")
 	if err != nil {
@@ -69,7 +69,10 @@ func aggregateRows(o options, r *report) error {
 		}
 		r.most(variant+": memory", a.MiB, "MiB", barAggregateMiB)
 	}
-	return besideClickHouse(dir, r)
+	if err := besideClickHouse(dir, r); err != nil {
+		return err
+	}
+	return besideDuckDB(dir, o.duckdb, r)
 }
 
 // measureAggregation aggregates a folder of segments in a process of its own.

@@ -8,92 +8,21 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"net"
 	"net/http"
 	"net/url"
 	"os"
-	"os/exec"
-	"path/filepath"
-	"syscall"
 	"time"
 
 	"edged/mapper/beacon"
+	"edged/mapper/clickhouse/clickhousetest"
 )
 
-// clickHouse is a server of our own, on ports and in a folder of its own.
-type clickHouse struct {
-	cmd  *exec.Cmd
-	base string // URL
-}
-
-// startTime is how long the server may take to start, or to stop.
-const startTime = 60 * time.Second
-
-// startClickHouse starts clickhouse-server; nil when it is not installed.
-func startClickHouse(ctx context.Context, dir string) (*clickHouse, error) {
-	program, err := exec.LookPath("clickhouse-server")
-	if err != nil {
-		return nil, nil
-	}
-	httpPort, err := freePort()
-	if err != nil {
-		return nil, err
-	}
-	tcpPort, err := freePort()
-	if err != nil {
-		return nil, err
-	}
-	config := fmt.Sprintf(`<yandex>
-<logger><level>warning</level><log>%[1]s/log</log><errorlog>%[1]s/err</errorlog></logger>
-<listen_host>127.0.0.1</listen_host><http_port>%[2]d</http_port><tcp_port>%[3]d</tcp_port>
-<path>%[1]s/data/</path><tmp_path>%[1]s/tmp/</tmp_path><mark_cache_size>5368709120</mark_cache_size>
-<users_config>%[1]s/users.xml</users_config><default_profile>default</default_profile><default_database>default</default_database>
-</yandex>`, dir, httpPort, tcpPort)
-	const users = `<yandex>
-<profiles><default><max_threads>2</max_threads></default></profiles>
-<quotas><default></default></quotas>
-<users><default><password></password><networks><ip>127.0.0.1</ip></networks><profile>default</profile><quota>default</quota></default></users>
-</yandex>`
-	for name, text := range map[string]string{"config.xml": config, "users.xml": users} {
-		if err := os.WriteFile(filepath.Join(dir, name), []byte(text), 0o600); err != nil {
-			return nil, err
-		}
-	}
-	c := &clickHouse{base: fmt.Sprintf("http://127.0.0.1:%d/", httpPort), cmd: exec.CommandContext(ctx, program, "--config-file="+filepath.Join(dir, "config.xml"))}
-	if err := c.cmd.Start(); err != nil {
-		return nil, err
-	}
-	for begin := time.Now(); ; time.Sleep(100 * time.Millisecond) {
-		err := c.query(ctx, "SELECT 1", nil, io.Discard)
-		if err == nil {
-			return c, nil
-		}
-		if time.Since(begin) > startTime {
-			c.stop()
-			log, _ := os.ReadFile(filepath.Join(dir, "err"))
-			return nil, fmt.Errorf("clickhouse-server does not answer: %w: %s", err, log)
-		}
-	}
-}
-
-func freePort() (int, error) {
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		return 0, err
-	}
-	return l.Addr().(*net.TCPAddr).Port, l.Close()
-}
-
-func (c *clickHouse) stop() {
-	c.cmd.Process.Signal(syscall.SIGTERM)
-	kill := time.AfterFunc(startTime, func() { c.cmd.Process.Kill() })
-	c.cmd.Wait()
-	kill.Stop()
-}
+// clickHouse is a server of our own.
+type clickHouse struct{ *clickhousetest.Server }
 
 // query runs a statement; body, when there is one, is the rows that it inserts.
-func (c *clickHouse) query(ctx context.Context, statement string, body io.Reader, to io.Writer) error {
-	address := c.base
+func (c clickHouse) query(ctx context.Context, statement string, body io.Reader, to io.Writer) error {
+	address := c.URL
 	if body == nil {
 		body = bytes.NewReader([]byte(statement))
 	} else {
@@ -103,6 +32,7 @@ func (c *clickHouse) query(ctx context.Context, statement string, body io.Reader
 	if err != nil {
 		return err
 	}
+	req.Header.Set("X-ClickHouse-User", clickhousetest.User)
 	resp, err := http.DefaultClient.Do(req)
 	if err != nil {
 		return err
@@ -125,11 +55,15 @@ func besideClickHouse(dir string, r *report) error {
 		return err
 	}
 	defer os.RemoveAll(home)
-	server, err := startClickHouse(ctx, home)
-	if err != nil || server == nil {
+	servers, err := clickhousetest.Start(ctx, clickhousetest.Config{Dir: home, Servers: 1, Threads: 2})
+	if errors.Is(err, clickhousetest.ErrMissing) {
+		return nil
+	}
+	if err != nil {
 		return err
 	}
-	defer server.stop()
+	defer servers[0].Stop()
+	server := clickHouse{servers[0]}
 	set, err := beacon.OpenAll(dir)
 	if err != nil {
 		return err
@@ -186,7 +120,7 @@ func rowBinary(set *beacon.Set) io.Reader {
 }
 
 // compare counts the cells in which a query's answer and ours differ.
-func (c *clickHouse) compare(ctx context.Context, statement string, set *beacon.Set) (differ int, err error) {
+func (c clickHouse) compare(ctx context.Context, statement string, set *beacon.Set) (differ int, err error) {
 	r, w := io.Pipe()
 	go func() { w.CloseWithError(c.query(ctx, statement, nil, w)) }()
 	defer r.Close()

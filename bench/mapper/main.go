@@ -18,7 +18,8 @@
 // Part aggregate makes segments of beacon rows, of a week, a million units and 100
 // PoPs, and times how long it takes from opening the folder to the last median, in
 // a process of its own. Where clickhouse-server is installed it has the same rows in
-// a table, on two threads, and must give the same medians.
+// a table, on two threads, and must give the same medians. So does DuckDB, where --duckdb
+// names the folder in which npm installed @duckdb/node-api.
 //
 // It prints one table, or one JSON object, and exits 1 when a bar is missed.
 package main
@@ -46,11 +47,12 @@ var parts = []part{
 }
 
 type options struct {
-	parts []string
-	units int    // to assign
-	city  string // mmdb file
-	rows  int    // to aggregate
-	json  bool
+	parts  []string
+	units  int    // to assign
+	city   string // mmdb file
+	rows   int    // to aggregate
+	duckdb string // folder with its npm package
+	json   bool
 }
 
 func main() {
@@ -66,6 +68,7 @@ func main() {
 	flag.IntVar(&o.units, "units", 1_000_000, "how many units to assign")
 	flag.StringVar(&o.city, "city", "", "city database in the MaxMind DB format, for places")
 	flag.IntVar(&o.rows, "rows", 20_000_000, "how many rows to aggregate")
+	flag.StringVar(&o.duckdb, "duckdb", "", "folder with the npm package @duckdb/node-api, for aggregate")
 	flag.BoolVar(&o.json, "json", false, "print JSON")
 	flag.Parse()
 	o.parts = strings.Split(*names, ",")
