@@ -16,8 +16,9 @@ import (
 	"edged/admin"
 )
 
-// TestMain lets the test binary be the demo's sites, too.
+// TestMain lets the test binary be the demo's sites, and edged, too.
 func TestMain(m *testing.M) {
+	beChild()
 	if len(os.Args) > 1 && os.Args[1] == "demo-site" {
 		os.Exit(run(context.Background(), os.Args[1:], os.Stdin, os.Stdout, os.Stderr))
 	}
