@@ -181,40 +181,56 @@ func (e *embedded) Cells() iter.Seq2[Cell, error] {
 			return
 		}
 		var byPart [parts6][]Cell // they are no ranges
-		n := 0
 		e.inOrder(parts6, func(s *sorter, part int) []Cell {
 			cells := s.cells6(lanes, part)
 			byPart[part] = slices.Clone(cells)
 			return cells
-		}, func(cells []Cell) bool {
-			n += len(cells)
-			return true
-		})
+		}, func([]Cell) bool { return true })
 		if err := context.Cause(e.ctx); err != nil {
 			yield(Cell{}, err)
 			return
 		}
-		all := make([]Cell, 0, n)
-		for part := range byPart {
-			all, byPart[part] = append(all, byPart[part]...), nil
-		}
-		slices.SortFunc(all, compareCells)
-		for _, c := range all {
-			if !yield(c, nil) {
-				return
-			}
-		}
+		merge(byPart[:], yield)
 	}
 }
 
-func compareCells(a, b Cell) int {
-	if a.Unit != b.Unit {
-		if a.Unit < b.Unit {
-			return -1
-		}
-		return 1
+// merge yields the cells of parts, each of which is in order and has units of its
+// own, in order. The parts are a heap by their first units.
+func merge(parts [][]Cell, yield func(Cell, error) bool) {
+	parts = slices.DeleteFunc(parts, func(p []Cell) bool { return len(p) == 0 })
+	for i := len(parts)/2 - 1; i >= 0; i-- {
+		sink(parts, i)
 	}
-	return int(a.PoP) - int(b.PoP)
+	for len(parts) > 0 {
+		part := parts[0]
+		for unit := part[0].Unit; len(part) > 0 && part[0].Unit == unit; part = part[1:] {
+			if !yield(part[0], nil) {
+				return
+			}
+		}
+		if parts[0] = part; len(part) == 0 {
+			last := len(parts) - 1
+			parts[0], parts = parts[last], parts[:last]
+		}
+		sink(parts, 0)
+	}
+}
+
+// sink moves a part of a heap down to where it belongs.
+func sink(parts [][]Cell, i int) {
+	for {
+		least := i
+		for child := 2*i + 1; child <= 2*i+2 && child < len(parts); child++ {
+			if parts[child][0].Unit < parts[least][0].Unit {
+				least = child
+			}
+		}
+		if least == i {
+			return
+		}
+		parts[i], parts[least] = parts[least], parts[i]
+		i = least
+	}
 }
 
 // inOrder works on parts in several goroutines and takes their results in order,
