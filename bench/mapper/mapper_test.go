@@ -30,7 +30,8 @@ func TestSmall(t *testing.T) {
 func TestErrors(t *testing.T) {
 	for want, o := range map[string]options{
 		`unknown part "x": want assign`: {parts: []string{"x"}},
-		"give one with --city":          {parts: []string{"places"}},
+		"places: no database: give one": {parts: []string{"places"}},
+		"build: no database: give one":  {parts: []string{"build"}},
 	} {
 		if err := run(o, new(strings.Builder)); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("error %v, want one with %q", err, want)

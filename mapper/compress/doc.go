@@ -3,9 +3,8 @@
 // will do, so that neighbours can have the same.
 //
 // The input is a family's address space as leaves, sorted disjoint ranges, each
-// with the set of PoPs that are good enough for it (Within picks them). The
-// output is runs, ranges that have one PoP, in the form that the builders of
-// package maps take. Every address's PoP is in the set of its leaf.
+// with the set of PoPs that are good enough for it. The output is runs, ranges that
+// have one PoP, in the form that the builders of package maps take. Every address's PoP is in the set of its leaf.
 //
 // Merge is the optimal routing table construction of Draves, King, Venkatachary
 // and Zill (INFOCOM 1999), with the sets of PoPs where it has sets of next hops:

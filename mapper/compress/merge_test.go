@@ -238,21 +238,3 @@ func TestMergePanics(t *testing.T) {
 		}()
 	}
 }
-
-func TestWithin(t *testing.T) {
-	for _, test := range []struct {
-		hops      []maps.Hop
-		tolerance uint16
-		want      []uint16
-	}{
-		{[]maps.Hop{{PoP: 3, RTT: 20}, {PoP: 1, RTT: 24}, {PoP: 2, RTT: 25}}, 4, []uint16{3, 1}},
-		{[]maps.Hop{{PoP: 3, RTT: 20}, {PoP: 1, RTT: 24}}, 3, []uint16{3}},
-		{[]maps.Hop{{PoP: 3, RTT: 20}, {PoP: 1}, {PoP: 2, RTT: 20}}, 10, []uint16{3}},
-		{[]maps.Hop{{PoP: 3}, {PoP: 1, RTT: 1}}, 10, []uint16{3}},
-		{[]maps.Hop{{PoP: 3, RTT: 65535}, {PoP: 1, RTT: 65535}}, 65535, []uint16{3, 1}},
-	} {
-		if got := Within(test.hops, test.tolerance, nil); !slices.Equal(got, test.want) {
-			t.Errorf("Within(%v, %d) = %v, want %v", test.hops, test.tolerance, got, test.want)
-		}
-	}
-}

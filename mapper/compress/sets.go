@@ -3,8 +3,6 @@ package compress
 import (
 	"encoding/binary"
 	"slices"
-
-	"edged/maps"
 )
 
 // Set is a set of PoPs that a Sets has made; equal sets are equal numbers.
@@ -81,19 +79,4 @@ func (s *Sets) meet(a, b Set) Set {
 		s.meets[pair] = met
 	}
 	return met
-}
-
-// Within appends to pops those hops that are at most tolerance slower than the
-// first, in half milliseconds, up to the first hop whose time is not known. The
-// first always is among them.
-func Within(hops []maps.Hop, tolerance uint16, pops []uint16) []uint16 {
-	for i, hop := range hops {
-		if i > 0 && (hop.RTT == 0 || hops[0].RTT == 0) {
-			break
-		}
-		if i == 0 || int(hop.RTT) <= int(hops[0].RTT)+int(tolerance) {
-			pops = append(pops, hop.PoP)
-		}
-	}
-	return pops
 }
