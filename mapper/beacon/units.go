@@ -8,7 +8,8 @@ import (
 	"sync"
 )
 
-// rowsAtOnce is how many rows ByUnit holds at a time, at 11 to 25 octets each.
+// rowsAtOnce is how many rows ByUnit holds at a time, at some 20 octets each in
+// sessions of four.
 const rowsAtOnce = 4 << 20
 
 // ByUnit calls do once for each unit, with all its sessions in the order of
