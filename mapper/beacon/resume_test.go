@@ -145,3 +145,33 @@ func batchRowsOf(number int) []Row {
 	}
 	return rows
 }
+
+// FuzzRest: whatever a file holds, what is left after its first row has one row less,
+// good or bad.
+func FuzzRest(f *testing.F) {
+	f.Add([]byte(rowsAsText(3, 10)))
+	f.Add([]byte("{\"time\":1}\n\n{}\n"))
+	f.Add([]byte("\n" + header7 + "\r\nx,y\n\"\n"))
+	f.Add([]byte{0x1f, 0x8b, 8, 0})
+	f.Fuzz(func(t *testing.T, data []byte) {
+		count := func(r io.Reader) (int, error) {
+			report, err := Intake(t.Context(), r, options())
+			return report.Accepted + report.RejectedRows(), err
+		}
+		whole, err := count(bytes.NewReader(data))
+		if err != nil {
+			return
+		}
+		for skip := range min(2, whole+1) {
+			rest, _, err := Rest(bytes.NewReader(data), skip)
+			if err != nil {
+				t.Fatalf("of %d rows, %d skipped: %v", whole, skip, err)
+			}
+			got, err := count(rest)
+			if err != nil && skip == 0 || err == nil && got != whole-skip {
+				t.Fatalf("of %d rows, %d skipped: %d are left, %v", whole, skip, got, err)
+			}
+			rest.Close()
+		}
+	})
+}
