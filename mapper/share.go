@@ -107,8 +107,8 @@ func (s *shares) problem(outlooks []outlook, spaces []*space) *assign.Problem {
 			largest = max(largest, v.demand)
 		}
 	}
-	// As fine as the sums allow: small demands are not to vanish. Demand is rounded
-	// down and limits up, so that what fits exactly does.
+	// As fine as the sums allow: small demands are not to vanish. Limits have a
+	// millionth to spare, so that what fits exactly does when it is rounded.
 	s.scale = min((1<<35)/total, (1<<32-1)/largest)
 	for _, space := range spaces {
 		for _, v := range space.served {
@@ -116,7 +116,7 @@ func (s *shares) problem(outlooks []outlook, spaces []*space) *assign.Problem {
 			if len(o.hops) == 0 {
 				continue
 			}
-			p.Demand = append(p.Demand, uint32(v.demand*s.scale))
+			p.Demand = append(p.Demand, uint32(min(math.Round(v.demand*s.scale), math.MaxUint32)))
 			for _, h := range o.hops[:max(1, o.timed)] {
 				p.Candidates = append(p.Candidates, assign.Candidate{PoP: h.PoP, RTT: uint16(min(5*int(h.RTT), math.MaxUint16))})
 			}
@@ -128,7 +128,7 @@ func (s *shares) problem(outlooks []outlook, spaces []*space) *assign.Problem {
 	for pop, l := range s.limits {
 		// One that all of the demand fits into limits nothing.
 		if soft := l.soft * s.scale; l.capacity > 0 && soft < 1<<35 {
-			p.Limits[pop] = assign.Limit{Soft: int64(math.Ceil(soft)), Hard: int64(math.Ceil(l.hard * s.scale))}
+			p.Limits[pop] = assign.Limit{Soft: int64(math.Ceil(soft * (1 + 1e-6))), Hard: int64(math.Ceil(l.hard * s.scale * (1 + 1e-6)))}
 		}
 	}
 	return p

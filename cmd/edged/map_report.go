@@ -137,7 +137,7 @@ func (r buildReport) writeText(w io.Writer) error {
 				over = "\tabove the hard limit"
 			case p.Held > p.Soft:
 				over = fmt.Sprintf("\tshortage: held to %.1f", p.Held)
-			case p.Load > p.Soft:
+			case p.Load > p.Soft*(1+1e-5): // beyond rounding
 				over = "\tabove the soft limit"
 			}
 		}
