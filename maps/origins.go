@@ -14,7 +14,8 @@ import (
 
 // Origins says where the numbers of a map come from: of each hop, which level of
 // the mapper's ladder and how much was measured there; of client units, what their
-// clients brought. It is for explanations only.
+// clients brought. It is for explanations, and for what beacons measure next;
+// answers do not depend on it.
 type Origins struct {
 	Newest time.Time    // the newest session, to the second; ages count from it
 	Units  []UnitOrigin // by unit; at most MaxUnitOrigins

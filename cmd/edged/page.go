@@ -20,8 +20,10 @@ import (
 	"edged/dnsserver"
 	"edged/edge"
 	"edged/geo"
+	"edged/mapper"
 	"edged/mapper/beacon/page"
 	"edged/mapper/beacon/token"
+	"edged/mapper/estimate"
 	"edged/maps"
 )
 
@@ -204,12 +206,16 @@ func (l *loaded) candidates(client netip.Addr, now uint64) (list []page.Candidat
 // then all others by distance.
 func ranked(m *maps.Map, client netip.Addr) []page.Candidate {
 	row, _, _ := m.ECS().Lookup(client)
-	ranking := m.Ranking(row.Ranking())
+	ranking, origins := m.Ranking(row.Ranking()), m.HopOrigins(row.Ranking())
 	var list []page.Candidate
 	seen := map[uint16]bool{}
-	for _, h := range ranking.Hops {
+	for i, h := range ranking.Hops {
 		seen[h.PoP] = true
-		list = append(list, page.Candidate{PoP: m.PoPs()[h.PoP].Name, RTT: float64(h.RTT) / 2, Measured: row.Measured()})
+		c := page.Candidate{PoP: m.PoPs()[h.PoP].Name, RTT: float64(h.RTT) / 2}
+		if origins != nil {
+			c.Samples = ownSamples(origins[i])
+		}
+		list = append(list, c)
 	}
 	if ranking.Order == maps.NoOrder {
 		return list
@@ -220,6 +226,15 @@ func ranked(m *maps.Map, client netip.Addr) []page.Candidate {
 		}
 	}
 	return list
+}
+
+// ownSamples returns how many samples a hop's number has of the block itself; 0 when
+// it comes from others.
+func ownSamples(o maps.Origin) int {
+	if level, ok := mapper.LevelOf(o); ok && level == estimate.Own {
+		return o.Samples()
+	}
+	return 0
 }
 
 // stopPage ends the beacon's server; what it has taken is on disk then.

@@ -23,6 +23,8 @@ import (
 
 	"edged/mapper/beacon/page"
 	"edged/mapper/beacon/token"
+	"edged/mapper/estimate"
+	"edged/maps"
 )
 
 const pageConfig = `
@@ -140,6 +142,44 @@ func TestPageCandidates(t *testing.T) {
 	}
 	if list, inForce := l.candidates(netip.MustParseAddr("20.0.0.7"), 0); !reflect.DeepEqual(list, []page.Candidate{iad}) || inForce != 0 {
 		t.Errorf("%v with %d in force, want iad alone", list, inForce)
+	}
+}
+
+// TestPageSamples holds which numbers of a map count as measured by the block: those
+// whose origin is the unit itself, and none where a map names no origins.
+func TestPageSamples(t *testing.T) {
+	own, network := maps.MakeOrigin(uint8(estimate.Own)+1, 13), maps.MakeOrigin(uint8(estimate.NetMetro)+1, 13)
+	for name, c := range map[string]struct {
+		origins *maps.Origins
+		want    [2]int // of fra and iad
+	}{
+		"none":          {nil, [2]int{}},
+		"both":          {&maps.Origins{Hops: []maps.Origin{own, own}}, [2]int{12, 12}},
+		"a guess":       {&maps.Origins{Hops: []maps.Origin{own, network}}, [2]int{12, 0}},
+		"no level":      {&maps.Origins{Hops: []maps.Origin{0, own}}, [2]int{0, 12}},
+		"no such level": {&maps.Origins{Hops: []maps.Origin{maps.MakeOrigin(15, 64), own}}, [2]int{0, 12}},
+	} {
+		var v4 maps.Builder4
+		v4.Add(0, maps.MakeRow(0, true))
+		var v6 maps.Builder6
+		v6.Add(0, 0, maps.MakeRow(0, true))
+		table := maps.Table{V4: v4.Finish(), V6: v6.Finish()}
+		data, err := maps.Encode(&maps.Contents{
+			PoPs: testPoPs, Created: time.Unix(1700000000, 0), Orders: [][]uint16{{0, 1}},
+			Rankings: []maps.Ranking{{Order: 0, Hops: []maps.Hop{{PoP: 0, RTT: 20}, {PoP: 1, RTT: 181}}}},
+			ECS:      table, Resolver: table, Origins: c.origins,
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		m, err := maps.Parse(data)
+		if err != nil {
+			t.Fatal(err)
+		}
+		want := []page.Candidate{{PoP: "fra", RTT: 10, Samples: c.want[0]}, {PoP: "iad", RTT: 90.5, Samples: c.want[1]}}
+		if got := ranked(m, netip.MustParseAddr("20.0.0.7")); !reflect.DeepEqual(got, want) {
+			t.Errorf("%s: %v, want %v", name, got, want)
+		}
 	}
 }
 

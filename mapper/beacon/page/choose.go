@@ -7,9 +7,9 @@ import (
 
 // Candidate is a PoP that a client may measure.
 type Candidate struct {
-	PoP      string
-	RTT      float64 // ms, as expected; 0: not known
-	Measured bool    // expected from what clients of this block have measured
+	PoP     string
+	RTT     float64 // ms, as expected; 0: not known
+	Samples int     // of it that clients of the block have measured, at least; 0: the time is a guess
 }
 
 // The parameters of Choose. How wrong an expectation is follows from how clients
@@ -22,12 +22,13 @@ const (
 	unknown  = 100  // ms: the first, when its time is not known either
 )
 
-// deviation is the standard deviation of an expectation, ms.
-func deviation(rtt float64, measured bool) float64 {
-	if measured {
-		return 1 + 0.05*rtt
-	}
-	return 10 + 0.25*rtt
+// deviation is the standard deviation of an expectation, ms. A sample of the
+// block's own is worth as much as a guess, and beside what they say together
+// there is what no number of samples takes away: clients of a block differ, and
+// paths change.
+func deviation(rtt float64, samples int) float64 {
+	guess := 10 + 0.25*rtt
+	return math.Hypot(1+0.05*rtt, guess/math.Sqrt(1+float64(samples)))
 }
 
 // Choose draws the n PoPs that a session measures from candidates that are
@@ -41,7 +42,7 @@ func Choose(list []Candidate, inForce, n int, seed uint64) []string {
 	}
 	rng := rand.New(rand.NewPCG(seed, 0x626561636f6e))
 	gains := gainsOver(list, inForce)
-	chosen := []string{list[inForce].PoP}
+	chosen := append(make([]string, 0, min(n, len(list))), list[inForce].PoP)
 	gains[inForce] = 0
 	for len(chosen) < min(n, len(list)) {
 		pool, last := near, len(chosen) == n-1
@@ -73,10 +74,16 @@ func gainsOver(list []Candidate, inForce int) []float64 {
 		}
 		before = rtts[i]
 	}
+	width := func(i int) float64 {
+		if list[i].RTT <= 0 {
+			return deviation(rtts[i], 0)
+		}
+		return deviation(rtts[i], list[i].Samples)
+	}
 	gains := make([]float64, len(list))
-	own := deviation(rtts[inForce], list[inForce].Measured)
-	for i, c := range list {
-		both := math.Hypot(own, deviation(rtts[i], c.Measured && c.RTT > 0))
+	own := width(inForce)
+	for i := range list {
+		both := math.Hypot(own, width(i))
 		better := rtts[inForce] - rtts[i]
 		z := better / both
 		density := math.Exp(-z*z/2) / math.Sqrt(2*math.Pi)

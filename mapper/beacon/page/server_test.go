@@ -33,7 +33,7 @@ var client = netip.MustParseAddr("192.0.2.77")
 func testSite() *Site {
 	return &Site{
 		Keys: []token.Key{{1}, {2}}, Origins: []string{good}, AllowPrivate: true,
-		Candidates: func(netip.Addr) ([]Candidate, int) { return fleet(false), 5 },
+		Candidates: func(netip.Addr) ([]Candidate, int) { return fleet(0), 5 },
 	}
 }
 
