@@ -49,7 +49,11 @@ func line(rr dns.RR) string {
 		rr = &dns.RFC3597{Hdr: null.Hdr, Rdata: hex.EncodeToString([]byte(null.Data))}
 	}
 	owner := rr.Header().Name
-	return lower(owner) + strings.Replace(rr.String()[len(owner):], "\t", " ", 4)
+	text := lower(owner)
+	if strings.HasPrefix(text, "$") { // which begins a directive (RFC 1035 section 5.1)
+		text = `\` + text
+	}
+	return text + strings.Replace(rr.String()[len(owner):], "\t", " ", 4)
 }
 
 // String gives one line a record, "-" or "+" before it, sorted by the record's
