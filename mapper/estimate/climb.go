@@ -6,117 +6,139 @@ import (
 	"edged/geo/place"
 )
 
-// rest is what of a unit's values is not explained yet.
-type rest struct {
-	sizes  []float64 // by cell (Model.size)
-	cells  []float64 // ms, by cell
-	access float64   // ms
-}
-
-func (r rest) clone() rest { return rest{r.sizes, slices.Clone(r.cells), r.access} }
-
 // mostJudges is how many units at most judge how far the levels are to be trusted.
 const mostJudges = 20_000
 
 // climb learns the rungs from the widest on, each from what the ones above
 // leave. It is given what is above the line and the access, and takes from that.
-func (m *Model) climb(left []rest) {
+func (m *Model) climb(f *fitting) {
 	m.rungs = [parts][Own]*rung{}
 	every := 1 + len(m.units)/mostJudges
 	judges := func(unit int) bool { return unit%every == 0 }
 	// apart is what others leave of what a judge measured.
-	apart := make([]rest, len(left))
-	for i := range left {
-		if judges(i) {
-			apart[i] = left[i].clone()
-		}
+	apart := make([]rest, (len(m.units)+every-1)/every)
+	for i := range apart {
+		apart[i] = rest{slices.Clone(f.of(f.left, i*every)), f.access[i*every]}
 	}
-	views := make([]vantage, len(m.units))
-	for i, u := range m.units {
-		views[i].place = u.Place
-	}
-	var all, spare []evidence
 	for level := World; level < Own; level++ {
+		g := &m.groups[level]
+		hearings := g.hearings(f, len(m.towns.where))
 		for in := range parts {
-			all = all[:0]
-			for i := range m.units {
-				all = m.testify(all, level, in, i, left[i], apart[i])
+			limited := make([]map[uint32]bool, len(hearings))
+			hear := func() func(int) []evidence {
+				var all, spare []evidence
+				return func(h int) []evidence {
+					all = all[:0]
+					for _, i := range g.units[g.first[hearings[h].from]:g.first[hearings[h].to]] {
+						var other *rest
+						if judges(int(i)) {
+							other = &apart[int(i)/every]
+						}
+						all = m.testify(all, level, in, int(i), hearings[h], f, other)
+					}
+					all, spare = sortEvidence(all, spare, hearings[h].from, hearings[h].to)
+					if level == Country {
+						limited[h] = limitNetworks(all, func(unit int) uint32 { return m.units[unit].Place.ASN })
+					}
+					return all
+				}
 			}
-			all, spare = sortEvidence(all, spare, len(m.groups[level].id))
+			m.rungs[in][level] = learn(len(g.id), len(hearings), hear, judges)
 			if level == Country && in == ofTown {
-				m.limited = len(limitNetworks(all, func(unit int) uint32 { return m.units[unit].Place.ASN }))
-			} else if level == Country {
-				limitNetworks(all, func(unit int) uint32 { return m.units[unit].Place.ASN })
+				m.limited = countAll(limited)
 			}
-			m.rungs[in][level] = learn(all, len(m.groups[level].id), judges)
 			if level == Near {
 				m.listen(in)
 			}
-			for i := range m.units {
-				v := &views[i]
-				m.look(v, level, in, m.groups[level].of[i])
-				m.take(v, level, in, i, &left[i], nobody)
-				if judges(i) {
-					m.take(v, level, in, i, &apart[i], i)
+			inParallel(len(m.units), unitsAtOnce, func() func(int) {
+				return func(i int) {
+					row := m.row(level, in, g.of[i])
+					left := rest{f.of(f.left, i), f.access[i]}
+					m.take(row, level, in, i, f, &left, nobody)
+					f.access[i] = left.access
+					if judges(i) {
+						m.take(row, level, in, i, f, &apart[i/every], i)
+					}
 				}
-			}
+			})
 		}
 	}
 }
 
-// testify appends what a unit says on a level.
-func (m *Model) testify(all []evidence, level Level, in part, i int, left, apart rest) []evidence {
-	u, g := &m.units[i], m.groups[level].of[i]
-	if g == noGroup || m.mute[i] || u.Servers && level < NetCountry {
+// countAll returns how many networks are in any of the sets.
+func countAll(sets []map[uint32]bool) int {
+	all := map[uint32]bool{}
+	for _, set := range sets {
+		for n := range set {
+			all[n] = true
+		}
+	}
+	return len(all)
+}
+
+// testify appends what a unit says in a hearing on a level.
+func (m *Model) testify(all []evidence, level Level, in part, i int, h hearing, f *fitting, apart *rest) []evidence {
+	u := &m.units[i]
+	if m.mute[i] || u.Servers && level < NetCountry {
 		return all
 	}
-	for k, c := range u.Cells {
-		column := m.towns.column(in, c.PoP)
-		if column == noColumn {
+	group, first := m.groups[level].of[i], f.first[i]
+	for k, pop := range f.popsOf(i) {
+		column := m.towns.column(in, pop)
+		if column == noColumn || column < h.least || column > h.most {
 			continue
 		}
-		e := evidence{unit: i, group: g, column: column, weight: m.confidence(c), size: left.sizes[k]}
-		e.residual = left.cells[k] / e.size
-		if apart.cells != nil {
+		e := evidence{unit: i, group: group, column: column, weight: m.confidence(u.Cells[k]), size: f.sizes[first+k]}
+		e.residual = f.left[first+k] / e.size
+		if apart != nil {
 			e.apart = apart.cells[k] / e.size
 		}
-		if in == ofTown { // a unit has one voice on a town
+		if in == ofTown && column != pop { // a unit has one voice on a town
 			e.weight /= float64(m.towns.sharing(u.Cells, column))
 		}
 		all = append(all, e)
 	}
-	if in == ofTown {
-		all = append(all, evidence{unit: i, group: g, column: accessColumn, residual: left.access, apart: apart.access, weight: 1, size: 1})
+	if in == ofTown && h.most == accessColumn {
+		e := evidence{unit: i, group: group, column: accessColumn, residual: f.access[i], weight: 1, size: 1}
+		if apart != nil {
+			e.apart = apart.access
+		}
+		all = append(all, e)
 	}
 	return all
 }
 
-// take takes what a rung says from what is left of a unit.
-func (m *Model) take(v *vantage, level Level, in part, i int, left *rest, without int) {
-	for k, c := range m.units[i].Cells {
-		add, _, _ := m.rung(v, level, in, c.PoP, without)
-		left.cells[k] -= add * left.sizes[k]
+// take takes what a row of a rung says from what is left of a unit.
+func (m *Model) take(row []correction, level Level, in part, i int, f *fitting, left *rest, without int) {
+	r, sizes := m.rungs[in][level], f.of(f.sizes, i)
+	if len(row) == 0 {
+		return
 	}
-	add, _, _ := m.rung(v, level, in, accessColumn, without)
+	for k, pop := range f.popsOf(i) {
+		add, _, _ := r.says(row, level, m.towns.column(in, pop), without)
+		left.cells[k] -= add * sizes[k]
+	}
+	add, _, _ := r.says(row, level, m.towns.column(in, accessColumn), without)
 	left.access -= add
 }
 
 // vantage is a place as the ladder sees it.
 type vantage struct {
-	place place.Place
+	place *place.Place
 	near  []neighbour              // where the metro has no units
 	rows  [parts][Own][]correction // what the rungs know; of Near, what the neighbours were heard to say
 }
 
 // view returns the ladder's view from a place.
-func (m *Model) view(p place.Place) *vantage {
+func (m *Model) view(p *place.Place) *vantage {
 	v := &vantage{place: p}
 	if p.HasCoord && m.groups[Near].at(Near, p) == noGroup {
 		v.near = neighbours(m.spots, metroOf(p), p.Lat, p.Lon)
 	}
 	for level := range Own {
+		group := m.groups[level].at(level, p)
 		for in := range parts {
-			m.look(v, level, in, m.groups[level].at(level, p))
+			v.rows[in][level] = m.row(level, in, group)
 		}
 	}
 	return v
@@ -124,24 +146,24 @@ func (m *Model) view(p place.Place) *vantage {
 
 // viewOf is the view from a unit with measurements.
 func (m *Model) viewOf(i int) *vantage {
-	v := &vantage{place: m.units[i].Place}
+	v := &vantage{place: &m.units[i].Place}
 	for level := range Own {
 		for in := range parts {
-			m.look(v, level, in, m.groups[level].of[i])
+			v.rows[in][level] = m.row(level, in, m.groups[level].of[i])
 		}
 	}
 	return v
 }
 
-// look fills in what a rung knows of a group.
-func (m *Model) look(v *vantage, level Level, in part, group int32) {
+// row returns what a rung knows of a group.
+func (m *Model) row(level Level, in part, group int32) []correction {
 	switch {
 	case group == noGroup || m.rungs[in][level] == nil:
+		return nil
 	case level == Near:
-		v.rows[in][level] = m.heard[in][group]
-	default:
-		v.rows[in][level] = m.rungs[in][level].rows[group]
+		return m.heard[in][group]
 	}
+	return m.rungs[in][level].rows[group]
 }
 
 // rung returns what a part of a level adds for a PoP, per size, how much of what is
@@ -156,18 +178,7 @@ func (m *Model) rung(v *vantage, level Level, in part, pop uint16, without int) 
 		add, weight, units := m.nearby(v, in, column)
 		return add, weight / (weight + nearPrior), units
 	}
-	c := pick(v.rows[in][level], column)
-	switch {
-	case c == nil:
-		return 0, 0, 0
-	case level == Near:
-		return c.add, c.weight / (c.weight + nearPrior), c.units
-	case without == nobody:
-		return c.add, c.weight / (c.weight + r.prior), c.units
-	}
-	mean, weight, units := c.without(without)
-	trust = weight / (weight + r.prior)
-	return mean * trust, trust, units
+	return r.says(v.rows[in][level], level, column, without)
 }
 
 // level returns what a level adds for a PoP, per size, as rung does: of its town, and of
@@ -181,11 +192,14 @@ func (m *Model) level(v *vantage, level Level, pop uint16, without int) (add, tr
 	return add + more, ownTrust, ownUnits
 }
 
-// ladder is the sum of all levels but Own, ms.
+// ladder is the sum of all levels but Own, per size.
 func (m *Model) ladder(v *vantage, pop uint16, without int) (sum float64) {
 	for level := World; level < Own; level++ {
 		add, _, _ := m.level(v, level, pop, without)
 		sum += add
 	}
-	return sum * m.size(v.place, pop)
+	return sum
 }
+
+// accessAt is what the levels say that all round trips of a place have in common, ms.
+func (m *Model) accessAt(v *vantage) float64 { return m.ladder(v, accessColumn, nobody) }

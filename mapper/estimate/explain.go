@@ -32,7 +32,7 @@ type Word struct {
 // Explain returns the traces of the estimates that Unit returns, in its order.
 func (m *Model) Explain(i int) []Trace {
 	list := m.Unit(i)
-	u := m.units[i]
+	u := &m.units[i]
 	if len(u.Cells) == 0 {
 		return m.ExplainAt(u.Place)
 	}
@@ -51,8 +51,8 @@ func (m *Model) Explain(i int) []Trace {
 
 // ExplainAt returns the traces of the estimates that At returns, in its order.
 func (m *Model) ExplainAt(p place.Place) []Trace {
-	v := m.view(p)
-	access := m.ladder(v, accessColumn, nobody)
+	v := m.view(&p)
+	access := m.accessAt(v)
 	list := m.At(p)
 	traces := make([]Trace, len(list))
 	for k, e := range list {
@@ -63,10 +63,10 @@ func (m *Model) ExplainAt(p place.Place) []Trace {
 
 // trace repeats an estimate of the ladder and notes each part.
 func (m *Model) trace(v *vantage, e Estimate, access float64, without int) Trace {
-	size := m.size(v.place, e.PoP)
-	t := Trace{Estimate: e, Line: m.line(v.place, e.PoP), Access: access}
+	km, size := m.kmAndSize(v.place, e.PoP)
+	t := Trace{Estimate: e, Line: m.slope * km, Access: access}
 	if v.place.HasCoord {
-		t.Located, t.Km = true, distance(v.place, m.pops[e.PoP])
+		t.Located, t.Km = true, km
 	}
 	for level := World; level < Own; level++ {
 		if add, trust, units := m.level(v, level, e.PoP, without); units > 0 {
@@ -78,7 +78,7 @@ func (m *Model) trace(v *vantage, e Estimate, access float64, without int) Trace
 
 // Between returns the estimate of any PoP at a unit, a candidate or not.
 func (m *Model) Between(i int, pop uint16) Estimate {
-	u := m.units[i]
+	u := &m.units[i]
 	if len(u.Cells) == 0 {
 		return m.BetweenPlace(u.Place, pop)
 	}
@@ -88,8 +88,8 @@ func (m *Model) Between(i int, pop uint16) Estimate {
 // BetweenPlace returns the estimate of any PoP at a place without measurements of
 // its own.
 func (m *Model) BetweenPlace(p place.Place, pop uint16) Estimate {
-	v := m.view(p)
-	return m.estimate(v, pop, m.ladder(v, accessColumn, nobody), nobody)
+	v := m.view(&p)
+	return m.estimate(v, pop, m.accessAt(v), nobody)
 }
 
 // Access returns what all round trips of a unit have in common, ms.

@@ -1,8 +1,6 @@
 package estimate
 
 import (
-	"cmp"
-	"math"
 	"slices"
 
 	"edged/geo/place"
@@ -35,7 +33,7 @@ type group struct {
 }
 
 // groupAt returns the group of a place on a level, and whether it has one.
-func groupAt(l Level, p place.Place) (group, bool) {
+func groupAt(l Level, p *place.Place) (group, bool) {
 	m := metroOf(p)
 	switch l {
 	case World:
@@ -56,17 +54,20 @@ func groupAt(l Level, p place.Place) (group, bool) {
 
 // groups numbers the groups of a level that have units.
 type groups struct {
-	id map[group]int32
-	of []int32 // of each unit; noGroup
+	id    map[group]int32
+	of    []int32 // of each unit; noGroup
+	units []int32 // by group, ascending in each
+	first []int   // where each group's units begin; one more than groups
 }
 
 const noGroup = -1
 
 func numberGroups(l Level, units []Unit) groups {
-	g := groups{id: map[group]int32{}, of: make([]int32, len(units))}
-	for i, u := range units {
+	g := groups{id: map[group]int32{}, of: make([]int32, len(units)), first: []int{0}}
+	for i := range units {
+		u := &units[i]
 		g.of[i] = noGroup
-		key, ok := groupAt(l, u.Place)
+		key, ok := groupAt(l, &u.Place)
 		if !ok || len(u.Cells) == 0 {
 			continue
 		}
@@ -74,20 +75,76 @@ func numberGroups(l Level, units []Unit) groups {
 		if !ok {
 			id = int32(len(g.id))
 			g.id[key] = id
+			g.first = append(g.first, 0)
 		}
 		g.of[i] = id
+		g.first[id+1]++
+	}
+	for k := 1; k < len(g.first); k++ {
+		g.first[k] += g.first[k-1]
+	}
+	g.units = make([]int32, g.first[len(g.first)-1])
+	next := slices.Clone(g.first)
+	for i, id := range g.of {
+		if id != noGroup {
+			g.units[next[id]] = int32(i)
+			next[id]++
+		}
 	}
 	return g
 }
 
 // at returns the number of a place's group.
-func (g groups) at(l Level, p place.Place) int32 {
+func (g *groups) at(l Level, p *place.Place) int32 {
 	if key, ok := groupAt(l, p); ok {
 		if id, ok := g.id[key]; ok {
 			return id
 		}
 	}
 	return noGroup
+}
+
+// hearing is some of a level's evidence that is heard in one go: that of some
+// groups on some columns.
+type hearing struct {
+	from, to    int32  // groups, from the first one up to the second
+	least, most uint16 // columns, both included
+}
+
+// mostHeard is about how many cells a hearing is on.
+const mostHeard = 1 << 19
+
+// hearings parts a level's evidence, the columns in order within the groups in
+// order. A group with more than is heard in one go has several hearings.
+func (g *groups) hearings(f *fitting, columns int) (list []hearing) {
+	last := int32(len(g.first) - 1)
+	from, cells := int32(0), 0
+	flush := func(to int32) {
+		if from < to {
+			list = append(list, hearing{from, to, 0, accessColumn})
+		}
+		from, cells = to, 0
+	}
+	for id := range last {
+		n := 0
+		for _, i := range g.units[g.first[id]:g.first[id+1]] {
+			n += len(f.popsOf(int(i)))
+		}
+		if cells+n > mostHeard {
+			flush(id)
+		}
+		cells += n
+		if each := columns * mostHeard / max(n, 1); each < columns {
+			each = max(each, 1)
+			for c := 0; c < columns; c += each {
+				list = append(list, hearing{id, id + 1, uint16(c), uint16(min(c+each, columns) - 1)})
+			}
+			list = append(list, hearing{id, id + 1, accessColumn, accessColumn})
+			from, cells = id+1, 0
+		}
+	}
+	flush(last)
+	return list
 }
 
 // evidence is one unit's word on one column.
@@ -101,9 +158,9 @@ type evidence struct {
 	size     float64 // of the path: longer ones tell more about what paths have in common
 }
 
-// sortEvidence sorts by group and column; of each group's words on a column the
+// sortEvidence sorts what is on the groups from one up to another by group and column; of each group's words on a column the
 // order stays. It takes time in proportion, since there are many.
-func sortEvidence(all, spare []evidence, groups int) (sorted, other []evidence) {
+func sortEvidence(all, spare []evidence, from, to int32) (sorted, other []evidence) {
 	spare = slices.Grow(spare[:0], len(all))[:len(all)]
 	by := func(from, to []evidence, keys int, key func(*evidence) int) {
 		start := make([]int, keys+1)
@@ -120,7 +177,7 @@ func sortEvidence(all, spare []evidence, groups int) (sorted, other []evidence) 
 		}
 	}
 	by(all, spare, accessColumn+1, func(e *evidence) int { return int(e.column) })
-	by(spare, all, groups, func(e *evidence) int { return int(e.group) })
+	by(spare, all, int(to-from), func(e *evidence) int { return int(e.group - from) })
 	return all, spare
 }
 
@@ -182,88 +239,40 @@ type rung struct {
 
 // pick returns the correction for a column.
 func pick(row []correction, column uint16) *correction {
-	for i := range row { // a group has tens of PoPs at most
-		if row[i].column == column {
-			return &row[i]
+	at, found := 0, false
+	for end := len(row); at < end; {
+		switch mid := int(uint(at+end) >> 1); {
+		case row[mid].column < column:
+			at = mid + 1
+		case row[mid].column == column:
+			at, end, found = mid, mid, true
+		default:
+			end = mid
 		}
 	}
-	return nil
+	if !found {
+		return nil
+	}
+	return &row[at]
 }
 
-// learn makes a rung of evidence that is sorted. Those units judge how far it is to
-// be trusted.
-func learn(all []evidence, groups int, judges func(unit int) bool) *rung {
-	r := &rung{rows: make([][]correction, groups), prior: noPrior}
-	var values []weighted
-	var order []int
-	for i := 0; i < len(all); {
-		j := i
-		c := correction{column: all[i].column}
-		values = values[:0]
-		for ; j < len(all) && all[j].group == all[i].group && all[j].column == all[i].column; j++ {
-			values = append(values, weighted{all[j].residual, all[j].weight * all[j].size})
-			c.weight += all[j].weight
-		}
-		if c.units = j - i; c.units <= fewUnits {
-			order = order[:0]
-			for k := i; k < j; k++ {
-				order = append(order, k)
-			}
-			slices.SortFunc(order, func(a, b int) int {
-				return cmp.Or(cmp.Compare(all[a].residual, all[b].residual), cmp.Compare(a, b))
-			})
-			c.words = make([]word, len(order))
-			for n, k := range order {
-				e := &all[k]
-				c.words[n] = word{e.residual, float32(e.weight), float32(e.weight * e.size), int32(e.unit)}
-			}
-		}
-		c.mean = middle(values)
-		r.rows[all[i].group] = append(r.rows[all[i].group], c)
-		i = j
+// says returns what a row of the rung adds for a column, as Model.rung does.
+func (r *rung) says(row []correction, level Level, column uint16, without int) (add, trust float64, units int) {
+	if len(row) == 0 || column == noColumn {
+		return 0, 0, 0
 	}
-	r.prior = r.judge(all, judges)
-	for _, row := range r.rows {
-		for i, c := range row {
-			row[i].add = c.mean * c.weight / (c.weight + r.prior)
-		}
+	c := pick(row, column)
+	switch {
+	case c == nil:
+		return 0, 0, 0
+	case level == Near:
+		return c.add, c.weight / (c.weight + nearPrior), c.units
+	case without == nobody:
+		return c.add, c.weight / (c.weight + r.prior), c.units
 	}
-	return r
-}
-
-// priors are the choices of m: a group's words of weight w are believed to w/(w+m).
-var priors = [...]float64{0.25, 0.5, 1, 2, 4, 8, 16}
-
-// noPrior is the prior where nothing tells it.
-const noPrior = 1
-
-// judge returns the prior with which the judges' words are foretold best, by the
-// others of their groups: the sum of distances, times 1+|log2 m|/n so that few
-// words do not move it far from 1.
-func (r *rung) judge(all []evidence, judges func(unit int) bool) float64 {
-	var loss [len(priors)]float64
-	words := 0.0
-	for i := range all {
-		e := &all[i]
-		if !judges(e.unit) {
-			continue
-		}
-		said, weight, units := pick(r.rows[e.group], e.column).without(e.unit)
-		if units == 0 {
-			continue
-		}
-		words++
-		for p, m := range priors {
-			loss[p] += e.weight * math.Abs(e.apart-said*weight/(weight+m))
-		}
-	}
-	best, least := noPrior*1.0, math.Inf(1)
-	for p, m := range priors {
-		if l := loss[p] * (1 + math.Abs(math.Log2(m))/words); words > 0 && l < least {
-			best, least = m, l
-		}
-	}
-	return best
+	mean, weight, units := c.without(without)
+	trust = weight / (weight + r.prior)
+	return mean * trust, trust, units
 }
 
 // Limits of the trust that units have in themselves: a unit's weight against the

@@ -32,20 +32,26 @@ func TestSortEvidenceMatchesPlain(t *testing.T) {
 		slices.SortStableFunc(want, func(a, b evidence) int {
 			return cmp.Or(cmp.Compare(a.group, b.group), cmp.Compare(a.column, b.column))
 		})
-		if got, _ := sortEvidence(all, nil, 9); !slices.Equal(got, want) {
+		if got, _ := sortEvidence(all, nil, 0, 9); !slices.Equal(got, want) {
 			t.Errorf("%d units: %v, want %v", n, got, want)
 		}
 	}
 }
 
+// learnAll learns from all evidence in one hearing, with all units as judges.
+func learnAll(all []evidence, groups int) *rung {
+	hear := func() func(int) []evidence { return func(int) []evidence { return all } }
+	return learn(groups, 1, hear, func(int) bool { return true })
+}
+
 // TestWithoutMatchesLearningAgain leaves each unit out of what all said and holds
 // that to what the others say.
 func TestWithoutMatchesLearningAgain(t *testing.T) {
-	all, _ := sortEvidence(words(rand.New(rand.NewPCG(3, 4)), 40, 5), nil, 5)
-	r := learn(all, 5, func(int) bool { return true })
+	all, _ := sortEvidence(words(rand.New(rand.NewPCG(3, 4)), 40, 5), nil, 0, 5)
+	r := learnAll(all, 5)
 	for unit := range 40 {
 		others := slices.DeleteFunc(slices.Clone(all), func(e evidence) bool { return e.unit == unit })
-		want := learn(others, 5, func(int) bool { return true })
+		want := learnAll(others, 5)
 		for _, e := range all {
 			if e.unit != unit {
 				continue
@@ -86,7 +92,7 @@ func TestTrustIsLearned(t *testing.T) {
 				all = append(all, evidence{unit: g*tt.each + n, group: int32(g), residual: v, apart: v, weight: 1, size: 1})
 			}
 		}
-		r := learn(all, tt.groups, func(int) bool { return true })
+		r := learnAll(all, tt.groups)
 		if r.prior < tt.least || r.prior > tt.most {
 			t.Errorf("%s: prior %v, want %v to %v", tt.name, r.prior, tt.least, tt.most)
 		}

@@ -1,9 +1,6 @@
 package estimate
 
 import (
-	"math"
-	"slices"
-
 	"edged/edge"
 	"edged/geo/place"
 )
@@ -27,58 +24,37 @@ func distance(p place.Place, pop edge.PoP) float64 {
 	return edge.DistanceKm(p.Lat, p.Lon, pop.Lat, pop.Lon)
 }
 
-// slope is the weighted median of ms per km between two PoPs of one unit, so
-// that its access does not matter.
-func slope(pops []edge.PoP, units []Unit) float64 {
-	const apartKm = 300 // nearer ones say nothing about distance
-	const least = 0.01
-	var slopes []weighted
-	for _, u := range units {
-		if !u.Place.HasCoord {
-			continue
-		}
-		for i, a := range u.Cells {
-			for _, b := range u.Cells[:i] {
-				if km := distance(u.Place, pops[a.PoP]) - distance(u.Place, pops[b.PoP]); math.Abs(km) > apartKm {
-					slopes = append(slopes, weighted{(a.RTT - b.RTT) / km, math.Abs(km)})
-				}
-			}
-		}
-	}
-	if len(slopes) == 0 {
-		return firstSlope
-	}
-	return max(middle(slopes), least)
-}
-
 // lightPerKm is the least time that a round trip takes in fibre, ms per km.
 const lightPerKm = 0.01
 
 // doubted reports whether a unit measured anything faster than light: somebody
 // lies, or the place is wrong, so it says nothing about other places.
-func doubted(pops []edge.PoP, u Unit) bool {
-	return u.Place.HasCoord && slices.ContainsFunc(u.Cells, func(c Cell) bool {
-		return c.RTT < lightPerKm*distance(u.Place, pops[c.PoP])
-	})
-}
-
-// line is what distance says in a model, ms.
-func (m *Model) line(p place.Place, pop uint16) float64 {
-	if pop == accessColumn || !p.HasCoord {
-		return 0
+func doubted(u *Unit, km []float64) bool {
+	for k := range u.Cells {
+		if u.Place.HasCoord && u.Cells[k].RTT < lightPerKm*km[k] {
+			return true
+		}
 	}
-	return m.slope * distance(p, m.pops[pop])
+	return false
 }
 
 // detourBase is how much longer every path counts as, km: the detours of short
 // ones are larger in proportion.
 const detourBase = 500
 
-// size is what residuals at a distance are in proportion to: a path that is
-// twice as long has about twice the detour. PoPs in a town are where it is.
-func (m *Model) size(p place.Place, pop uint16) float64 {
-	if pop == accessColumn || !p.HasCoord {
-		return 1
+// kmAndSize returns how far it is from a place to a PoP, and what residuals there are
+// in proportion to: a path that is twice as long has about twice the detour. PoPs
+// in a town are where it is. Where the place is not known, it returns 0 and 1.
+func (m *Model) kmAndSize(p *place.Place, pop uint16) (km, size float64) {
+	if !p.HasCoord {
+		return 0, 1
 	}
-	return (distance(p, m.towns.where[m.towns.of[pop]]) + detourBase) / 1000
+	to := &m.pops[pop]
+	km = edge.DistanceKm(p.Lat, p.Lon, to.Lat, to.Lon)
+	size = km
+	if town := m.towns.of[pop]; town != pop {
+		to = &m.towns.where[town]
+		size = edge.DistanceKm(p.Lat, p.Lon, to.Lat, to.Lon)
+	}
+	return km, (size + detourBase) / 1000
 }

@@ -11,7 +11,13 @@ type weighted struct{ value, weight float64 }
 // sortValues sorts by value, and returns the sum of the weights.
 func sortValues(values []weighted) (total float64) {
 	slices.SortFunc(values, func(a, b weighted) int {
-		return cmp.Or(cmp.Compare(a.value, b.value), cmp.Compare(a.weight, b.weight))
+		switch {
+		case a.value < b.value:
+			return -1
+		case a.value > b.value:
+			return 1
+		}
+		return cmp.Compare(a.weight, b.weight)
 	})
 	for _, v := range values {
 		total += v.weight

@@ -48,53 +48,61 @@ const passes = 3
 func Fit(pops []edge.PoP, units []Unit) *Model {
 	m := &Model{
 		pops: pops, towns: newTowns(pops), units: units, mute: make([]bool, len(units)),
-		access: make([]float64, len(units)), slope: slope(pops, units), usual: usualConfidence(units),
-		nets: map[uint32]struct{}{},
+		access: make([]float64, len(units)), usual: usualConfidence(units), nets: map[uint32]struct{}{},
 	}
 	for _, p := range pops {
 		m.directions = append(m.directions, direction(p.Lat, p.Lon))
 	}
-	for level := range Own {
-		m.groups[level] = numberGroups(level, units)
-	}
+	inParallel(int(Own), 1, func() func(int) {
+		return func(level int) { m.groups[level] = numberGroups(Level(level), units) }
+	})
 	m.survey()
-	left := make([]rest, len(units))
-	for i, u := range units {
-		m.mute[i] = len(u.Cells) == 0 || !u.Place.HasCoord || doubted(pops, u)
-		left[i].cells = make([]float64, len(u.Cells))
-		for _, c := range u.Cells {
-			left[i].sizes = append(left[i].sizes, m.size(u.Place, c.PoP))
-		}
+	f := m.newFitting()
+	m.slope = m.slopeOf(f, fewPairs)
+	for i := range units {
+		u := &units[i]
+		m.mute[i] = len(u.Cells) == 0 || !u.Place.HasCoord || doubted(u, f.of(f.km, i))
 	}
-	var above []weighted
 	for range passes {
-		for i, u := range units {
+		m.fitAccess(f)
+		m.climb(f)
+	}
+	m.fitOwn(f)
+	return m
+}
+
+// fitAccess finds the units' access anew, and what is left of their cells by the line and
+// that.
+func (m *Model) fitAccess(f *fitting) {
+	inParallel(len(m.units), unitsAtOnce, func() func(int) {
+		var above []weighted
+		return func(i int) {
+			u := &m.units[i]
 			if len(u.Cells) == 0 {
-				continue
+				return
 			}
-			v := m.viewOf(i)
+			v, left, km, sizes := m.viewOf(i), f.of(f.left, i), f.of(f.km, i), f.of(f.sizes, i)
 			above = above[:0]
-			for k, c := range u.Cells {
-				left[i].cells[k] = c.RTT - m.line(u.Place, c.PoP)
-				above = append(above, weighted{left[i].cells[k] - m.ladder(v, c.PoP, nobody), m.confidence(c)})
+			for k := range u.Cells {
+				c := &u.Cells[k]
+				left[k] = c.RTT - m.slope*km[k]
+				above = append(above, weighted{left[k] - m.ladder(v, c.PoP, nobody)*sizes[k], m.confidence(*c)})
 			}
 			m.access[i] = middle(above)
-			left[i].access = m.access[i]
-			for k := range left[i].cells {
-				left[i].cells[k] -= m.access[i]
+			f.access[i] = m.access[i]
+			for k := range left {
+				left[k] -= m.access[i]
 			}
 		}
-		m.climb(left)
-	}
-	m.fitOwn()
-	return m
+	})
 }
 
 // survey gathers the networks and metros that have units.
 func (m *Model) survey() {
-	metros := m.groups[Near]
+	metros := &m.groups[Near]
 	m.spots = make([]spot, len(metros.id))
-	for i, u := range m.units {
+	for i := range m.units {
+		u := &m.units[i]
 		if len(u.Cells) == 0 {
 			continue
 		}
@@ -103,7 +111,7 @@ func (m *Model) survey() {
 		}
 		if id := metros.of[i]; id != noGroup {
 			s := &m.spots[id]
-			s.id, s.metro = id, metroOf(u.Place)
+			s.id, s.metro = id, metroOf(&u.Place)
 			s.units++
 			s.lat += u.Place.Lat
 			s.lon += u.Place.Lon
@@ -116,9 +124,12 @@ func (m *Model) survey() {
 	}
 	slices.SortFunc(m.spots, func(a, b spot) int { return cmp.Or(cmp.Compare(a.lat, b.lat), cmp.Compare(a.metro, b.metro)) })
 	m.around = make([][]neighbour, len(m.spots))
-	for _, s := range m.spots {
-		m.around[s.id] = neighbours(m.spots, s.metro, s.lat, s.lon)
-	}
+	inParallel(len(m.spots), 16, func() func(int) {
+		return func(i int) {
+			s := &m.spots[i]
+			m.around[s.id] = neighbours(m.spots, s.metro, s.lat, s.lon)
+		}
+	})
 }
 
 // confidence is a cell's weight among those of other units, where a usual cell
@@ -141,16 +152,27 @@ func usualConfidence(units []Unit) float64 {
 }
 
 // fitOwn learns how much a unit's own samples weigh against the ladder.
-func (m *Model) fitOwn() {
+func (m *Model) fitOwn(f *fitting) {
+	inParallel(len(m.units), unitsAtOnce, func() func(int) {
+		return func(i int) {
+			u, v, left, km, sizes := &m.units[i], m.viewOf(i), f.of(f.left, i), f.of(f.km, i), f.of(f.sizes, i)
+			for k := range u.Cells {
+				if c := &u.Cells[k]; c.Samples >= 2 {
+					left[k] = math.Abs(c.RTT - m.access[i] - m.slope*km[k] - m.ladder(v, c.PoP, i)*sizes[k])
+				}
+			}
+		}
+	})
 	var within, between, cells float64
-	for i, u := range m.units {
-		v := m.viewOf(i)
-		for _, c := range u.Cells {
+	for i := range m.units {
+		left := f.of(f.left, i)
+		for k := range m.units[i].Cells {
+			c := &m.units[i].Cells[k]
 			if c.Samples < 2 {
 				continue
 			}
 			within += c.Spread * float64(c.Samples) / float64(c.Samples-1)
-			between += math.Abs(c.RTT - m.access[i] - m.line(u.Place, c.PoP) - m.ladder(v, c.PoP, i))
+			between += left[k]
 			cells++
 		}
 	}

@@ -193,7 +193,7 @@ func TestNearestMatchesPlain(t *testing.T) {
 				want[i] = uint16(i)
 			}
 			slices.SortStableFunc(want, func(a, b uint16) int { return cmp.Compare(distance(p, fleet[a]), distance(p, fleet[b])) })
-			if got := m.nearest(p); !slices.Equal(got, want[:min(len(want), candidateCount)]) {
+			if got := m.nearest(&p); !slices.Equal(got, want[:min(len(want), candidateCount)]) {
 				t.Fatalf("%d pops, from %v: %v, want %v", n, p, got, want)
 			}
 		}

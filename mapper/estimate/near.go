@@ -1,6 +1,11 @@
 package estimate
 
-import "math"
+import (
+	"math"
+	"slices"
+
+	"edged/edge"
+)
 
 // How far a neighbour's word carries: to 1/e over reachShare of the way to the
 // PoP and reachBase more, at most reachMost. Paths to a far PoP are shared by a
@@ -25,7 +30,8 @@ func (m *Model) reach(v *vantage, column uint16) float64 {
 	if column == accessColumn {
 		return reachAccess
 	}
-	return min(reachMost, reachBase+reachShare*distance(v.place, m.towns.where[column]))
+	to := &m.towns.where[column]
+	return min(reachMost, reachBase+reachShare*edge.DistanceKm(v.place.Lat, v.place.Lon, to.Lat, to.Lon))
 }
 
 // nearby is what the neighbours say about a column, per size: their residuals,
@@ -48,24 +54,30 @@ func (m *Model) nearby(v *vantage, in part, column uint16) (add, weight float64,
 func (m *Model) listen(in part) {
 	rows := m.rungs[in][Near].rows
 	m.heard[in] = make([][]correction, len(rows))
-	seen := make([]bool, accessColumn+1)
-	for _, s := range m.spots {
-		v := &vantage{place: s.place(), near: m.around[s.id]}
+	inParallel(len(m.spots), 16, func() func(int) {
+		seen := make([]bool, accessColumn+1)
 		var columns []uint16
-		for _, n := range v.near {
-			for _, c := range rows[n.id] {
-				if !seen[c.column] {
-					seen[c.column] = true
-					columns = append(columns, c.column)
+		return func(i int) {
+			s := m.spots[i]
+			at := s.place()
+			v := &vantage{place: &at, near: m.around[s.id]}
+			columns = columns[:0]
+			for _, n := range v.near {
+				for k := range rows[n.id] {
+					if c := rows[n.id][k].column; !seen[c] {
+						seen[c] = true
+						columns = append(columns, c)
+					}
 				}
 			}
+			slices.Sort(columns)
+			row := make([]correction, len(columns))
+			for k, column := range columns {
+				seen[column] = false
+				row[k].column = column
+				row[k].add, row[k].weight, row[k].units = m.nearby(v, in, column)
+			}
+			m.heard[in][s.id] = row
 		}
-		row := make([]correction, len(columns))
-		for i, column := range columns {
-			seen[column] = false
-			row[i].column = column
-			row[i].add, row[i].weight, row[i].units = m.nearby(v, in, column)
-		}
-		m.heard[in][s.id] = row
-	}
+	})
 }

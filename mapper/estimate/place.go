@@ -18,7 +18,7 @@ type metro uint32
 
 const noMetro metro = 0
 
-func metroOf(p place.Place) metro {
+func metroOf(p *place.Place) metro {
 	if !p.HasCoord {
 		return noMetro
 	}

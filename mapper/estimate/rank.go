@@ -23,14 +23,15 @@ const candidateCount = 10
 
 // Unit returns the estimates of a unit's candidates, best first.
 func (m *Model) Unit(i int) []Estimate {
-	u := m.units[i]
+	u := &m.units[i]
 	if len(u.Cells) == 0 {
 		return m.At(u.Place)
 	}
 	v := m.viewOf(i)
-	var estimates []Estimate
-	for _, pop := range m.candidates(u.Place, u.Cells) {
-		estimates = append(estimates, m.to(v, i, pop))
+	candidates := m.candidates(&u.Place, u.Cells, v)
+	estimates := make([]Estimate, len(candidates))
+	for k, pop := range candidates {
+		estimates[k] = m.to(v, i, pop)
 	}
 	order(estimates)
 	return estimates
@@ -49,7 +50,7 @@ func (m *Model) to(v *vantage, i int, pop uint16) Estimate {
 }
 
 // cell returns what the unit measured of a PoP, if it did.
-func (u Unit) cell(pop uint16) (Cell, bool) {
+func (u *Unit) cell(pop uint16) (Cell, bool) {
 	k, ok := slices.BinarySearchFunc(u.Cells, pop, func(c Cell, pop uint16) int { return cmp.Compare(c.PoP, pop) })
 	if !ok {
 		return Cell{}, false
@@ -60,11 +61,12 @@ func (u Unit) cell(pop uint16) (Cell, bool) {
 // At returns the estimates of the candidates at a place without measurements of
 // its own, best first.
 func (m *Model) At(p place.Place) []Estimate {
-	v := m.view(p)
-	access := m.ladder(v, accessColumn, nobody)
-	var estimates []Estimate
-	for _, pop := range m.candidates(p, nil) {
-		estimates = append(estimates, m.estimate(v, pop, access, nobody))
+	v := m.view(&p)
+	access := m.accessAt(v)
+	candidates := m.candidates(&p, nil, v)
+	estimates := make([]Estimate, len(candidates))
+	for k, pop := range candidates {
+		estimates[k] = m.estimate(v, pop, access, nobody)
 	}
 	order(estimates)
 	return estimates
@@ -78,7 +80,8 @@ func (m *Model) Knows(asn uint32) bool {
 
 // estimate is what the ladder alone says.
 func (m *Model) estimate(v *vantage, pop uint16, access float64, without int) Estimate {
-	e, size := Estimate{PoP: pop, RTT: access + m.line(v.place, pop)}, m.size(v.place, pop)
+	km, size := m.kmAndSize(v.place, pop)
+	e := Estimate{PoP: pop, RTT: access + m.slope*km}
 	for level := World; level < Own; level++ {
 		add, _, units := m.level(v, level, pop, without)
 		e.RTT += add * size
@@ -97,20 +100,17 @@ func order(list []Estimate) {
 // candidates returns the PoPs that may be best, ascending: the nearest by
 // distance, those that the unit measured, and those that its network or its
 // metro did.
-func (m *Model) candidates(p place.Place, cells []Cell) []uint16 {
-	var list []uint16
-	for _, c := range cells {
-		list = append(list, c.PoP)
+func (m *Model) candidates(p *place.Place, cells []Cell, v *vantage) []uint16 {
+	list := make([]uint16, 0, len(cells)+candidateCount)
+	for k := range cells {
+		list = append(list, cells[k].PoP)
 	}
 	for _, level := range []Level{NetMetro, NetCountry, Metro} {
-		id := m.groups[level].at(level, p)
-		if id == noGroup {
-			continue
-		}
 		for in := range parts {
-			for _, c := range m.rungs[in][level].rows[id] {
-				if int(c.column) < len(m.pops) {
-					list = append(list, c.column)
+			row := v.rows[in][level]
+			for k := range row {
+				if c := row[k].column; int(c) < len(m.pops) {
+					list = append(list, c)
 				}
 			}
 		}
@@ -123,7 +123,7 @@ func (m *Model) candidates(p place.Place, cells []Cell) []uint16 {
 }
 
 // nearest returns the PoPs nearest by distance, the nearest first.
-func (m *Model) nearest(p place.Place) []uint16 {
+func (m *Model) nearest(p *place.Place) []uint16 {
 	type far struct {
 		pop uint16
 		dot float64 // 1 in the same place, -1 on the other side of the world
