@@ -40,14 +40,17 @@ func NewDoubts(set *Set, pops []edge.PoP, where func(Unit) (Point, bool)) *Doubt
 
 // Add looks at the rows of a session of the set.
 func (d *Doubts) Add(s Session) {
-	for _, r := range s.Rows {
-		pop, known := d.places[r.PoP]
-		if !known {
-			continue
+	var unit Unit
+	var at Point
+	var located bool
+	for i := range s.Rows {
+		r := &s.Rows[i]
+		if i == 0 || r.Client != s.Rows[i-1].Client {
+			unit = UnitOf(r.Client)
+			at, located = d.where(unit)
 		}
-		unit := UnitOf(r.Client)
-		at, known := d.where(unit)
-		if !known || float64(r.RTT)/10 >= edge.DistanceKm(at.Lat, at.Lon, pop.Lat, pop.Lon)/kmPerMS {
+		pop, known := d.places[r.PoP]
+		if !known || !located || float64(r.RTT)/10 >= edge.DistanceKm(at.Lat, at.Lon, pop.Lat, pop.Lon)/kmPerMS {
 			continue
 		}
 		if d.fast[unit] == nil {

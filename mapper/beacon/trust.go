@@ -31,10 +31,11 @@ func FindTrust(ctx context.Context, set *Set, pops []edge.PoP, where func(Unit) 
 	if where == nil {
 		return t, nil
 	}
+	where = remembered(where)
 	all := NewDoubts(set, pops, where)
 	var mu sync.Mutex // guards all
 	err = eachHour(ctx, set, workers, func(h *Hour) error {
-		part := NewDoubts(set, pops, remembered(where))
+		part := NewDoubts(set, pops, where)
 		for s, err := range h.sessions(false) {
 			if err != nil {
 				return err
@@ -58,19 +59,30 @@ func FindTrust(ctx context.Context, set *Set, pops []edge.PoP, where func(Unit) 
 	return t, nil
 }
 
-// remembered asks where a unit is once, as long as its rows follow each other or
-// not.
+// remembered asks where a unit is once, whichever hours and goroutines ask.
 func remembered(where func(Unit) (Point, bool)) func(Unit) (Point, bool) {
 	type answer struct {
 		at    Point
 		known bool
 	}
-	answers := map[Unit]answer{}
+	type shard struct {
+		mu      sync.Mutex // guards answers
+		answers map[Unit]answer
+	}
+	shards := make([]shard, 64) // so that goroutines hardly wait for each other
+	for i := range shards {
+		shards[i].answers = map[Unit]answer{}
+	}
 	return func(u Unit) (Point, bool) {
-		a, ok := answers[u]
+		s := &shards[u.turn(uint64(len(shards)))]
+		s.mu.Lock()
+		a, ok := s.answers[u]
+		s.mu.Unlock()
 		if !ok {
 			a.at, a.known = where(u)
-			answers[u] = a
+			s.mu.Lock()
+			s.answers[u] = a
+			s.mu.Unlock()
 		}
 		return a.at, a.known
 	}

@@ -74,7 +74,9 @@ func Correct(sessions []Session, expected func(pop uint16) float64) ([]Sample, [
 	f := newTwoWay(sessions, expected)
 	for range rounds {
 		f.fitSessions()
-		f.fitCells()
+		if !f.fitCells() { // and never would again
+			break
+		}
 	}
 	return f.result()
 }
@@ -156,10 +158,14 @@ func (f *twoWay) fitSessions() {
 	}
 }
 
-func (f *twoWay) fitCells() {
+// fitCells reports whether any level has changed.
+func (f *twoWay) fitCells() (changed bool) {
 	for p := range f.pops {
-		f.level[p] = middle(f.corrected(p))
+		level := middle(f.corrected(p))
+		changed = changed || level != f.level[p]
+		f.level[p] = level
 	}
+	return changed
 }
 
 // corrected returns a PoP's values less their sessions' last miles.
