@@ -40,6 +40,7 @@ func TestRulesCountWhatIsDown(t *testing.T) {
 			t.Errorf("error %v\nwant %s", err, share)
 		}
 
+		synctest.Wait()                                // fra1 may be the one that what was made last still travels to
 		f.mustSubmit("fra1", "drain pop/lon", Flags{}) // fra1's checks find nothing
 		synctest.Wait()
 		dead = map[string]bool{"ams": true, "fra": true}
