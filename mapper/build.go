@@ -6,6 +6,7 @@ import (
 	"iter"
 	"net/netip"
 	"slices"
+	"sync"
 	"time"
 
 	"edged/edge"
@@ -195,22 +196,32 @@ func (b *builder) chooseAll() {
 	}
 }
 
-// shrinkAll makes runs of leaves.
+// shrinkAll makes runs of leaves, of both tables at once.
 func (b *builder) shrinkAll() {
 	tables := [][2]*space{b.clients}
 	if b.resolvers[0] != b.clients[0] {
 		tables = append(tables, b.resolvers)
 	}
-	for _, table := range tables {
-		if b.in.Tolerance > 0 {
-			b.in.Progress(fmt.Sprintf("merging neighbours among %d ranges", len(table[0].leaves)+len(table[1].leaves)))
-			b.shrink(table[:])
-			continue
+	if b.in.Tolerance > 0 {
+		ranges := 0
+		for _, table := range tables {
+			ranges += len(table[0].leaves) + len(table[1].leaves)
 		}
-		for _, s := range table {
-			s.runs = b.runsOf(s.leaves)
-		}
+		b.in.Progress(fmt.Sprintf("merging neighbours among %d ranges", ranges))
 	}
+	var wg sync.WaitGroup
+	for _, table := range tables {
+		wg.Go(func() {
+			if b.in.Tolerance > 0 {
+				b.shrink(table[:])
+				return
+			}
+			for _, s := range table {
+				s.runs = b.runsOf(s.leaves)
+			}
+		})
+	}
+	wg.Wait()
 }
 
 // table writes runs as a table of a map.

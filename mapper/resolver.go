@@ -103,6 +103,7 @@ type behind struct {
 	unit   int
 	weight float64 // in sessions, shifted by demand
 	demand float64
+	rtt    []float64 // to each PoP that is compared, ms
 }
 
 func (in *ResolverInput) rankPool(pool []MeasuredResolver) (result resolverPool) {
@@ -116,25 +117,39 @@ func (in *ResolverInput) rankPool(pool []MeasuredResolver) (result resolverPool)
 		return result
 	}
 	pops := in.candidates(all, pool[0].Addr)
-	rtt := map[[2]int]float64{} // by unit and position in pops
-	for _, b := range all {
-		if _, ok := rtt[[2]int{b.unit, 0}]; ok {
-			continue
-		}
-		hops := in.Hops(b.unit)
-		for k, pop := range pops {
+	// Each unit has a row of round trips, one for each of the pops.
+	units := make([]int, len(all))
+	for i, b := range all {
+		units[i] = b.unit
+	}
+	slices.Sort(units)
+	units = slices.Compact(units)
+	rtt := make([]float64, 0, len(units)*len(pops))
+	for _, unit := range units {
+		hops := in.Hops(unit)
+		for _, pop := range pops {
 			if h := slices.IndexFunc(hops, func(h maps.Hop) bool { return h.PoP == pop }); h >= 0 {
-				rtt[[2]int{b.unit, k}] = float64(hops[h].RTT) / 2
+				rtt = append(rtt, float64(hops[h].RTT)/2)
 			} else {
-				rtt[[2]int{b.unit, k}] = in.RTT(b.unit, pop)
+				rtt = append(rtt, in.RTT(unit, pop))
 			}
 		}
+	}
+	rowsOf := func(list []behind) {
+		for i := range list {
+			at, _ := slices.BinarySearch(units, list[i].unit)
+			list[i].rtt = rtt[at*len(pops) : (at+1)*len(pops)]
+		}
+	}
+	rowsOf(all)
+	for _, list := range clients {
+		rowsOf(list)
 	}
 	place := make([]float64, len(pops))
 	for k, pop := range pops {
 		place[k] = in.PlaceRTT(pool[0].Addr, pop)
 	}
-	shared := mix(all, len(pops), rtt, place)
+	shared := mix(all, len(pops), place)
 	prefix := beacon.UnitOf(pool[0].Addr).Prefix()
 	sharedHops := mixedHops(pops, shared)
 	result.nets = append(result.nets, Net{Prefix: prefix, Hops: sharedHops, Tables: Resolver})
@@ -144,14 +159,14 @@ func (in *ResolverInput) rankPool(pool []MeasuredResolver) (result resolverPool)
 		}
 		mean := shared
 		if len(pool) > 1 { // else it would hear its own word twice
-			mean = mix(clients[i], len(pops), rtt, shared)
+			mean = mix(clients[i], len(pops), shared)
 		}
 		hops := mixedHops(pops, mean)
 		if !slices.Equal(hops, sharedHops) {
 			result.nets = append(result.nets, Net{Prefix: netip.PrefixFrom(r.Addr, r.Addr.BitLen()), Hops: hops, Tables: Resolver})
 		}
 		best := slices.Index(pops, hops[0].PoP)
-		result.scores = append(result.scores, in.score(r, clients[i], pops[best], best, rtt))
+		result.scores = append(result.scores, in.score(r, clients[i], pops[best], best))
 	}
 	return result
 }
@@ -207,12 +222,12 @@ func (in *ResolverInput) candidates(clients []behind, resolver netip.Addr) []uin
 
 // mix returns the mean round trip of clients to each PoP, with what is said in
 // general as so many sessions more.
-func mix(clients []behind, pops int, rtt map[[2]int]float64, general []float64) []float64 {
+func mix(clients []behind, pops int, general []float64) []float64 {
 	mean := make([]float64, pops)
 	for k := range mean {
 		sum, weight := 0.0, 0.0
 		for _, b := range clients {
-			sum += float64(b.weight * rtt[[2]int{b.unit, k}])
+			sum += float64(b.weight * b.rtt[k])
 			weight += b.weight
 		}
 		if !math.IsInf(general[k], 1) {
@@ -241,11 +256,11 @@ func mixedHops(pops []uint16, mean []float64) []maps.Hop {
 // halfMs writes a round trip as maps do. 0 would say that it is not known.
 func halfMs(ms float64) uint16 { return uint16(min(max(math.Round(ms*2), 1), math.MaxUint16)) }
 
-func (in *ResolverInput) score(r MeasuredResolver, clients []behind, pop uint16, at int, rtt map[[2]int]float64) ResolverScore {
+func (in *ResolverInput) score(r MeasuredResolver, clients []behind, pop uint16, at int) ResolverScore {
 	s := ResolverScore{Resolver: r.Addr, Units: len(clients), PoP: pop}
 	total := 0.0
 	for _, b := range clients {
-		got, best := rtt[[2]int{b.unit, at}], math.Inf(1)
+		got, best := b.rtt[at], math.Inf(1)
 		for _, h := range in.Hops(b.unit) {
 			best = min(best, float64(h.RTT)/2)
 		}

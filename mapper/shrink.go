@@ -164,8 +164,8 @@ func (b *builder) merge(s *space, held []bool) []run {
 		}
 		leaves[i].Best, leaves[i].Good = pop|mark, good
 	}
-	var runs []run
 	merged := compress.Merge(s.bits, leaves, &sets)
+	runs := make([]run, 0, len(merged)+len(merged)/8)
 	for i, m := range merged {
 		r := run{start: m.Start, pop: m.PoP, leaf: m.Leaf}
 		if r.pop != noPoP {

@@ -20,7 +20,11 @@ func UnitDemand(demand []simulate.Demand) func(beacon.Unit) float64 {
 		}
 	}
 	return func(u beacon.Unit) float64 {
-		sum, prefix := finer[u], u.Prefix()
+		sum := finer[u]
+		if len(wider) == 0 {
+			return sum
+		}
+		prefix := u.Prefix()
 		for bits := range prefix.Bits() {
 			if around, err := prefix.Addr().Prefix(bits); err == nil {
 				sum += math.Ldexp(wider[around], bits-prefix.Bits())

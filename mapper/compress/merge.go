@@ -37,16 +37,12 @@ const (
 // panics when that is not so, since the fault is the caller's.
 func Merge(bits int, leaves []Leaf, sets *Sets) []Run {
 	checkLeaves(bits, leaves, sets)
-	m := &merger{bits: bits, leaves: leaves, sets: sets}
+	m := &merger{bits: bits, leaves: leaves, sets: sets, nodes: make([]Set, 0, 2*len(leaves))}
 	m.up(maps.Addr6{}, 0)
 	m.at = len(leaves) - 1
 	m.down(maps.Addr6{}, 0, leaves[0].Best)
 	slices.Reverse(m.runs)
-	runs := make([]Run, len(m.runs))
-	for i, r := range m.runs {
-		runs[i] = r.Run
-	}
-	return runs
+	return m.runs
 }
 
 func checkLeaves(bits int, leaves []Leaf, sets *Sets) {
@@ -74,11 +70,9 @@ type merger struct {
 	sets   *Sets
 	at     int   // the leaf under the walk
 	nodes  []Set // by node that still is to be visited downwards
-	runs   []run // the last first
-}
+	runs   []Run // the last first
 
-type run struct {
-	Run
+	// Of the last of the runs.
 	depth int  // of the block that the leaf was taken for
 	best  bool // the leaf has the PoP for its best
 }
@@ -119,16 +113,17 @@ func (m *merger) down(start maps.Addr6, depth int, above uint16) {
 		m.down(start, depth+1, pop)
 		return
 	}
-	block := run{Run{start, pop, m.at}, depth, leaf.Best == pop}
+	best := leaf.Best == pop
 	if n := len(m.runs); n > 0 && m.runs[n-1].PoP == pop {
 		last := &m.runs[n-1]
 		last.Start = start
-		if block.best && !last.best || block.best == last.best && depth < last.depth {
-			*last = block
+		if best && !m.best || best == m.best && depth < m.depth {
+			last.Leaf, m.depth, m.best = m.at, depth, best
 		}
 		return
 	}
-	m.runs = append(m.runs, block)
+	m.runs = append(m.runs, Run{start, pop, m.at})
+	m.depth, m.best = depth, best
 }
 
 // end returns the last address of a node.

@@ -13,7 +13,7 @@ type Set uint32
 type Sets struct {
 	members [][]uint16 // ascending
 	ids     map[string]Set
-	meets   map[[2]Set]Set
+	meets   map[uint64]Set // by both numbers, the lesser first
 	key     []byte
 }
 
@@ -38,7 +38,7 @@ func (s *Sets) intern(pops []uint16) Set {
 	id, ok := s.ids[string(s.key)]
 	if !ok {
 		if s.ids == nil {
-			s.ids, s.meets = map[string]Set{}, map[[2]Set]Set{}
+			s.ids, s.meets = map[string]Set{}, map[uint64]Set{}
 		}
 		id = Set(len(s.members))
 		s.members = append(s.members, slices.Clone(pops))
@@ -62,7 +62,7 @@ func (s *Sets) meet(a, b Set) Set {
 	if a > b {
 		a, b = b, a
 	}
-	pair := [2]Set{a, b}
+	pair := uint64(a)<<32 | uint64(b)
 	met, ok := s.meets[pair]
 	if !ok {
 		var common []uint16

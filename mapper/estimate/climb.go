@@ -114,12 +114,25 @@ func (m *Model) take(row []correction, level Level, in part, i int, f *fitting, 
 	if len(row) == 0 {
 		return
 	}
+	next := 0
 	for k, pop := range f.popsOf(i) {
-		add, _, _ := r.says(row, level, m.towns.column(in, pop), without)
+		column := m.towns.column(in, pop)
+		if column == noColumn {
+			continue
+		}
+		var c *correction
+		if column == pop {
+			c, next = pickNext(row, next, column)
+		} else {
+			c = pick(row, column)
+		}
+		add, _, _ := r.says(c, level, without)
 		left.cells[k] -= add * sizes[k]
 	}
-	add, _, _ := r.says(row, level, m.towns.column(in, accessColumn), without)
-	left.access -= add
+	if in == ofTown {
+		add, _, _ := r.says(pick(row, accessColumn), level, without)
+		left.access -= add
+	}
 }
 
 // vantage is a place as the ladder sees it.
@@ -127,6 +140,17 @@ type vantage struct {
 	place *place.Place
 	near  []neighbour              // where the metro has no units
 	rows  [parts][Own][]correction // what the rungs know; of Near, what the neighbours were heard to say
+	next  [parts][Own]int          // in rows, for pickNext
+}
+
+// pick returns the correction for a column, which is a PoP's own or not.
+func (v *vantage) pick(level Level, in part, column uint16, own bool) (c *correction) {
+	row := v.rows[in][level]
+	if !own {
+		return pick(row, column)
+	}
+	c, v.next[in][level] = pickNext(row, v.next[in][level], column)
+	return c
 }
 
 // view returns the ladder's view from a place.
@@ -178,7 +202,7 @@ func (m *Model) rung(v *vantage, level Level, in part, pop uint16, without int) 
 		add, weight, units := m.nearby(v, in, column)
 		return add, weight / (weight + nearPrior), units
 	}
-	return r.says(v.rows[in][level], level, column, without)
+	return r.says(v.pick(level, in, column, column == pop && pop != accessColumn), level, without)
 }
 
 // level returns what a level adds for a PoP, per size, as rung does: of its town, and of

@@ -256,12 +256,23 @@ func pick(row []correction, column uint16) *correction {
 	return &row[at]
 }
 
-// says returns what a row of the rung adds for a column, as Model.rung does.
-func (r *rung) says(row []correction, level Level, column uint16, without int) (add, trust float64, units int) {
-	if len(row) == 0 || column == noColumn {
-		return 0, 0, 0
+// pickNext is pick for columns that are asked for in ascending order, from what it
+// returned before on; others take longer.
+func pickNext(row []correction, next int, column uint16) (*correction, int) {
+	if next > 0 && row[next-1].column >= column {
+		return pick(row, column), next
 	}
-	c := pick(row, column)
+	for next < len(row) && row[next].column < column {
+		next++
+	}
+	if next < len(row) && row[next].column == column {
+		return &row[next], next
+	}
+	return nil, next
+}
+
+// says returns what a correction of the rung adds, as Model.rung does; nil is none.
+func (r *rung) says(c *correction, level Level, without int) (add, trust float64, units int) {
 	switch {
 	case c == nil:
 		return 0, 0, 0

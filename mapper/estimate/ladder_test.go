@@ -99,6 +99,36 @@ func TestTrustIsLearned(t *testing.T) {
 	}
 }
 
+// TestPickMatchesPlain asks a row for columns in ascending order and in any.
+func TestPickMatchesPlain(t *testing.T) {
+	rng := rand.New(rand.NewPCG(7, 8))
+	for range 200 {
+		var row []correction
+		for column := range uint16(12) {
+			if rng.IntN(2) == 0 {
+				row = append(row, correction{column: column})
+			}
+		}
+		plain := func(column uint16) *correction {
+			if i := slices.IndexFunc(row, func(c correction) bool { return c.column == column }); i >= 0 {
+				return &row[i]
+			}
+			return nil
+		}
+		next := 0
+		var c *correction
+		for n := range 24 {
+			column := uint16(n)
+			if n >= 12 {
+				column = uint16(rng.IntN(14))
+			}
+			if c, next = pickNext(row, next, column); c != plain(column) || pick(row, column) != c {
+				t.Fatalf("column %d of %v: %p next, %p, want %p", column, row, c, pick(row, column), plain(column))
+			}
+		}
+	}
+}
+
 func TestTowns(t *testing.T) {
 	fleet := []edge.PoP{
 		{Name: "fra-a", Lat: 50.1, Lon: 8.7},

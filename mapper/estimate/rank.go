@@ -94,7 +94,15 @@ func (m *Model) estimate(v *vantage, pop uint16, access float64, without int) Es
 }
 
 func order(list []Estimate) {
-	slices.SortFunc(list, func(a, b Estimate) int { return cmp.Or(cmp.Compare(a.RTT, b.RTT), cmp.Compare(a.PoP, b.PoP)) })
+	slices.SortFunc(list, func(a, b Estimate) int {
+		switch {
+		case a.RTT < b.RTT:
+			return -1
+		case a.RTT > b.RTT:
+			return 1
+		}
+		return cmp.Compare(a.PoP, b.PoP)
+	})
 }
 
 // candidates returns the PoPs that may be best, ascending: the nearest by
