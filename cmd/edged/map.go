@@ -37,8 +37,8 @@ func mapBuildCommand() *cobra.Command {
 		Use:   "build --config FILE [--segments DIR] [--nets FILE] [--demand FILE] [--in-force FILE] -o FILE",
 		Short: "build a map from measurements and place data",
 		Long: `Build a map: lay what was measured over place data, so that every address has a
-ranking of PoPs. Of the configuration only pops, geo and aggregate are read. Without
-measurements, every ranking goes by distance.
+ranking of PoPs. Of the configuration only pops, geo, aggregate and beacon.sources
+are read. Without measurements, every ranking goes by distance.
 
 Segments are what beacons measured, of the week that ends with the newest hour.
 Client blocks get rankings of their own measurements, and all other places what

@@ -114,11 +114,7 @@ func (r buildReport) writeText(w io.Writer) error {
 	if r.Timed > 0 {
 		fmt.Fprintf(w, "round trips: %.2f ms on average, %.2f if all went to the nearest\n", r.Mean, r.Nearest)
 	}
-	if r.Limited {
-		fmt.Fprintf(w, "capacity: kept, at %s above the least possible cost\n", percent(r.Above))
-	} else {
-		fmt.Fprintln(w, "capacity: "+r.notKept())
-	}
+	fmt.Fprintln(w, "capacity: "+r.capacity())
 	for _, s := range r.Shortages {
 		fmt.Fprintf(w, "shortage: %.1f requests/s have no other choice than %s, which should have %.1f at most", s.Demand, strings.Join(s.PoPs, ", "), s.Soft)
 		if s.Short > 0 {
@@ -156,10 +152,25 @@ func (r buildReport) writeText(w io.Writer) error {
 	return writeResolvers(w, r.Resolvers, string(r.Unit))
 }
 
-// notKept says why capacities do not count.
-func (r buildReport) notKept() string {
-	if r.Unit == mapper.Requests {
-		return "no pop has one"
+// capacity says whether the map keeps within what PoPs can take, or why not.
+func (r buildReport) capacity() string {
+	cost := percent(r.Above) + " above the least possible cost"
+	full := 0
+	for _, p := range r.PoPs {
+		if p.Hard > 0 && p.Load > p.Hard {
+			full++
+		}
 	}
-	return "not kept, since nobody said how many requests/s clients make (--demand); loads are in " + string(r.Unit)
+	switch {
+	case !r.Limited && r.Unit == mapper.Requests:
+		return "no pop has one"
+	case !r.Limited:
+		return "not kept, since nobody said how many requests/s clients make (--demand); loads are in " + string(r.Unit)
+	case full > 0:
+		return fmt.Sprintf("not kept: %d of %d pops are above their hard limit; at %s", full, len(r.PoPs), cost)
+	case len(r.Shortages) > 0:
+		return "kept by hard limits, not by all soft ones; at " + cost
+	default:
+		return "kept, at " + cost
+	}
 }

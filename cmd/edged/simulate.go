@@ -9,22 +9,23 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"edged/config"
 	"edged/edge"
 	"edged/mapper/simulate"
 	"edged/maps"
 )
 
 func simulateCommand() *cobra.Command {
-	var mapPath, demandPath string
+	var mapPath, configPath, demandPath string
 	var down []string
 	var asJSON bool
 	cmd := &cobra.Command{
-		Use:   "simulate --down POP[,POP...] --map FILE [--demand FILE]",
+		Use:   "simulate --down POP[,POP...] {--map FILE | --config FILE} [--demand FILE]",
 		Short: "say who goes where when PoPs are down, and what that loads",
 		Long: `Say who goes where when PoPs are down: the load of each PoP before and after, how
 much longer round trips become, and which PoPs get more than their capacity. All
 clients take the next PoP of the map's ranking; what edges do about load later is
-not in it.
+not in it. With a configuration it is the map that it calls default, or its only one.
 
 The demand is CSV, in requests per second:
 
@@ -35,6 +36,12 @@ Without it every IPv4 /24 that the map knows counts as 1, and capacities say
 nothing.`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
+			if mapPath == "" {
+				var err error
+				if mapPath, err = servedMap(configPath); err != nil {
+					return err
+				}
+			}
 			m, err := maps.Open(mapPath)
 			if err != nil {
 				return err
@@ -57,11 +64,30 @@ nothing.`,
 	}
 	cmd.Flags().StringSliceVar(&down, "down", nil, "the `POP`s that are down")
 	cmd.Flags().StringVar(&mapPath, "map", "", "the map `FILE`")
+	cmd.Flags().StringVar(&configPath, "config", "", "the configuration `FILE` whose map it is")
 	cmd.Flags().StringVar(&demandPath, "demand", "", "CSV `FILE` of demand by network")
 	cmd.Flags().BoolVar(&asJSON, "json", false, "print JSON")
 	cmd.MarkFlagRequired("down")
-	cmd.MarkFlagRequired("map")
+	cmd.MarkFlagsOneRequired("map", "config")
+	cmd.MarkFlagsMutuallyExclusive("map", "config")
 	return cmd
+}
+
+// servedMap returns the file of a configuration's map: the one named default, or
+// the only one.
+func servedMap(configPath string) (string, error) {
+	c, err := config.Load(configPath)
+	if err != nil {
+		return "", err
+	}
+	names := sortedKeys(c.Maps)
+	if _, ok := c.Maps["default"]; ok {
+		names = []string{"default"}
+	}
+	if len(names) != 1 {
+		return "", fmt.Errorf("%s: it has %d maps, none of them default; name one's file with --map", configPath, len(names))
+	}
+	return string(c.Maps[names[0]].File), nil
 }
 
 func readDemand(path string) ([]simulate.Demand, error) {

@@ -22,6 +22,12 @@ func TestSimulate(t *testing.T) {
 	nets := write("nets.csv", "203.0.113.0/24,fra:10 iad:90\n198.51.100.0/24,iad:20 fra:80\n")
 	demand := write("demand.csv", "203.0.113.0/24,60\n198.51.100.0/24,50\n")
 	bad := write("bad.csv", "x,60\n")
+	const whole = `node: {name: fra1, pop: fra}
+listen: {external: ["127.0.0.1:5354"]}
+pops: [{name: fra, lat: 50.11, lon: 8.68, capacity: 100}, {name: iad, lat: 38.95, lon: -77.45, capacity: 100}]
+`
+	one := write("one.yaml", whole+"maps: {default: {file: m.edmap}, other: {file: none.edmap}}\n")
+	none := write("none.yaml", whole)
 	m := filepath.Join(dir, "m.edmap")
 	for _, step := range []struct {
 		args     []string
@@ -32,6 +38,9 @@ func TestSimulate(t *testing.T) {
 		{[]string{"simulate", "--map", m, "--down", "fra", "--demand", demand}, 0, "over by 10.0", ""},
 		{[]string{"simulate", "--map", m, "--down", "fra", "--demand", demand}, 0, "90.0 ms in place of 10.0", ""},
 		{[]string{"simulate", "--map", m, "--down", "fra", "--demand", demand, "--json"}, 0, `"rtt_after_ms": 90`, ""},
+		{[]string{"simulate", "--config", one, "--down", "fra", "--demand", demand}, 0, "over by 10.0", ""},
+		{[]string{"simulate", "--config", none, "--down", "fra"}, 1, "", "none.yaml: it has 0 maps, none of them default; name one's file with --map"},
+		{[]string{"simulate", "--down", "fra"}, 1, "", "[map config]"},
 		{[]string{"simulate", "--map", m, "--down", "nyc"}, 1, "", `map has no pop "nyc"`},
 		{[]string{"simulate", "--map", m, "--down", "fra", "--demand", bad}, 1, "", `bad.csv:1: "x" is not a network`},
 	} {
