@@ -89,6 +89,7 @@ type twoWay struct {
 	level    []float64   // of each PoP, ms
 	lastMile []float64   // of each session above the unit's typical one, ms
 	scratch  []weighted  // of one median
+	all      []weighted  // of the typical last mile
 	column   [][]reading // of each PoP
 }
 
@@ -100,16 +101,33 @@ type reading struct {
 
 func newTwoWay(sessions []Session, expected func(uint16) float64) *twoWay {
 	f := &twoWay{sessions: sessions, at: make([][]int, len(sessions)), lastMile: make([]float64, len(sessions))}
-	for _, s := range sessions {
-		for _, v := range s.Values {
-			f.pops = append(f.pops, v.PoP)
+	n := 0
+	for i := range sessions {
+		n += len(sessions[i].Values)
+	}
+	all := make([]uint16, 0, n)
+	for i := range sessions {
+		for _, v := range sessions[i].Values {
+			all = append(all, v.PoP)
 		}
 	}
-	slices.Sort(f.pops)
-	f.pops = slices.Compact(f.pops)
-	f.column = make([][]reading, len(f.pops))
-	for i, s := range sessions {
-		f.at[i] = make([]int, len(s.Values))
+	slices.Sort(all)
+	f.column = make([][]reading, 0, n)
+	readings := make([]reading, n) // of all columns, one after another
+	for i := 0; i < n; {
+		j := i
+		for j < n && all[j] == all[i] {
+			j++
+		}
+		f.column = append(f.column, readings[i:i:j])
+		i = j
+	}
+	f.pops = slices.Compact(all)
+	f.level = make([]float64, 0, len(f.pops))
+	at := make([]int, n)
+	for i := range sessions {
+		s := &sessions[i]
+		f.at[i], at = at[:len(s.Values):len(s.Values)], at[len(s.Values):]
 		for j, v := range s.Values {
 			p, _ := slices.BinarySearch(f.pops, v.PoP)
 			f.at[i][j] = p
@@ -125,6 +143,21 @@ func newTwoWay(sessions []Session, expected func(uint16) float64) *twoWay {
 
 // share makes the samples of one source weigh as much as one.
 func (f *twoWay) share(column []reading) {
+	const few = 16
+	if len(column) <= few {
+		var count [few]float64
+		for i, r := range column {
+			for _, other := range column {
+				if f.sessions[other.session].Client == f.sessions[r.session].Client {
+					count[i]++
+				}
+			}
+		}
+		for i := range column {
+			column[i].weight /= count[i]
+		}
+		return
+	}
 	count := map[netip.Addr]float64{}
 	for _, r := range column {
 		count[f.sessions[r.session].Client]++
@@ -135,8 +168,9 @@ func (f *twoWay) share(column []reading) {
 }
 
 func (f *twoWay) fitSessions() {
-	var all []weighted
-	for i, s := range f.sessions {
+	all := f.all[:0]
+	for i := range f.sessions {
+		s := &f.sessions[i]
 		if len(s.Values) < minPaired {
 			continue
 		}
@@ -150,9 +184,10 @@ func (f *twoWay) fitSessions() {
 	if len(all) == 0 {
 		return
 	}
+	f.all = all
 	typical := middle(all)
-	for i, s := range f.sessions {
-		if len(s.Values) >= minPaired {
+	for i := range f.sessions {
+		if len(f.sessions[i].Values) >= minPaired {
 			f.lastMile[i] -= typical
 		}
 	}
@@ -172,7 +207,7 @@ func (f *twoWay) fitCells() (changed bool) {
 func (f *twoWay) corrected(p int) []weighted {
 	f.scratch = f.scratch[:0]
 	for _, r := range f.column[p] {
-		s := f.sessions[r.session]
+		s := &f.sessions[r.session]
 		f.scratch = append(f.scratch, weighted{s.Values[r.value].RTT - f.lastMile[r.session], r.weight})
 	}
 	return f.scratch
