@@ -199,3 +199,25 @@ func TestNearestMatchesPlain(t *testing.T) {
 		}
 	}
 }
+
+// TestOrderFirstMatchesOrder: the first are the same, and the others are all there.
+func TestOrderFirstMatchesOrder(t *testing.T) {
+	rng := rand.New(rand.NewPCG(9, 10))
+	for range 300 {
+		list := make([]Estimate, rng.IntN(12))
+		for i := range list {
+			list[i] = Estimate{PoP: uint16(i), RTT: float64(rng.IntN(5))}
+		}
+		rng.Shuffle(len(list), func(i, k int) { list[i], list[k] = list[k], list[i] })
+		want, first := slices.Clone(list), rng.IntN(14)
+		order(want)
+		orderFirst(list, first)
+		n := min(first, len(list))
+		if !slices.Equal(list[:n], want[:n]) {
+			t.Fatalf("first %d: %v, want %v", first, list[:n], want[:n])
+		}
+		if order(list); !slices.Equal(list, want) {
+			t.Fatalf("first %d: all are %v, want %v", first, list, want)
+		}
+	}
+}

@@ -23,9 +23,22 @@ const candidateCount = 10
 
 // Unit returns the estimates of a unit's candidates, best first.
 func (m *Model) Unit(i int) []Estimate {
+	list := m.unit(i)
+	order(list)
+	return list
+}
+
+// UnitBest is Unit, but only so many of the first are in order.
+func (m *Model) UnitBest(i, first int) []Estimate {
+	list := m.unit(i)
+	orderFirst(list, first)
+	return list
+}
+
+func (m *Model) unit(i int) []Estimate {
 	u := &m.units[i]
 	if len(u.Cells) == 0 {
-		return m.At(u.Place)
+		return m.at(u.Place)
 	}
 	v := m.viewOf(i)
 	candidates := m.candidates(&u.Place, u.Cells, v)
@@ -33,7 +46,6 @@ func (m *Model) Unit(i int) []Estimate {
 	for k, pop := range candidates {
 		estimates[k] = m.to(v, i, pop)
 	}
-	order(estimates)
 	return estimates
 }
 
@@ -61,6 +73,12 @@ func (u *Unit) cell(pop uint16) (Cell, bool) {
 // At returns the estimates of the candidates at a place without measurements of
 // its own, best first.
 func (m *Model) At(p place.Place) []Estimate {
+	list := m.at(p)
+	order(list)
+	return list
+}
+
+func (m *Model) at(p place.Place) []Estimate {
 	v := m.view(&p)
 	access := m.accessAt(v)
 	candidates := m.candidates(&p, nil, v)
@@ -68,7 +86,6 @@ func (m *Model) At(p place.Place) []Estimate {
 	for k, pop := range candidates {
 		estimates[k] = m.estimate(v, pop, access, nobody)
 	}
-	order(estimates)
 	return estimates
 }
 
@@ -93,16 +110,35 @@ func (m *Model) estimate(v *vantage, pop uint16, access float64, without int) Es
 	return e
 }
 
-func order(list []Estimate) {
-	slices.SortFunc(list, func(a, b Estimate) int {
-		switch {
-		case a.RTT < b.RTT:
-			return -1
-		case a.RTT > b.RTT:
-			return 1
+func order(list []Estimate) { slices.SortFunc(list, compare) }
+
+// orderFirst brings the best of a list to its front, in order.
+func orderFirst(list []Estimate, first int) {
+	for i, e := range list {
+		k := i
+		if i >= first {
+			if first == 0 || compare(e, list[first-1]) > 0 {
+				continue
+			}
+			k = first - 1
+			list[i] = list[k]
 		}
-		return cmp.Compare(a.PoP, b.PoP)
-	})
+		for ; k > 0 && compare(e, list[k-1]) < 0; k-- {
+			list[k] = list[k-1]
+		}
+		list[k] = e
+	}
+}
+
+// compare has the better estimate first.
+func compare(a, b Estimate) int {
+	switch {
+	case a.RTT < b.RTT:
+		return -1
+	case a.RTT > b.RTT:
+		return 1
+	}
+	return cmp.Compare(a.PoP, b.PoP)
 }
 
 // candidates returns the PoPs that may be best, ascending: the nearest by
