@@ -124,7 +124,10 @@ func (s *Server) upload(w http.ResponseWriter, r *http.Request, who caller) {
 // uploadStatus says whose fault the end of an upload is.
 func uploadStatus(err error) int {
 	var stalled interface{ Timeout() bool }
+	var other *beacon.OtherRows
 	switch {
+	case errors.As(err, &other):
+		return http.StatusConflict
 	case errors.Is(err, beacon.ErrQuota):
 		return http.StatusTooManyRequests
 	case errors.Is(err, syscall.ENOSPC), errors.Is(err, syscall.EDQUOT), errors.Is(err, syscall.EFBIG):

@@ -150,6 +150,31 @@ func TestUpload(t *testing.T) {
 	}
 }
 
+// TestUploadOfOtherRows: a batch that is there with other rows is refused, and nothing is
+// said to be accepted.
+func TestUploadOfOtherRows(t *testing.T) {
+	s, node, _ := newServer(t, Config{})
+	node.beacons = fakeBeacons{dir: t.TempDir(), quota: Quota{5000, 1_000_000}}
+	for _, tc := range []struct {
+		rows, status int
+		want         string
+	}{
+		{3, 200, `"accepted": 3,`},
+		{2, 200, `"known": 2,`},
+		{5, 409, `"error": "batch \"day1.1\" is here with other rows: 2 of the 5 that came are not on disk: its name \"day1\" stands for another file`},
+		{5, 409, `"accepted": 0,`},
+	} {
+		r := httptest.NewRequest("POST", "/v1/beacons?batch=day1", strings.NewReader(csvRows(tc.rows)))
+		r.Host = "127.0.0.1"
+		r.Header.Set("Authorization", "Bearer "+builderToken)
+		w := httptest.NewRecorder()
+		s.handler().ServeHTTP(w, r)
+		if w.Code != tc.status || !strings.Contains(w.Body.String(), tc.want) {
+			t.Errorf("%d rows: %d %s, want %d with %s", tc.rows, w.Code, w.Body, tc.status, tc.want)
+		}
+	}
+}
+
 // TestUploadsAtOnce: the third of two, and a second one of one token, are put off.
 func TestUploadsAtOnce(t *testing.T) {
 	s, node, _ := newServer(t, Config{})

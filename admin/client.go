@@ -152,7 +152,23 @@ func refusal(method, path string, status int, body []byte) error {
 	if json.Unmarshal(body, &said) != nil || said.Error == "" {
 		said.Error = http.StatusText(status)
 	}
-	return fmt.Errorf("%s %s: status %d: %s", method, strings.SplitN(path, "?", 2)[0], status, said.Error)
+	return &Refusal{method, strings.SplitN(path, "?", 2)[0], status, said.Error}
+}
+
+// Refusal is an answer that is no success.
+type Refusal struct {
+	Method, Path string
+	Status       int    // RFC 9110 section 15
+	Why          string // as the node said it
+}
+
+func (r *Refusal) Error() string {
+	return fmt.Sprintf("%s %s: status %d: %s", r.Method, r.Path, r.Status, r.Why)
+}
+
+// Passing says whether the same call may succeed later.
+func (r *Refusal) Passing() bool {
+	return r.Status == http.StatusRequestTimeout || r.Status == http.StatusTooManyRequests || r.Status >= http.StatusInternalServerError
 }
 
 // Close gives up the connections that wait for another call.

@@ -52,8 +52,10 @@ columns are, in any order:
 A wrong row is rejected and counted, the others are taken. A wrong header rejects
 the file. What is reported as accepted is on disk, and readers find it. A file
 that is imported again brings nothing twice: its batch is named by its content
-(or by --batch), and an import that was interrupted goes on where it was. At the
-end, the segments of hours that are over are merged.`,
+(or by --batch), and an import that was interrupted goes on where it was. Another
+file under the same batch, or the same one with more pops in the configuration
+than before, is refused: bring in just the rows that were rejected, as a file of
+their own. At the end, the segments of hours that are over are merged.`,
 		Args: cobra.MinimumNArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if batch != "" && len(args) > 1 {
@@ -83,7 +85,7 @@ end, the segments of hours that are over are merged.`,
 				if err != nil {
 					err = fmt.Errorf("%s: %w", path, err)
 					if n := report.Accepted; n > 0 {
-						err = fmt.Errorf("%w (%d rows are taken in; import the file again to go on)", err, n)
+						err = fmt.Errorf("%w (%d rows before that are taken in, as --batch %s)", err, n, report.Batch)
 					}
 					return err
 				}
@@ -114,7 +116,7 @@ end, the segments of hours that are over are merged.`,
 // beaconReport is what became of one file.
 type beaconReport struct {
 	File   string `json:"file"`
-	Before int    `json:"before"` // rows that were there, and not sent again
+	Before int    `json:"before"` // rows that were judged before, and not sent again
 	beacon.Report
 }
 
@@ -166,7 +168,7 @@ func (r beaconReport) writeText(w io.Writer) {
 	}
 	fmt.Fprintf(w, ", %d rejected", r.RejectedRows())
 	if r.Before > 0 {
-		fmt.Fprintf(w, ", after %d that were taken in before", r.Before)
+		fmt.Fprintf(w, ", after %d that came before", r.Before)
 	}
 	fmt.Fprintln(w)
 	for _, x := range r.Rejected {

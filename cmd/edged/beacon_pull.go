@@ -28,7 +28,7 @@ const pullState = "pulled.json"
 type pulledFrom struct {
 	Began time.Time `json:"began"`
 	Whole bool      `json:"whole"` // everything that the node had then is here
-	Files int       `json:"files"`
+	Files int       `json:"files"` // that the folder had then
 	Error string    `json:"error,omitempty"`
 }
 
@@ -131,7 +131,9 @@ func (f *sourceFlags) pullNode(cmd *cobra.Command, name, node string) error {
 	bar := newProgressBar(cmd.ErrOrStderr(), name, 1)
 	done, err := f.copyNode(cmd.Context(), name, node, bar)
 	bar.clear()
-	state.Whole, state.Files, state.Error = err == nil, done.Total, ""
+	held, e := beacon.CountFiles(filepath.Join(f.into, name))
+	err = errors.Join(err, e)
+	state.Whole, state.Files, state.Error = err == nil, held, ""
 	if err != nil {
 		state.Error = err.Error()
 	} else {
@@ -182,6 +184,21 @@ func noteState(dir, name string, state pulledFrom) error {
 	return edge.ReplaceFile(filepath.Join(dir, pullState), append(data, '\n'), 0o644)
 }
 
+// noteRemoved takes files that were removed on purpose off the number of those that
+// the copy of a node has.
+func noteRemoved(dir, name string, files int) error {
+	all, err := readState(dir)
+	if err != nil {
+		return err
+	}
+	state, ok := all[name]
+	if !ok || files == 0 {
+		return nil
+	}
+	state.Files = max(0, state.Files-files)
+	return noteState(dir, name, state)
+}
+
 // checkWhole holds that the copies of all sources are whole, so that no map is
 // made of a part without saying so. It returns what to say of them.
 func (f *sourceFlags) checkWhole() (report func(io.Writer), err error) {
@@ -199,6 +216,13 @@ func (f *sourceFlags) checkWhole() (report func(io.Writer), err error) {
 			return nil, fmt.Errorf("folder %q has nothing of node %q: run edged beacon pull, or build --without %s", f.into, urls[name], name)
 		case !state.Whole:
 			return nil, fmt.Errorf("folder %q has not all of node %q: %s: run edged beacon pull, or build --without %s", f.into, urls[name], state.Error, name)
+		}
+		have, err := beacon.CountFiles(filepath.Join(f.into, name))
+		if err != nil {
+			return nil, err
+		}
+		if want := all[name].Files; have < want {
+			return nil, fmt.Errorf("folder %q has %d of the %d files of node %q that were there after the last pull: run edged beacon pull, or build --without %s", f.into, have, want, urls[name], name)
 		}
 	}
 	return func(w io.Writer) {

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -33,7 +34,8 @@ nothing in them is merged, so that the next pull finds what it knows.`,
 			removed, now := 0, time.Now()
 			for _, dir := range folders {
 				n, err := beacon.Retain(dir, keep, now)
-				if removed += n; err != nil {
+				removed += n
+				if err = errors.Join(err, noteRemoved(filepath.Dir(dir), filepath.Base(dir), n)); err != nil {
 					return err
 				}
 			}

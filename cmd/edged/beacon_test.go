@@ -99,6 +99,49 @@ pops  fra
 	}
 }
 
+// TestImportOfOtherRows: an import reports no row as accepted that is not there: neither
+// of a file whose pops were configured meanwhile, nor of another one under its name.
+func TestImportOfOtherRows(t *testing.T) {
+	dir := mapFiles(t)
+	into, config := filepath.Join(dir, "beacons"), filepath.Join(dir, "edged.yaml")
+	write := func(name, pops string) string {
+		text := "time,session,client,resolver,pop,rtt_ms,method\n"
+		for i, pop := range strings.Fields(pops) {
+			text += fmt.Sprintf("1700000000,s%d,81.2.3.%d,,%s,12,tcp\n", i, i, pop)
+		}
+		path := filepath.Join(dir, name)
+		if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		return path
+	}
+	g, other := write("g.csv", "fra ams nyc ams fra"), write("other.csv", "nyc nyc nyc")
+	for _, tt := range []struct {
+		args []string
+		want string // output, or the error's
+		rows int    // there afterwards
+	}{
+		{[]string{g, "--config", config}, ": 3 rows accepted, 2 rejected\n", 3},
+		{[]string{g, "--config", config}, ": 3 rows accepted (3 of them were here), 2 rejected\n", 3},
+		{[]string{g}, ".1\" is here with other rows: 2 of the 5 that came are not on disk: its name \"sha256-", 3},
+		{[]string{write("rest.csv", "ams ams")}, ": 2 rows accepted, 0 rejected\n", 5},
+		{[]string{g, "--batch", "day1"}, ": 5 rows accepted, 0 rejected\n", 10},
+		{[]string{other, "--batch", "day1"}, "batch \"day1.1\" is here with other rows: 2 of the 3 that came are not on disk: ", 10},
+		{[]string{other, "--batch", "day2"}, ": 3 rows accepted, 0 rejected\n", 13},
+	} {
+		out, err := beaconRun(append([]string{"import", "--into", into}, tt.args...)...)
+		if err != nil {
+			out = err.Error()
+		}
+		if !strings.Contains(out, tt.want) || (err != nil) != strings.Contains(tt.want, "other rows") {
+			t.Errorf("%q: %s, want %s", tt.args, out, tt.want)
+		}
+		if got := rowsIn(t, into); got != tt.rows {
+			t.Errorf("%q: %d rows are there, want %d", tt.args, got, tt.rows)
+		}
+	}
+}
+
 func TestProgressBar(t *testing.T) {
 	var out bytes.Buffer
 	bar := &progressBar{w: &out, name: "june.csv", total: 200, last: -1}

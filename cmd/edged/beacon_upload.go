@@ -47,7 +47,7 @@ nothing is taken in twice.`,
 					if !asJSON && report.Accepted+report.RejectedRows() > 0 {
 						report.writeText(cmd.ErrOrStderr())
 					}
-					return fmt.Errorf("%s: %w (run this again to go on)", path, err)
+					return fmt.Errorf("%s: %w", path, err)
 				}
 				if !asJSON {
 					report.writeText(cmd.OutOrStdout())
@@ -87,7 +87,7 @@ func uploadBeacons(cmd *cobra.Command, c *admin.Client, path, batch string) (bea
 		return report, err
 	}
 	if report.Before, err = c.Resume(cmd.Context(), batch); err != nil {
-		return report, err
+		return report, again(err)
 	}
 	bar := newProgressBar(cmd.ErrOrStderr(), filepath.Base(path), info.Size())
 	defer bar.clear()
@@ -98,14 +98,46 @@ func uploadBeacons(cmd *cobra.Command, c *admin.Client, path, batch string) (bea
 	defer rest.Close()
 	body, w := io.Pipe()
 	defer body.Close() // ends the compression when the node has refused
-	go func() { w.CloseWithError(compress(w, rest)) }()
+	from, ended := &noting{Reader: rest}, make(chan struct{})
+	go func() {
+		defer close(ended)
+		w.CloseWithError(compress(w, from))
+	}()
 	report.Report, err = c.Upload(cmd.Context(), batch, report.Before, body)
+	body.Close()
+	<-ended
 	for _, x := range report.Rejected {
 		for i := range x.Lines {
 			x.Lines[i] += missing
 		}
 	}
-	return report, err
+	if err != nil && from.err != nil {
+		return report, fmt.Errorf("the file is damaged or cut off: %w: send it mended with --batch %s, so that no row that was taken comes twice", from.err, batch)
+	}
+	return report, again(err)
+}
+
+// again says of an error that passes how to go on.
+func again(err error) error {
+	var refused *admin.Refusal
+	if err == nil || errors.As(err, &refused) && !refused.Passing() {
+		return err
+	}
+	return fmt.Errorf("%w (run this again to go on)", err)
+}
+
+// noting keeps the error with which reading ended early.
+type noting struct {
+	io.Reader
+	err error
+}
+
+func (n *noting) Read(b []byte) (int, error) {
+	read, err := n.Reader.Read(b)
+	if err != nil && err != io.EOF {
+		n.err = err
+	}
+	return read, err
 }
 
 func compress(w io.Writer, r io.Reader) error {

@@ -1,9 +1,12 @@
 package main
 
 import (
+	"bytes"
+	"compress/gzip"
 	"encoding/json"
 	"fmt"
 	"log/slog"
+	"net/netip"
 	"os"
 	"path/filepath"
 	"strings"
@@ -32,6 +35,20 @@ func measuredRows(n int) string {
 	at := time.Now().UTC().Truncate(time.Hour).Add(-2 * time.Hour)
 	for i := range n {
 		fmt.Fprintf(&b, "%d,s%d,81.%d.%d.%d,,fra,%d.5,resource\n", at.Unix()+int64(i%7200), i, i>>16, i>>8&255, i&255, 10+i%50)
+	}
+	return b.String()
+}
+
+// zipped compresses text with gzip.
+func zipped(t *testing.T, text string) string {
+	t.Helper()
+	var b bytes.Buffer
+	z := gzip.NewWriter(&b)
+	if _, err := z.Write([]byte(text)); err != nil {
+		t.Fatal(err)
+	}
+	if err := z.Close(); err != nil {
+		t.Fatal(err)
 	}
 	return b.String()
 }
@@ -83,14 +100,19 @@ func TestUploadPullBuild(t *testing.T) {
 	for _, tt := range []struct{ file, text, want string }{
 		{"wrong.csv", "a,b\n", `status 422: bad header: column "a" is unknown`},
 		{"x.parquet", "PAR1xxxx", "a Parquet file cannot be sent as a stream"},
+		{"bad.gz", zipped(t, measuredRows(300))[:2000], "bad.gz: the file is damaged or cut off: unexpected EOF: send it mended with --batch sha256-"},
 	} {
 		d.write(tt.file, tt.text)
-		if code, _, errs := command(t, "beacon", "upload", d.file(tt.file), "--node", url, "--token-file", token); code != 1 || !strings.Contains(errs, tt.want) {
+		code, _, errs := command(t, "beacon", "upload", d.file(tt.file), "--node", url, "--token-file", token)
+		if code != 1 || !strings.Contains(errs, tt.want) || strings.Contains(errs, "run this again") || strings.Contains(errs, "does it run") {
 			t.Errorf("upload of %s: %d %s", tt.file, code, errs)
 		}
 	}
-	if code, _, errs := command(t, "beacon", "upload", d.file("june.csv"), "--node", url); code != 1 || !strings.Contains(errs, "status 401") {
+	if code, _, errs := command(t, "beacon", "upload", d.file("june.csv"), "--node", url); code != 1 || !strings.Contains(errs, "status 401") || strings.Contains(errs, "run this again") {
 		t.Errorf("upload without a token: %d %s", code, errs)
+	}
+	if code, _, errs := command(t, "beacon", "upload", d.file("june.csv"), "--node", "http://127.0.0.1:1"); code != 1 || !strings.Contains(errs, "(run this again to go on)") {
+		t.Errorf("upload to a node that is away: %d %s", code, errs)
 	}
 
 	// A second configuration is the map builder's own.
@@ -123,6 +145,39 @@ func TestUploadPullBuild(t *testing.T) {
 	}
 	if code, _, errs := build("--without", "fra9"); code != 1 || !strings.Contains(errs, `--without "fra9": beacon.sources has no such node`) {
 		t.Errorf("build without a node that is not there: %d %s", code, errs)
+	}
+
+	// Neither does a copy that has lost a file since, unless retain removed it.
+	w, err := beacon.NewWriter(d.file("state/beacons"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	old := beacon.Row{Session: 1, Time: time.Now().Add(-72 * time.Hour).Unix(), Client: netip.MustParseAddr("81.2.3.4"), RTT: 90}
+	if _, err := w.Append(beacon.Batch{ID: "old", PoPs: []string{"fra"}, Rows: []beacon.Row{old}}); err != nil {
+		t.Fatal(err)
+	}
+	if code, _, errs := build("--without", "127.0.0.1:1", "--pull", "--token-file", token); code != 0 {
+		t.Errorf("build of two files: %d %s", code, errs)
+	}
+	lost, err := filepath.Glob(filepath.Join(copies, folder, "*.beacons"))
+	if err != nil || len(lost) != 2 {
+		t.Fatalf("copies %q, %v", lost, err)
+	}
+	if err := os.Remove(lost[1]); err != nil {
+		t.Fatal(err)
+	}
+	want := fmt.Sprintf("has 1 of the 2 files of node %q that were there after the last pull: run edged beacon pull, or build --without %s", url, folder)
+	if code, _, errs := build("--without", "127.0.0.1:1"); code != 1 || !strings.Contains(errs, want) {
+		t.Errorf("build of a copy without a file: %d %s, want %s", code, errs, want)
+	}
+	if code, _, errs := build("--without", "127.0.0.1:1", "--pull", "--token-file", token); code != 0 {
+		t.Errorf("build after it came again: %d %s", code, errs)
+	}
+	if code, out, errs := command(t, "beacon", "retain", copies, "--days", "1"); code != 0 || !strings.Contains(out, ": 1 files removed") {
+		t.Errorf("retain: %d %s%s", code, out, errs)
+	}
+	if code, out, errs := build("--without", "127.0.0.1:1"); code != 0 || !strings.Contains(out, "  of "+folder+": 1 files, pulled at ") {
+		t.Errorf("build after retain: %d %s%s", code, out, errs)
 	}
 
 	// A pull that did not end does not count, whatever was there before.

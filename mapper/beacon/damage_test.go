@@ -33,7 +33,7 @@ func TestDamage(t *testing.T) {
 		if err == nil {
 			set.Close()
 			t.Errorf("%s at %d of %d octets: it was read", what, at, len(whole))
-		} else if !strings.HasPrefix(err.Error(), `bad segment "`+path+`": `) || !strings.HasSuffix(err.Error(), ": remove it to read the others") {
+		} else if !strings.HasPrefix(err.Error(), `bad segment "`+path+`": `) || !strings.HasSuffix(err.Error(), ": "+mendHint) {
 			t.Errorf("%s at %d: %v", what, at, err)
 		}
 	}

@@ -6,7 +6,7 @@
 // Writer puts each batch on disk as segments: files that hold the sessions which
 // began within one hour (docs/format/beacon-segments.md). A segment is written
 // beside, synced and renamed, so it is whole or not there; a batch that comes
-// again under its id changes nothing.
+// again under its id changes nothing, and is refused if it has other rows.
 //
 // Open reads a folder of segments back, session by session, in an order that
 // does not depend on how the rows were batched. Tally counts which sources sent

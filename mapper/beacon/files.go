@@ -75,6 +75,13 @@ func (c *Catalog) Open(name string) (*os.File, error) {
 	return f, nil
 }
 
+// CountFiles returns how many segments and files of sightings a folder has; one that
+// is not there has none.
+func CountFiles(dir string) (int, error) {
+	names, err := fileNames(dir)
+	return len(names), err
+}
+
 // fileNames returns the names of all files of measurements in a folder, in order.
 func fileNames(dir string) ([]string, error) {
 	var names []string

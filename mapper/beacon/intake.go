@@ -107,7 +107,8 @@ func (r *Report) RejectedRows() int {
 //
 // Rows become durable a chunk at a time, as the batches BATCH.1, BATCH.2 and so
 // on. Taking the same content in again under the same batch, after an error or
-// for no reason, writes only the chunks that are missing.
+// for no reason, writes only the chunks that are missing. Other content under the
+// same batch is an *OtherRows: nothing of its chunk and of those after it is taken.
 func Intake(ctx context.Context, r io.Reader, o Options) (report Report, err error) {
 	if err := o.check(); err != nil {
 		return Report{Batch: o.Batch}, err
@@ -277,7 +278,14 @@ func (o Options) keep(report *Report, chunk int, rows []Row, pops []string) erro
 		return nil
 	}
 	if o.Into != nil {
-		added, err := o.Into.Append(Batch{ID: fmt.Sprintf("%s.%d", o.Batch, chunk), PoPs: pops, Rows: rows})
+		goesOn := o.Skip > 0 && chunk == o.Skip/o.chunkRows()+1 // the last one that was there, if in part
+		added, err := o.Into.append(Batch{ID: fmt.Sprintf("%s.%d", o.Batch, chunk), PoPs: pops, Rows: rows}, goesOn)
+		var other *OtherRows
+		if errors.As(err, &other) {
+			return fmt.Errorf("%w: its name %q stands for another file, or for this one as it was taken with other pops or rules; "+
+				"give another file another batch id; of the same file bring in just the rows that were rejected before, "+
+				"as a file of their own: the whole of it under another batch id would count the rest twice", err, o.Batch)
+		}
 		if err != nil {
 			return fmt.Errorf("%w: %w", ErrNotKept, err)
 		}

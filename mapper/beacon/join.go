@@ -69,7 +69,7 @@ func readSightings(f *os.File, hour uint32) ([]Sighting, error) {
 		return nil, err
 	}
 	if info.Size() > resolverHeader+maxSightings*sightingSize+trailerSize {
-		return nil, fmt.Errorf("bad sightings %q: it has %d octets, too many: remove it to read the others", f.Name(), info.Size())
+		return nil, fmt.Errorf("bad sightings %q: it has %d octets, too many: without it resolvers are missing: move it away, and pull again if it is a copy", f.Name(), info.Size())
 	}
 	b := bytes.NewBuffer(make([]byte, 0, info.Size()+bytes.MinRead))
 	if _, err := b.ReadFrom(io.NewSectionReader(f, 0, info.Size())); err != nil {
@@ -80,7 +80,7 @@ func readSightings(f *os.File, hour uint32) ([]Sighting, error) {
 		err = fmt.Errorf("it holds the hour %s", hourTime(of).Format(hourLayout))
 	}
 	if err != nil {
-		return nil, fmt.Errorf("bad sightings %q: %w: remove it to read the others", f.Name(), err)
+		return nil, fmt.Errorf("bad sightings %q: %w: without it resolvers are missing: move it away, and pull again if it is a copy", f.Name(), err)
 	}
 	return list, nil
 }

@@ -215,6 +215,9 @@ func notContained(segments []*segment) (kept []*segment, err error) {
 	return kept, nil
 }
 
+// mendHint says how a damaged file comes back.
+const mendHint = "without it its rows are missing: move it away, and then pull again if it is a copy, or import its files again"
+
 // openSegment opens a file and verifies it.
 func openSegment(path string, hour uint32) (*segment, error) {
 	f, err := os.Open(path)
@@ -234,7 +237,7 @@ func openSegment(path string, hour uint32) (*segment, error) {
 	}()
 	if err != nil {
 		f.Close()
-		return nil, fmt.Errorf("bad segment %q: %w: remove it to read the others", path, err)
+		return nil, fmt.Errorf("bad segment %q: %w: %s", path, err, mendHint)
 	}
 	seg.file = f
 	return seg, nil

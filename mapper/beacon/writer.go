@@ -44,14 +44,19 @@ func NewWriter(dir string) (*Writer, error) {
 }
 
 // Append makes a batch durable: when it returns nil the rows are on disk, and
-// readers find them. A batch whose id is there already changes nothing, and
-// added is false. After an error the batch is there in part or not at all;
-// appending it again with the same rows mends that.
+// readers find them. A batch whose rows are there already changes nothing, and
+// added is false. When its id is there without some of the rows of an hour,
+// nothing is written and the error is an *OtherRows. After another error the batch
+// is there in part or not at all; appending it again with the same rows mends that.
 //
 // A row's client must be valid, neither client nor resolver may be IPv4-mapped
 // or have a zone, the time must not be negative. Append sorts the rows and
 // changes their PoPs.
-func (w *Writer) Append(b Batch) (added bool, err error) {
+func (w *Writer) Append(b Batch) (added bool, err error) { return w.append(b, false) }
+
+// append is Append; a batch that goes on has one hour there at least, or is
+// another.
+func (w *Writer) append(b Batch, goesOn bool) (added bool, err error) {
 	if !validBatch.MatchString(b.ID) {
 		return false, fmt.Errorf("bad batch id %q: want 1 to %d letters, digits, '-', '_' and '.'", b.ID, maxName)
 	}
@@ -59,12 +64,12 @@ func (w *Writer) Append(b Batch) (added bool, err error) {
 		return false, fmt.Errorf("batch %q: %w", b.ID, err)
 	}
 	hours := hourly(b.Rows)
-	there, err := w.hoursOf(b.ID)
+	there, err := w.compare(b, hours, goesOn)
 	if err != nil {
 		return false, err
 	}
 	for hour, rows := range hours {
-		if there[hour] {
+		if there[hour] != "" {
 			continue
 		}
 		if err := w.write(header{hour: hour, batches: []string{b.ID}}, segmentName(hour, b.ID), rows, b.PoPs); err != nil {
@@ -166,18 +171,18 @@ func roomless(err error) bool {
 	return errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EDQUOT) || errors.Is(err, syscall.EFBIG)
 }
 
-// hoursOf returns the hours for which the folder has rows of a batch, in segments
-// of their own or merged ones.
-func (w *Writer) hoursOf(batch string) (map[uint32]bool, error) {
+// hoursOf returns the hours for which the folder has rows of a batch, and the name
+// of the segment that holds them: one of their own or a merged one.
+func (w *Writer) hoursOf(batch string) (map[uint32]string, error) {
 	files, err := listSegments(w.dir)
 	if err != nil {
 		return nil, err
 	}
-	hours := map[uint32]bool{}
+	hours := map[uint32]string{}
 	for _, f := range files {
 		if !f.merged {
 			if f.name == segmentName(f.hour, batch) {
-				hours[f.hour] = true
+				hours[f.hour] = f.name
 			}
 			continue
 		}
@@ -186,7 +191,7 @@ func (w *Writer) hoursOf(batch string) (map[uint32]bool, error) {
 			return nil, err
 		}
 		if _, found := slices.BinarySearch(h.batches, batch); found {
-			hours[f.hour] = true
+			hours[f.hour] = f.name
 		}
 	}
 	return hours, nil
