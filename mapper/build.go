@@ -31,12 +31,17 @@ type Input struct {
 	// knows: the PoPs' capacities cannot be kept then.
 	Demand []simulate.Demand
 	// Tolerance is by how much a first choice may be worse than the best, in ms, so
-	// that neighbours become one. With 0 nothing is merged.
+	// that neighbours become one. With 0 nothing is merged. What was measured is
+	// merged only with what is nearly the same.
 	Tolerance float64
 
 	// Progress, when set, is told what Build begins to do.
 	Progress func(step string)
 }
+
+// DefaultTolerance is the tolerance when nobody says, in ms: less than a round trip
+// varies by from one minute to the next.
+const DefaultTolerance = 2
 
 // Build makes the contents of a map. It errs when there is no PoP, or too many
 // of them, or more rankings than a map can hold.

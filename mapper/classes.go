@@ -7,26 +7,34 @@ import (
 	"edged/maps"
 )
 
-// classes interns rankings, and makes one of those that hardly differ.
+// classes interns rankings, and makes one of those that hardly differ. Rankings
+// whose times come from other levels stay apart, so that a map can tell.
 type classes struct {
-	list []maps.Ranking
-	uses []int
-	id   map[string]uint32
-	key  []byte
+	list   []maps.Ranking
+	levels []string // by ranking: of each hop's time, as maps.Origin has it
+	uses   []int
+	id     map[string]uint32
+	key    []byte
 }
 
 func newClasses() *classes { return &classes{id: map[string]uint32{}} }
 
-// of returns the id of a ranking and counts its use.
-func (c *classes) of(r maps.Ranking) uint32 {
+// of returns the id of a ranking and counts its use; origin says where the time of
+// one of its hops comes from.
+func (c *classes) of(r maps.Ranking, origin func(pop uint16) maps.Origin) uint32 {
 	c.key = append(c.key[:0], byte(r.Order), byte(r.Order>>8), byte(r.Order>>16), byte(r.Order>>24))
 	for _, h := range r.Hops {
 		c.key = append(c.key, byte(h.PoP), byte(h.PoP>>8), byte(h.RTT), byte(h.RTT>>8))
+	}
+	levels := len(c.key)
+	for _, h := range r.Hops {
+		c.key = append(c.key, origin(h.PoP).Level())
 	}
 	id, ok := c.id[string(c.key)]
 	if !ok {
 		id = uint32(len(c.list))
 		c.list = append(c.list, r)
+		c.levels = append(c.levels, string(c.key[levels:]))
 		c.uses = append(c.uses, 0)
 		c.id[string(c.key)] = id
 	}
@@ -39,7 +47,7 @@ func (c *classes) of(r maps.Ranking) uint32 {
 const nearly = 1
 
 // join makes one of rankings that have the same PoPs in one order and nearly the
-// same times. The most used of them stands for the others. Where a ranking is full,
+// same times from the same levels. The most used of them stands for the others. Where a ranking is full,
 // or has all PoPs, the order by distance behind it says nothing, or next to nothing,
 // and need not be the same. It returns the new ids by the old ones, and leaves
 // only the rankings that stand.
@@ -82,6 +90,7 @@ func (c *classes) stand(stands map[string][]uint32, id uint32, pops int) uint32 
 	for _, h := range r.Hops {
 		c.key = append(c.key, byte(h.PoP), byte(h.PoP>>8))
 	}
+	c.key = append(c.key, c.levels[id]...)
 	if len(r.Hops) == 0 {
 		return id
 	}

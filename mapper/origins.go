@@ -44,8 +44,8 @@ func (o *outlook) origin(pop uint16) maps.Origin {
 }
 
 // origins says where the numbers of a map come from; nil when nothing was
-// measured. Ranges that share a ranking have different origins, of which it takes
-// the least.
+// measured. Ranges that share a ranking have origins of the same levels, but for
+// guesses that were merged, and of the numbers behind them it takes the least.
 func (b *builder) origins(c *maps.Contents) *maps.Origins {
 	e := b.in.Measured
 	if e == nil || len(e.units) == 0 {

@@ -25,7 +25,8 @@ func (b *builder) rank() *classes {
 			k := key{s.leaves[r.leaf].outlook, r.pop}
 			class, ok := made[k]
 			if !ok {
-				class = c.of(b.ranking(&b.outlooks[k.outlook], k.pop))
+				o := &b.outlooks[k.outlook]
+				class = c.of(b.ranking(o, k.pop), o.origin)
 				made[k] = class
 			}
 			c.uses[class]++

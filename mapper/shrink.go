@@ -3,6 +3,7 @@ package mapper
 import (
 	"iter"
 	"math"
+	"slices"
 	"sort"
 
 	"edged/mapper/compress"
@@ -115,7 +116,8 @@ func (s *space) goes() iter.Seq2[served, run] {
 const asMeasured = 1 << 14
 
 // merge merges the leaves of a space. Those that are held keep their PoP, and so do
-// clients who stay with the one in force: being merged is no reason to move.
+// clients who stay with the one in force, being merged is no reason to move; and
+// those who measured, whose times are not given up.
 func (b *builder) merge(s *space, held []bool) []run {
 	var sets compress.Sets
 	unknown := sets.Of(noPoP)
@@ -147,7 +149,7 @@ func (b *builder) merge(s *space, held []bool) []run {
 		}
 		mark := uint16(0)
 		if b.outlooks[l.outlook].measured {
-			mark = asMeasured
+			mark, kind = asMeasured, alone
 		}
 		k := key{l.outlook, l.choice, kind}
 		good, ok := made[k]
@@ -186,8 +188,8 @@ func (s *space) after(start maps.Addr6, leaf int) int {
 	return leaf + sort.Search(len(s.leaves)-leaf, func(i int) bool { return !s.leaves[leaf+i].start.Less(start) })
 }
 
-// split appends a run, cut where leaves would fare badly with its second choice
-// when the first is down; end is the leaf behind it.
+// split appends a run, cut where its ranking would be wrong for leaves; end is
+// the leaf behind it.
 func (b *builder) split(runs []run, s *space, r run, end int) []run {
 	first := s.at(r.start, r.leaf)
 	runs = append(runs, r)
@@ -225,12 +227,16 @@ func (s *space) at(start maps.Addr6, leaf int) int {
 const secondTolerance = 5
 
 // agrees reports whether a leaf's clients can have the ranking of another, whose
-// first choice is given.
+// first choice is given. Those who measured have rankings of their own; neighbours
+// that turn out nearly the same become one range all the same (classes.join).
 func (b *builder) agrees(l, other leaf, first uint16) bool {
 	if l.outlook == other.outlook {
 		return true
 	}
 	own, theirs := &b.outlooks[l.outlook], &b.outlooks[other.outlook]
+	if own.measured || b.guesses() && !b.timesHold(own, theirs, first) {
+		return false
+	}
 	second, ok := b.second(theirs, first)
 	if !ok {
 		return true
@@ -245,6 +251,27 @@ func (b *builder) agrees(l, other leaf, first uint16) bool {
 		}
 	}
 	return false
+}
+
+// timesHold reports whether the times of an outlook are as good as a range's own
+// guesses: all of its PoPs are among those guessed, that of the first choice within
+// the tolerance, the others within 5 ms or a quarter.
+func (b *builder) timesHold(own, theirs *outlook, first uint16) bool {
+	for _, h := range theirs.hops {
+		at := slices.IndexFunc(own.hops, func(o maps.Hop) bool { return o.PoP == h.PoP })
+		if at < 0 {
+			return false
+		}
+		guess := int(own.hops[at].RTT)
+		bound := float64(max(10, guess/4)) // half milliseconds
+		if h.PoP == first {
+			bound = 2 * b.in.Tolerance
+		}
+		if math.Abs(float64(int(h.RTT)-guess)) > bound {
+			return false
+		}
+	}
+	return true
 }
 
 // second returns the hop with the least cost but the first choice, and whether

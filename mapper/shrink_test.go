@@ -95,15 +95,16 @@ func TestMeasuredIsNotMergedAway(t *testing.T) {
 // three blocks, and all are within the tolerance of it.
 func TestMergingKeepsLimits(t *testing.T) {
 	pops := twoPoPs(1000, 5)
-	var nets []Net
+	pops[1].Lat, pops[1].Lon = 50, 20
+	var places []located
 	for i := range 32 {
-		hops := []maps.Hop{{PoP: 0, RTT: 20}, {PoP: 1, RTT: 21}}
-		if i%16 == 5 { // these three are nearer to far
-			hops = []maps.Hop{{PoP: 1, RTT: 20}, {PoP: 0, RTT: 90}}
+		at := place.Place{Country: "DE", Lat: 50, Lon: 13.9, HasCoord: true}
+		if i%16 == 5 { // these two are nearer to far
+			at.Lon = 20
 		}
-		nets = append(nets, Net{Prefix: block(i), Hops: hops, Tables: Both})
+		places = append(places, located{block(i), at})
 	}
-	_, r := mustBuild(t, Input{PoPs: pops, Nets: nets, Demand: demandOf(32, 1), Tolerance: 4})
+	_, r := mustBuild(t, Input{PoPs: pops, Place: sequence(places), Demand: demandOf(32, 1), Tolerance: 4})
 	if r.PoPs[1].Load != 2 || r.PoPs[0].Load != 30 {
 		t.Errorf("loads %+v, want 30 and 2", r.PoPs)
 	}
@@ -138,29 +139,32 @@ func TestClasses(t *testing.T) {
 	for _, tt := range []struct {
 		ranking maps.Ranking
 		uses    int
+		level   uint8
 	}{
-		{maps.Ranking{Hops: hops(20, 40), Order: 7}, 1},
-		{maps.Ranking{Hops: hops(21, 41), Order: 7}, 3}, // stands for the others
-		{maps.Ranking{Hops: hops(22, 40), Order: 7}, 1},
-		{maps.Ranking{Hops: hops(21, 43), Order: 7}, 1}, // 1 ms off
-		{maps.Ranking{Hops: hops(21, 41), Order: 8}, 1}, // another place; both have two of three pops
-		{maps.Ranking{Hops: hops(21, 0), Order: 7}, 1},  // of one the time is not known
-		{maps.Ranking{Hops: hops(50, 60, 70), Order: 1}, 1},
-		{maps.Ranking{Hops: hops(50, 60, 71), Order: 2}, 1},            // all pops: the place behind says nothing
-		{maps.Ranking{Hops: hops(50, 60, 71), Order: maps.NoOrder}, 1}, // no place
-		{maps.Ranking{Order: 3}, 1},
-		{maps.Ranking{Order: 4}, 1},
+		{maps.Ranking{Hops: hops(20, 40), Order: 7}, 1, 0},
+		{maps.Ranking{Hops: hops(21, 41), Order: 7}, 3, 0}, // stands for the others
+		{maps.Ranking{Hops: hops(22, 40), Order: 7}, 1, 0},
+		{maps.Ranking{Hops: hops(21, 43), Order: 7}, 1, 0}, // 1 ms off
+		{maps.Ranking{Hops: hops(21, 41), Order: 8}, 1, 0}, // another place; both have two of three pops
+		{maps.Ranking{Hops: hops(21, 0), Order: 7}, 1, 0},  // of one the time is not known
+		{maps.Ranking{Hops: hops(50, 60, 70), Order: 1}, 1, 0},
+		{maps.Ranking{Hops: hops(50, 60, 71), Order: 2}, 1, 0},            // all pops: the place behind says nothing
+		{maps.Ranking{Hops: hops(50, 60, 71), Order: maps.NoOrder}, 1, 0}, // no place
+		{maps.Ranking{Order: 3}, 1, 0},
+		{maps.Ranking{Order: 4}, 1, 0},
+		{maps.Ranking{Hops: hops(20, 40), Order: 7}, 1, 7}, // the same times from another level
+		{maps.Ranking{Hops: hops(21, 41), Order: 7}, 1, 7},
 	} {
 		for range tt.uses {
-			c.of(tt.ranking)
+			c.of(tt.ranking, func(uint16) maps.Origin { return maps.MakeOrigin(tt.level, 9) })
 		}
 	}
 	ids := c.join(3)
-	if want := []uint32{0, 0, 0, 1, 2, 3, 4, 4, 5, 6, 7}; !reflect.DeepEqual(ids, want) {
+	if want := []uint32{0, 0, 0, 1, 2, 3, 4, 4, 5, 6, 7, 8, 8}; !reflect.DeepEqual(ids, want) {
 		t.Errorf("ids %v, want %v", ids, want)
 	}
-	if first := c.list[0]; first.Hops[0].RTT != 21 || len(c.list) != 8 {
-		t.Errorf("%d rankings, the first %+v; want 8, the first with 21", len(c.list), first)
+	if first := c.list[0]; first.Hops[0].RTT != 21 || len(c.list) != 9 {
+		t.Errorf("%d rankings, the first %+v; want 9, the first with 21", len(c.list), first)
 	}
 	kept := c.orders(make([][]uint16, 9))
 	if len(kept) != 5 || c.list[0].Order != 0 || c.list[2].Order != 1 || c.list[5].Order != maps.NoOrder {

@@ -129,6 +129,7 @@ func (l *lab) build(m *mapper.Measurements, inForce *maps.Map) (*maps.Map, error
 	estimates := mapper.Estimate(m, l.pops, l.locate, nil)
 	contents, _, err := mapper.Build(mapper.Input{
 		PoPs: l.pops, Place: l.places.Networks(), Measured: estimates, InForce: inForce, Created: time.Unix(0, 0),
+		Tolerance: mapper.DefaultTolerance,
 	})
 	if err != nil {
 		return nil, err

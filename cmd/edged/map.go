@@ -74,7 +74,8 @@ reported. Without --demand loads are counted in sessions or addresses, and
 capacities cannot be kept.
 
 Neighbours whose first choices are within the tolerance of the best become one
-range, so that the map is small and answers are good for large blocks.
+range, so that the map is small and answers are good for large blocks. Networks that
+measured keep ranges and times of their own.
 
 Before it is written, the map is held against the one in force. When it has holes,
 misses PoPs, covers less, moves more than 10 % of demand, or costs more than 1 ms on
@@ -151,7 +152,7 @@ from, so the same inputs give the same file.`,
 	signOff.add(cmd)
 	cmd.Flags().StringVar(&demandPath, "demand", "", "CSV `FILE` of demand by network")
 	cmd.Flags().StringVar(&inForcePath, "in-force", "", "map `FILE` whose first choices are kept unless another is clearly better")
-	cmd.Flags().Float64Var(&tolerance, "tolerance", defaultTolerance, "by how many `MS` a first choice may be worse than the best; 0 merges nothing")
+	cmd.Flags().Float64Var(&tolerance, "tolerance", mapper.DefaultTolerance, "by how many `MS` a first choice may be worse than the best; 0 merges nothing")
 	cmd.Flags().BoolVar(&asJSON, "json", false, "print JSON")
 	cmd.Flags().StringVarP(&output, "output", "o", "", "the map `FILE` to write")
 	cmd.MarkFlagRequired("config")

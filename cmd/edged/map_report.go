@@ -14,13 +14,8 @@ import (
 	"edged/maps"
 )
 
-// defaultTolerance is how much worse than the best a first choice may be, in ms,
-// when nobody says: less than a round trip varies by from one minute to the next.
-// maxTolerance is beyond any use.
-const (
-	defaultTolerance = 2
-	maxTolerance     = 1000
-)
+// maxTolerance is beyond any use, in ms.
+const maxTolerance = 1000
 
 // addDemand reads what clients ask for into in.
 func addDemand(path string, in *mapper.Input) error {
