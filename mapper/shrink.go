@@ -253,21 +253,31 @@ func (b *builder) agrees(l, other leaf, first uint16) bool {
 	return false
 }
 
-// timesHold reports whether the times of an outlook are as good as a range's own
-// guesses: all of its PoPs are among those guessed, that of the first choice within
-// the tolerance, the others within 5 ms or a quarter.
+// firstTolerance is how many times the tolerance the time of a first choice may be
+// off a range's own guess.
+const firstTolerance = 3
+
+// timesHold reports whether the times of an outlook may be those of a range that
+// only has guesses: that of the first choice off them by up to firstTolerance, the
+// others by up to secondTolerance or a quarter. Of a PoP that the range does not
+// list it is known that it takes as long as the last one, or longer.
 func (b *builder) timesHold(own, theirs *outlook, first uint16) bool {
 	for _, h := range theirs.hops {
 		at := slices.IndexFunc(own.hops, func(o maps.Hop) bool { return o.PoP == h.PoP })
+		listed := at >= 0
+		if !listed {
+			at = len(own.hops) - 1
+		}
 		if at < 0 {
 			return false
 		}
-		guess := int(own.hops[at].RTT)
-		bound := float64(max(10, guess/4)) // half milliseconds
+		guess := float64(own.hops[at].RTT) // half milliseconds, like the bounds
+		bound := max(2*secondTolerance*b.in.Tolerance, guess/4)
 		if h.PoP == first {
-			bound = 2 * b.in.Tolerance
+			bound = 2 * firstTolerance * b.in.Tolerance
 		}
-		if math.Abs(float64(int(h.RTT)-guess)) > bound {
+		off := float64(h.RTT) - guess
+		if off < -bound || listed && off > bound {
 			return false
 		}
 	}

@@ -16,5 +16,6 @@
 // leaves and never stored.
 //
 // Only the first choice is held to the tolerance. A run names one of its leaves
-// to stand for it, and what comes after the first choice is that leaf's.
+// to stand for it; package mapper cuts runs again where what comes after the first
+// choice is not that leaf's.
 package compress
