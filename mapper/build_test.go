@@ -135,18 +135,7 @@ func TestBuildMatchesPlainSearch(t *testing.T) {
 	rng := rand.New(rand.NewPCG(3, 3))
 	for _, bits := range []int{32, 128} {
 		nets, places := randomInput(rng, bits)
-		contents, _, err := Build(Input{PoPs: pops, Nets: nets, Place: sequence(places), Created: created})
-		if err != nil {
-			t.Fatal(err)
-		}
-		b, err := maps.Encode(contents)
-		if err != nil {
-			t.Fatal(err)
-		}
-		m, err := maps.Parse(b)
-		if err != nil {
-			t.Fatal(err)
-		}
+		m, _ := mustBuild(t, Input{PoPs: pops, Nets: nets, Place: sequence(places)})
 		orders := newOrders(pops)
 		for range 50_000 {
 			addr := randomAddr(rng, bits)

@@ -20,21 +20,10 @@ func TestEvaluate(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	contents, _, err := Build(Input{
-		PoPs: pops, Nets: nets, Created: created,
+	m, _ := mustBuild(t, Input{
+		PoPs: pops, Nets: nets,
 		Place: sequence([]located{{netip.MustParsePrefix("203.0.0.0/16"), berlin}}),
 	})
-	if err != nil {
-		t.Fatal(err)
-	}
-	b, err := maps.Encode(contents)
-	if err != nil {
-		t.Fatal(err)
-	}
-	m, err := maps.Parse(b)
-	if err != nil {
-		t.Fatal(err)
-	}
 	unit := func(i byte, sessions int, rtts ...float64) MeasuredUnit {
 		u := MeasuredUnit{Unit: beacon.UnitOf(netip.AddrFrom4([4]byte{203, 0, i, 0})), Sessions: sessions}
 		for pop, rtt := range rtts {

@@ -94,6 +94,3 @@ func (m *Model) BetweenPlace(p place.Place, pop uint16) Estimate {
 
 // Access returns what all round trips of a unit have in common, ms.
 func (m *Model) Access(i int) float64 { return m.access[i] }
-
-// Slope returns what distance costs, ms per km.
-func (m *Model) Slope() float64 { return m.slope }
