@@ -7,13 +7,11 @@ import (
 	"net/netip"
 	"reflect"
 	"slices"
-	"strings"
 	"testing"
-	"time"
 
 	"edged/edge"
 	"edged/geo/place"
-	"edged/mapper"
+	"edged/mapper/mappertest"
 	"edged/mapper/simulate"
 	"edged/maps"
 )
@@ -22,28 +20,6 @@ var pops = []edge.PoP{
 	{Name: "fra", Lat: 50.11, Lon: 8.68, Capacity: 100},
 	{Name: "nyc", Lat: 40.71, Lon: -74.01},
 	{Name: "sin", Lat: 1.35, Lon: 103.82},
-}
-
-// mapOf builds a map of measured networks, over places that are not known.
-func mapOf(t testing.TB, pops []edge.PoP, nets string) *maps.Map {
-	t.Helper()
-	list, err := mapper.ReadNets(strings.NewReader(nets), "nets", pops)
-	if err != nil {
-		t.Fatal(err)
-	}
-	contents, _, err := mapper.Build(mapper.Input{PoPs: pops, Nets: list, Created: time.Unix(0, 0)})
-	if err != nil {
-		t.Fatal(err)
-	}
-	b, err := maps.Encode(contents)
-	if err != nil {
-		t.Fatal(err)
-	}
-	m, err := maps.Parse(b)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return m
 }
 
 // locate has 10.0.0.0/9 in Berlin and the rest of 10.0.0.0/8 in Boston.
@@ -59,13 +35,13 @@ func locate(a netip.Addr) (place.Place, netip.Prefix, bool) {
 }
 
 func TestMaps(t *testing.T) {
-	before := mapOf(t, append(slices.Clone(pops), edge.PoP{Name: "old"}), `
+	before := mappertest.Map(t, append(slices.Clone(pops), edge.PoP{Name: "old"}), `
 10.0.0.0/8,fra:20 nyc:30
 10.200.0.0/16,old
 10.201.0.0/16,sin
 10.202.0.0/16,sin
 `)
-	after := mapOf(t, pops, `
+	after := mappertest.Map(t, pops, `
 10.0.0.0/10,fra:20 nyc:30
 10.64.0.0/10,nyc:12 fra:25
 10.128.0.0/10,fra:20
@@ -114,8 +90,8 @@ func TestMaps(t *testing.T) {
 
 // Without demand each IPv4 /24 that either map ranks counts as one.
 func TestMapsWithoutDemand(t *testing.T) {
-	before := mapOf(t, pops, "10.0.0.0/8,fra\n192.0.2.0/25,fra\n")
-	after := mapOf(t, pops, "10.0.0.0/8,fra\n10.1.0.0/16,nyc\n192.0.2.0/25,nyc\n2001:db8::/32,sin\n")
+	before := mappertest.Map(t, pops, "10.0.0.0/8,fra\n192.0.2.0/25,fra\n")
+	after := mappertest.Map(t, pops, "10.0.0.0/8,fra\n10.1.0.0/16,nyc\n192.0.2.0/25,nyc\n2001:db8::/32,sin\n")
 	r := Maps(before, after, nil, "", nil)
 	if r.Unit != "/24 blocks" || r.Total != 65536.5 || r.Asked != r.Total || r.Unranked != 0 || r.Moved != 256.5 || len(r.Country) != 0 {
 		t.Errorf("got %+v", r)
@@ -167,7 +143,7 @@ func TestMapsMatchSlowTwin(t *testing.T) {
 	}
 	p, moved := netip.MustParsePrefix("10.0.0.0/23"), 0.0
 	for range 12 {
-		before, after := mapOf(t, pops, draw()), mapOf(t, pops, draw())
+		before, after := mappertest.Map(t, pops, draw()), mappertest.Map(t, pops, draw())
 		r := Maps(before, after, []simulate.Demand{{Prefix: p, Requests: 1}}, "", locate)
 		if want := slowMoved(before, after, p); math.Abs(r.Moved-want) > 1e-9 {
 			t.Fatalf("moved %v, want %v", r.Moved, want)

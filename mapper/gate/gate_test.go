@@ -6,37 +6,16 @@ import (
 	"slices"
 	"strings"
 	"testing"
-	"time"
 
 	"edged/edge"
 	"edged/mapper"
 	"edged/mapper/estimate"
+	"edged/mapper/mappertest"
 	"edged/mapper/simulate"
 	"edged/maps"
 )
 
 var pops = []edge.PoP{{Name: "fra", Lat: 50.11, Lon: 8.68}, {Name: "nyc", Lat: 40.71, Lon: -74.01}}
-
-func mapOf(t *testing.T, pops []edge.PoP, nets string) *maps.Map {
-	t.Helper()
-	list, err := mapper.ReadNets(strings.NewReader(nets), "nets", pops)
-	if err != nil {
-		t.Fatal(err)
-	}
-	contents, _, err := mapper.Build(mapper.Input{PoPs: pops, Nets: list, Created: time.Unix(0, 0)})
-	if err != nil {
-		t.Fatal(err)
-	}
-	b, err := maps.Encode(contents)
-	if err != nil {
-		t.Fatal(err)
-	}
-	m, err := maps.Parse(b)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return m
-}
 
 // text writes a verdict, one line for each rule.
 func text(g *maps.Gate) string {
@@ -76,7 +55,7 @@ func demand(list ...any) (d []simulate.Demand) {
 }
 
 func TestJudge(t *testing.T) {
-	before := mapOf(t, pops, "10.0.0.0/8,fra:10 nyc:90\n11.0.0.0/8,nyc:10 fra:90\n")
+	before := mappertest.Map(t, pops, "10.0.0.0/8,fra:10 nyc:90\n11.0.0.0/8,nyc:10 fra:90\n")
 	three := append(slices.Clone(pops), edge.PoP{Name: "sin", Lat: 1.35, Lon: 103.82})
 	for _, tt := range []struct {
 		name    string
@@ -105,8 +84,8 @@ regret: ok 0 ms, limit 1 (0.00 ms in place of 0.00 above the best, by 20 session
 		{
 			"everything is wrong",
 			Input{
-				InForce: mapOf(t, three, "10.0.0.0/8,fra:10 nyc:90\n11.0.0.0/8,nyc:10 fra:90\n12.0.0.0/8,sin\n"),
-				New:     mapOf(t, pops, "10.0.0.0/8,nyc:20 fra:21\n"),
+				InForce: mappertest.Map(t, three, "10.0.0.0/8,fra:10 nyc:90\n11.0.0.0/8,nyc:10 fra:90\n12.0.0.0/8,sin\n"),
+				New:     mappertest.Map(t, pops, "10.0.0.0/8,nyc:20 fra:21\n"),
 				Fleet:   []string{"fra"}, Demand: demand("10.0.0.0/8", 60, "11.0.0.0/8", 40), Unit: "sessions",
 				Held: slices.Concat(held(30, "10.0.0.1", 12, 15.5), held(10, "11.0.0.1", 1, 99)),
 			},
@@ -119,7 +98,7 @@ regret: refused 3.5 ms, limit 1 (3.50 ms in place of 0.00 above the best, by 30 
 		{
 			"just so much",
 			Input{
-				InForce: before, New: mapOf(t, pops, "10.0.0.0/8,fra:10 nyc:90\n11.0.0.0/8,fra:10 nyc:90\n"),
+				InForce: before, New: mappertest.Map(t, pops, "10.0.0.0/8,fra:10 nyc:90\n11.0.0.0/8,fra:10 nyc:90\n"),
 				Demand: demand("10.0.0.0/8", 90, "11.0.0.0/8", 10), Unit: "requests/s",
 				Held: slices.Concat(held(15, "10.0.0.1", 12, 15.5), held(5, "11.0.0.1", 14, 10)),
 			},
@@ -132,7 +111,7 @@ regret: ok 1 ms, limit 1 (1.00 ms in place of 0.00 above the best, by 20 session
 		{
 			"without demand and sessions",
 			Input{
-				InForce: before, New: mapOf(t, pops, "10.0.0.0/8,fra:10 nyc:90\n11.0.0.0/9,fra\n11.128.0.0/9,nyc\n"), Held: held(19, "10.0.0.1", 1, 2),
+				InForce: before, New: mappertest.Map(t, pops, "10.0.0.0/8,fra:10 nyc:90\n11.0.0.0/9,fra\n11.128.0.0/9,nyc\n"), Held: held(19, "10.0.0.1", 1, 2),
 			},
 			"moved", `holes: ok 0 %, limit 0.1 (of demand had a first choice and would have none)
 pops: ok 0 pops, limit 0 ()
@@ -143,7 +122,7 @@ regret: not applicable 0 ms, limit 0 (19 of 19 sessions held back measured both 
 		{
 			"one source that brings too much",
 			Input{
-				InForce: before, New: mapOf(t, pops, "10.0.0.0/8,fra:10 nyc:90\n11.0.0.0/8,fra:10 nyc:90\n"),
+				InForce: before, New: mappertest.Map(t, pops, "10.0.0.0/8,fra:10 nyc:90\n11.0.0.0/8,fra:10 nyc:90\n"),
 				Demand: demand("10.0.0.0/8", 95, "11.0.0.0/8", 5), Unit: "sessions",
 				Held: slices.Concat(held(20, "10.0.0.1", 12, 15), lowered(held(400, "11.0.0.1", 90, 10), 0.99)),
 			},
@@ -155,7 +134,7 @@ regret: refused 13.33 ms, limit 1 (13.33 ms in place of 0.00 above the best, by 
 		},
 		{
 			"a fleet that is new",
-			Input{InForce: mapOf(t, three[2:], "10.0.0.0/8,sin\n"), New: before, Demand: demand("10.0.0.0/8", 1), Unit: "sessions", Held: held(50, "10.0.0.1", 1, 2)},
+			Input{InForce: mappertest.Map(t, three[2:], "10.0.0.0/8,sin\n"), New: before, Demand: demand("10.0.0.0/8", 1), Unit: "sessions", Held: held(50, "10.0.0.1", 1, 2)},
 			"pops moved", `holes: ok 0 %, limit 0.1 (of demand had a first choice and would have none)
 pops: refused 1 pops, limit 0 (sin is in force and missing)
 coverage: ok 100 %, limit 90 (of demand has a measured ranking, at least nine tenths of the map in force)

@@ -51,6 +51,7 @@ var packages = []row{
 	{"mapper", []string{
 		"edge", "geo/place", "maps", "mapper/assign", "mapper/beacon", "mapper/compress", "mapper/estimate", "mapper/simulate",
 	}},
+	{"mapper/mappertest", []string{"edge", "mapper", "maps"}}, // small maps for tests
 	{"mapper/compare", []string{"geo/place", "mapper/simulate", "maps"}},
 	{"mapper/picture", []string{"edge", "mapper/compare"}},
 	{"mapper/gate", []string{"mapper", "mapper/compare", "mapper/simulate", "maps"}},
