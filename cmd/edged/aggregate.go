@@ -26,6 +26,15 @@ func aggregationEngine(configPath string) (beacon.Engine, error) {
 	return clickHouse(a)
 }
 
+// engineOf returns what a configuration has medians made by; without one it is
+// this process.
+func engineOf(configPath string) (beacon.Engine, error) {
+	if configPath == "" {
+		return beacon.Embedded{}, nil
+	}
+	return aggregationEngine(configPath)
+}
+
 // clickHouse returns the engine that a section of the configuration describes.
 func clickHouse(a config.Aggregate) (*clickhouse.Engine, error) {
 	o := clickhouse.Options{URLs: a.URLs, Cluster: a.Cluster, Database: a.Database, User: a.User, Timeout: a.Timeout}

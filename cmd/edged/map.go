@@ -21,6 +21,8 @@ func mapCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "map",
 		Short: "build closeness maps and look into them",
+
+		PersistentPreRunE: noEmptyFlags,
 	}
 	cmd.AddCommand(mapBuildCommand(), mapShowCommand(), mapLookupCommand(), mapDiffCommand(), mapEvaluateCommand(), mapVerifyCommand(),
 		mapGateCommand(), mapResolversCommand(), mapExplainCommand())
@@ -33,6 +35,7 @@ func mapBuildCommand() *cobra.Command {
 	var asJSON bool
 	var segments segmentFlags
 	var signOff gateFlags
+	var date dateFlag
 	cmd := &cobra.Command{
 		Use:   "build --config FILE [--segments DIR] [--nets FILE] [--demand FILE] [--in-force FILE] -o FILE",
 		Short: "build a map from measurements and place data",
@@ -82,10 +85,19 @@ misses PoPs, covers less, moves more than 10 % of demand, or costs more than 1 m
 sessions that no map is made from (a twentieth is held back), it is refused unless
 --accept says why it is right; verdict and signature are in the file (map show).
 
-The report is of the client table. A map is dated by the newest thing it was built
-from, so the same inputs give the same file.`,
+The report is of the client table. A map is dated by the newest date that its inputs
+say of themselves (the newest session, the day that a place database was built, the
+map in force), or by --date or $SOURCE_DATE_EPOCH. Neither the clock nor the times of
+files count: the same inputs give the same file, octet for octet, on any machine.`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
+			if err := errors.Join(segments.check(cmd), signOff.check(cmd)); err != nil {
+				return err
+			}
+			dated, ok, err := date.given()
+			if err != nil {
+				return err
+			}
 			pops, where, err := config.LoadPoPs(segments.config)
 			if err != nil {
 				return err
@@ -103,9 +115,7 @@ from, so the same inputs give the same file.`,
 			if !(tolerance >= 0 && tolerance <= maxTolerance) {
 				return fmt.Errorf("bad tolerance %v: want 0 to %d ms", tolerance, maxTolerance)
 			}
-			if in.Created, err = newest(segments.config, string(where.City), string(where.ASN), string(where.Overrides), netsPath, demandPath, segments.hosting); err != nil {
-				return err
-			}
+			in.Created = builtAt(places)
 			for _, source := range places.Sources() {
 				in.Sources = append(in.Sources, maps.Input{Name: source.Name, Version: source.Version})
 			}
@@ -133,15 +143,14 @@ from, so the same inputs give the same file.`,
 				in.Created = later(in.Created, in.InForce.Created())
 			}
 			w := mapWriter{cmd.OutOrStdout(), output, signOff, asJSON}
-			if segments.into == "" {
-				return w.write(in, measured{})
+			var m measured
+			if segments.into != "" {
+				if m, err = segments.addTo(cmd, places, &in); err != nil {
+					return err
+				}
 			}
-			if segments.engine, err = aggregationEngine(segments.config); err != nil {
-				return err
-			}
-			m, err := segments.addTo(cmd, places, &in)
-			if err != nil {
-				return err
+			if ok {
+				in.Created = dated
 			}
 			return w.write(in, m)
 		},
@@ -150,6 +159,7 @@ from, so the same inputs give the same file.`,
 	cmd.Flags().StringVar(&netsPath, "nets", "", "CSV `FILE` of measured networks")
 	segments.add(cmd)
 	signOff.add(cmd)
+	date.add(cmd)
 	cmd.Flags().StringVar(&demandPath, "demand", "", "CSV `FILE` of demand by network")
 	cmd.Flags().StringVar(&inForcePath, "in-force", "", "map `FILE` whose first choices are kept unless another is clearly better")
 	cmd.Flags().Float64Var(&tolerance, "tolerance", mapper.DefaultTolerance, "by how many `MS` a first choice may be worse than the best; 0 merges nothing")

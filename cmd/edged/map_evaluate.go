@@ -13,7 +13,7 @@ import (
 )
 
 func mapEvaluateCommand() *cobra.Command {
-	var segments, demandPath string
+	var configPath, segments, demandPath string
 	var heldBack, asJSON bool
 	cmd := &cobra.Command{
 		Use:   "evaluate FILE --against DIR",
@@ -31,11 +31,15 @@ twentieth of sessions that map build never uses.`,
 			if err != nil {
 				return err
 			}
+			engine, err := engineOf(configPath)
+			if err != nil {
+				return err
+			}
 			part := mapper.Whole
 			if heldBack {
 				part = mapper.Unseen
 			}
-			measured, err := readSegments(cmd.Context(), segments, m.PoPs(), nil, part, beacon.Embedded{})
+			measured, err := readSegments(cmd.Context(), segments, m.PoPs(), nil, part, engine)
 			if err != nil {
 				return err
 			}
@@ -54,6 +58,7 @@ twentieth of sessions that map build never uses.`,
 			return writeEvaluation(cmd.OutOrStdout(), m, e, unit)
 		},
 	}
+	cmd.Flags().StringVar(&configPath, "config", "", "configuration `FILE` that says what aggregates segments; only aggregate is read")
 	cmd.Flags().StringVar(&segments, "against", "", "`DIR` of segments with measurements")
 	cmd.Flags().StringVar(&demandPath, "demand", "", "CSV `FILE` of demand by network, in requests/s")
 	cmd.Flags().BoolVar(&heldBack, "held-back", false, "take only sessions that no map is built from")

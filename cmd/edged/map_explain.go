@@ -81,6 +81,9 @@ the line over distance, the block's own access, what every level adds and how fa
 is believed, and the block's own median and 90th percentile.`,
 		Args: cobra.ExactArgs(2),
 		RunE: func(cmd *cobra.Command, args []string) error {
+			if err := errors.Join(segments.check(cmd), onlyWith(cmd, "segments", "config")); err != nil {
+				return err
+			}
 			m, err := maps.Open(args[0])
 			if err != nil {
 				return err
@@ -127,6 +130,7 @@ is believed, and the block's own median and 90th percentile.`,
 	cmd.Flags().BoolVar(&resolver, "resolver", false, "look into the table of resolvers, not of client subnets")
 	cmd.Flags().StringVar(&segments.config, "config", "", "configuration `FILE` with pops and place data, for --segments")
 	segments.add(cmd)
+	cmd.MarkFlagsMutuallyExclusive("resolver", "segments")
 	cmd.Flags().BoolVar(&asJSON, "json", false, "print JSON")
 	return cmd
 }
@@ -145,7 +149,7 @@ func explainPrefix(m *maps.Map, resolver bool, query string, prefix netip.Prefix
 		if newest := m.NewestSession(); !newest.IsZero() {
 			e.Newest = &newest
 		}
-		if again != nil && !resolver {
+		if again != nil {
 			e.Traces = tracesOf(again, addr, pops)
 		}
 		list = append(list, e)

@@ -64,6 +64,15 @@ sin              254.5
 	if len(list) != 2 || list[0].Source != "unknown" || list[1].Source != "measured" || list[1].Hops[0].Level != "own" || list[1].Unit != nil {
 		t.Errorf("explain of resolvers gave %+v", list)
 	}
+	for _, more := range [][]string{{"--hosting", "x"}, {"--pull"}, {"--config", config}} {
+		_, err := mapRun(append([]string{"explain", file, "203.0.113.9"}, more...)...)
+		if want := more[0] + " says nothing without --segments: give both or neither"; err == nil || err.Error() != want {
+			t.Errorf("%q: error %v, want %s", more, err, want)
+		}
+	}
+	if _, err := mapRun("explain", "--resolver", "--config", config, "--segments", segments, file, "203.0.113.9"); err == nil || !strings.Contains(err.Error(), "[resolver segments]") {
+		t.Errorf("estimates of resolvers: error %v", err)
+	}
 	if _, err := mapRun("explain", "--segments", segments, file, "203.0.113.9"); err == nil || !strings.Contains(err.Error(), "name the configuration, too (--config)") {
 		t.Errorf("without places: error %v", err)
 	}

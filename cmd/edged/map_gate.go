@@ -12,7 +12,6 @@ import (
 	"edged/config"
 	"edged/edge"
 	"edged/mapper"
-	"edged/mapper/beacon"
 	"edged/mapper/gate"
 	"edged/maps"
 )
@@ -25,6 +24,9 @@ func (f *gateFlags) add(cmd *cobra.Command) {
 	cmd.Flags().StringVar(&f.by, "by", whoami(), "`WHO` accepts it")
 }
 
+// check errs on a signature that says nothing.
+func (f *gateFlags) check(cmd *cobra.Command) error { return onlyWith(cmd, "accept", "by") }
+
 // judge holds a new map against the one in force and puts the verdict into its
 // contents. It errs when the map is refused and nobody accepts it.
 func (f *gateFlags) judge(in mapper.Input, held []mapper.HeldSession, contents *maps.Contents, built *maps.Map) error {
@@ -36,7 +38,7 @@ func (f *gateFlags) judge(in mapper.Input, held []mapper.HeldSession, contents *
 	if len(refused) == 0 {
 		return nil
 	}
-	if strings.TrimSpace(f.accept) == "" {
+	if f.accept == "" {
 		return refusal(refused, "nothing was written; sign it off with --accept REASON if it is right")
 	}
 	contents.Gate.Accepted = &maps.Acceptance{By: f.by, Reason: f.accept}
@@ -99,6 +101,10 @@ this very map in force when it was built (map build --accept).`,
 				return err
 			}
 			in := gate.Input{InForce: before, New: after}
+			engine, err := engineOf(configPath)
+			if err != nil {
+				return err
+			}
 			if configPath != "" {
 				pops, _, err := config.LoadPoPs(configPath)
 				if err != nil {
@@ -107,7 +113,7 @@ this very map in force when it was built (map build --accept).`,
 				in.Fleet = names(pops)
 			}
 			if segments != "" {
-				m, err := readSegments(cmd.Context(), segments, after.PoPs(), nil, mapper.Seen, beacon.Embedded{})
+				m, err := readSegments(cmd.Context(), segments, after.PoPs(), nil, mapper.Seen, engine)
 				if err != nil {
 					return err
 				}
@@ -134,7 +140,7 @@ this very map in force when it was built (map build --accept).`,
 			return err
 		},
 	}
-	cmd.Flags().StringVar(&configPath, "config", "", "configuration `FILE` with the fleet's PoPs")
+	cmd.Flags().StringVar(&configPath, "config", "", "configuration `FILE` with the fleet's PoPs, and with what aggregates segments")
 	cmd.Flags().StringVar(&segments, "against", "", "`DIR` of segments: what was held back in them judges both maps, and clients count by their sessions")
 	cmd.Flags().StringVar(&demandPath, "demand", "", "CSV `FILE` of demand by network, in requests/s")
 	cmd.Flags().BoolVar(&asJSON, "json", false, "print JSON")

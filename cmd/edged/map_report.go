@@ -8,7 +8,6 @@ import (
 	"path/filepath"
 	"strings"
 	"text/tabwriter"
-	"time"
 
 	"edged/mapper"
 	"edged/maps"
@@ -31,30 +30,6 @@ func addDemand(path string, in *mapper.Input) error {
 	in.Demand = demand
 	in.Sources = append(in.Sources, maps.Input{Name: filepath.Base(path), Version: fmt.Sprintf("sha256:%x", sha256.Sum256(b))[:len("sha256:")+12]})
 	return nil
-}
-
-// newest returns when the newest of some files was written. A map is dated by what
-// it is built from: so the same files give the same bytes, and its age is that of
-// what it knows. Names may be empty.
-func newest(paths ...string) (at time.Time, err error) {
-	for _, path := range paths {
-		if path == "" {
-			continue
-		}
-		info, err := os.Stat(path)
-		if err != nil {
-			return at, err
-		}
-		at = later(at, info.ModTime())
-	}
-	return at, nil
-}
-
-func later(a, b time.Time) time.Time {
-	if b.After(a) {
-		return b
-	}
-	return a
 }
 
 // buildReport is what map build says of the map it wrote.

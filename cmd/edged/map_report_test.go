@@ -3,6 +3,7 @@ package main
 import (
 	"fmt"
 	"math/rand/v2"
+	"net/netip"
 	"os"
 	"path/filepath"
 	"runtime"
@@ -10,6 +11,8 @@ import (
 	"testing"
 	"time"
 
+	"edged/geo/place"
+	"edged/mapper/beacon"
 	"edged/maps"
 )
 
@@ -122,14 +125,15 @@ func TestMapBuildIsReproducible(t *testing.T) {
 	if err := os.WriteFile(filepath.Join(dir, "demand.csv"), []byte(demand.String()), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	long := time.Now().Add(-time.Hour)
-	for _, name := range []string{"edged.yaml", "nets.csv", "demand.csv"} {
-		if err := os.Chtimes(filepath.Join(dir, name), long, long); err != nil {
-			t.Fatal(err)
-		}
-	}
 	var first []byte
 	for _, processors := range []int{1, 5} {
+		// A fresh copy of the inputs has times of its own.
+		long := time.Now().Add(-time.Duration(processors) * 1000 * time.Hour)
+		for _, name := range []string{"edged.yaml", "nets.csv", "demand.csv"} {
+			if err := os.Chtimes(filepath.Join(dir, name), long, long); err != nil {
+				t.Fatal(err)
+			}
+		}
 		before := runtime.GOMAXPROCS(processors)
 		_, err := buildIn(dir, "--nets", "nets.csv", "--segments", filepath.Join(dir, "segments"), "--demand", "demand.csv", "-o", "m.edmap")
 		runtime.GOMAXPROCS(before)
@@ -147,11 +151,61 @@ func TestMapBuildIsReproducible(t *testing.T) {
 			t.Errorf("on %d processors the map is another", processors)
 		}
 	}
-	m, err := maps.Open(filepath.Join(dir, "m.edmap"))
+}
+
+// A map is of the newest date that its inputs say, or of what somebody says.
+func TestMapDate(t *testing.T) {
+	dir := mapFiles(t)
+	config, segments, file := filepath.Join(dir, "edged.yaml"), filepath.Join(dir, "segments"), filepath.Join(dir, "m.edmap")
+	writeSegments(t, segments) // of 2023: the built-in place data are newer
+	places, err := place.Open("", "")
 	if err != nil {
 		t.Fatal(err)
 	}
-	if !m.Created().Equal(long.Truncate(time.Second)) {
-		t.Errorf("map is of %v, want %v, as its newest file is", m.Created(), long)
+	builtIn := places.Sources()[0].Built
+	recent := filepath.Join(dir, "recent")
+	w, err := beacon.NewWriter(recent)
+	if err != nil {
+		t.Fatal(err)
+	}
+	newest := time.Date(2038, 1, 2, 3, 4, 5, 0, time.UTC)
+	row := beacon.Row{Session: 1, Time: newest.Unix(), RTT: 900, Client: netip.MustParseAddr("203.0.113.1")}
+	if _, err := w.Append(beacon.Batch{ID: "b", PoPs: []string{"fra"}, Rows: []beacon.Row{row}}); err != nil {
+		t.Fatal(err)
+	}
+	future := filepath.Join(dir, "future.edmap")
+	mustMapRun(t, "build", "--config", config, "--date", "2040-05-06", "-o", future)
+	day := func(y, m, d int) time.Time { return time.Date(y, time.Month(m), d, 0, 0, 0, 0, time.UTC) }
+	for _, tt := range []struct {
+		epoch string
+		args  []string
+		want  time.Time
+		err   string
+	}{
+		{want: builtIn},
+		{args: []string{"--segments", segments}, want: builtIn},
+		{args: []string{"--segments", recent}, want: newest},
+		{args: []string{"--in-force", future}, want: day(2040, 5, 6)},
+		{args: []string{"--in-force", future, "--date", "2030-01-02"}, want: day(2030, 1, 2)},
+		{epoch: "86400", args: []string{"--segments", recent}, want: day(1970, 1, 2)},
+		{epoch: "86400", args: []string{"--date", "2030-01-02T01:00:00+01:00"}, want: day(2030, 1, 2)},
+		{epoch: "-1", err: `bad $SOURCE_DATE_EPOCH "-1": want seconds since 1970`},
+		{args: []string{"--date", "tuesday"}, err: `bad date "tuesday": want one like 2026-06-17 or 2026-06-17T19:00:00Z`},
+	} {
+		t.Setenv("SOURCE_DATE_EPOCH", tt.epoch)
+		_, err := mapRun(append([]string{"build", "--config", config, "-o", file}, tt.args...)...)
+		if text := fmt.Sprint(err); tt.err != "" && text != tt.err || tt.err == "" && err != nil {
+			t.Errorf("%s %q: error %v, want %q", tt.epoch, tt.args, err, tt.err)
+		}
+		if err != nil {
+			continue
+		}
+		m, err := maps.Open(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if !m.Created().Equal(tt.want) {
+			t.Errorf("%s %q: map is of %v, want %v", tt.epoch, tt.args, m.Created(), tt.want)
+		}
 	}
 }

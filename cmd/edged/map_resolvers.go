@@ -30,6 +30,12 @@ Clients are known to be behind a resolver by the sessions of beacons. They count
 requests/s with --demand, or else by sessions.`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
+			if err := segments.check(cmd); err != nil {
+				return err
+			}
+			if most < 1 {
+				return fmt.Errorf("bad limit %d: want 1 or more", most)
+			}
 			pops, where, err := config.LoadPoPs(segments.config)
 			if err != nil {
 				return err

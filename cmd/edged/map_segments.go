@@ -29,7 +29,6 @@ type measured struct {
 	*mapper.Measurements
 	trust  *beacon.Trust
 	source maps.Input // names them by their hash
-	until  time.Time  // the end of the newest hour
 
 	sources func(io.Writer) // says from which nodes they are
 }
@@ -43,7 +42,6 @@ func readSegments(ctx context.Context, dir string, pops []edge.PoP, locate func(
 		return m, err
 	}
 	defer set.Close()
-	m.until = set.Hours[len(set.Hours)-1].Start.Add(time.Hour)
 	if m.trust, err = beacon.FindTrust(ctx, set, pops, unitPoint(locate), runtime.GOMAXPROCS(0)); err != nil {
 		return m, err
 	}
@@ -167,8 +165,14 @@ type segmentFlags struct {
 	sourceFlags // into is the folder of segments
 	fetch       bool
 	hosting     string
+}
 
-	engine beacon.Engine // not a flag: the configuration says which
+// check errs on flags that would say nothing.
+func (f *segmentFlags) check(cmd *cobra.Command) error {
+	if err := onlyWith(cmd, "segments", "pull", "without", "hosting"); err != nil {
+		return err
+	}
+	return onlyWith(cmd, "pull", "token-file", "ca-file", "cert-file", "key-file")
 }
 
 func (f *segmentFlags) add(cmd *cobra.Command) {
@@ -185,6 +189,10 @@ func (f *segmentFlags) addTo(cmd *cobra.Command, places *place.DB, in *mapper.In
 	if err != nil {
 		return m, err
 	}
+	engine, err := aggregationEngine(f.config)
+	if err != nil {
+		return m, err
+	}
 	if f.fetch {
 		in.Progress("pulling segments")
 		if err := f.pull(cmd); err != nil {
@@ -196,12 +204,12 @@ func (f *segmentFlags) addTo(cmd *cobra.Command, places *place.DB, in *mapper.In
 		return m, err
 	}
 	in.Progress("reading segments")
-	m, err = readSegments(cmd.Context(), f.into, in.PoPs, locate(places), mapper.Seen, f.engine)
+	m, err = readSegments(cmd.Context(), f.into, in.PoPs, locate(places), mapper.Seen, engine)
 	if err != nil {
 		return m, err
 	}
 	in.Sources = append(in.Sources, m.source)
-	in.Created = later(in.Created, m.until)
+	in.Created = later(in.Created, time.Unix(m.Newest, 0).UTC())
 	in.Progress(fmt.Sprintf("estimating from %d sessions of %d blocks", m.Sessions, len(m.Units)))
 	m.sources = reportSources
 	in.Measured = mapper.Estimate(m.Measurements, in.PoPs, m.wellPlaced(locate(places)), hosting)

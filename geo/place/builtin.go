@@ -2,6 +2,8 @@ package place
 
 import (
 	"net/netip"
+	"strings"
+	"time"
 
 	"edged/geo/place/internal/country"
 )
@@ -17,6 +19,17 @@ func builtIn() (countries, error) {
 }
 
 func (c countries) version() string { return c.data.Package + " " + c.data.Version }
+
+// built returns when the database was made that the data come from. Its date is a
+// word of what File says: type, date and hash.
+func (c countries) built() time.Time {
+	for word := range strings.FieldsSeq(c.data.File) {
+		if at, err := time.Parse(time.DateOnly, word); err == nil {
+			return at
+		}
+	}
+	return time.Time{}
+}
 
 func (c countries) at(addr netip.Addr) (Place, int, error) {
 	code, from, to := c.data.Find(addr)

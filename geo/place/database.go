@@ -7,6 +7,7 @@ import (
 	"net/netip"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/oschwald/maxminddb-golang/v2"
 
@@ -63,8 +64,11 @@ func parseDatabase(b []byte) (database, error) {
 func (d database) version() string {
 	m := d.reader.Metadata
 	name := strings.Trim(strconv.Quote(m.DatabaseType), `"`)
-	return fmt.Sprintf("%s %s sha256:%x", name, m.BuildTime().UTC().Format("2006-01-02"), d.hash[:6])
+	return fmt.Sprintf("%s %s sha256:%x", name, d.built().Format("2006-01-02"), d.hash[:6])
 }
+
+// built returns when the database was made, by its own word.
+func (d database) built() time.Time { return d.reader.Metadata.BuildTime().UTC() }
 
 // find returns the record for an address and the number of leading bits of the
 // address that lead to it; false if there is no record.

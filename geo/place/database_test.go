@@ -10,10 +10,13 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/maxmind/mmdbwriter"
 	"github.com/maxmind/mmdbwriter/mmdbtype"
 	"go4.org/netipx"
+
+	"edged/geo/place/internal/country"
 )
 
 type record = mmdbtype.Map
@@ -356,18 +359,34 @@ func TestSources(t *testing.T) {
 	}
 	got := db.Sources()
 	want := []Source{
-		{"city", `My\nCity 2023-11-14 sha256:`},
-		{"asn", "ASN 2023-11-14 sha256:"},
-		{"overrides", "sha256:"},
+		{"city", `My\nCity 2023-11-14 sha256:`, time.Unix(1_700_000_000, 0)},
+		{"asn", "ASN 2023-11-14 sha256:", time.Unix(1_700_000_000, 0)},
+		{"overrides", "sha256:", time.Time{}},
 	}
 	if len(got) != len(want) {
 		t.Fatalf("sources %+v", got)
 	}
 	for i := range want {
 		hash, ok := strings.CutPrefix(got[i].Version, want[i].Version)
-		if got[i].Name != want[i].Name || !ok || len(hash) != 12 {
+		if got[i].Name != want[i].Name || !ok || len(hash) != 12 || !got[i].Built.Equal(want[i].Built) {
 			t.Errorf("source %d is %+v, want %+v and 12 digits", i, got[i], want[i])
 		}
+	}
+}
+
+// The built-in data are of the day that the database was made which they come from.
+func TestBuiltInDate(t *testing.T) {
+	db, err := Open("", "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	data, err := country.BuiltIn()
+	if err != nil {
+		t.Fatal(err)
+	}
+	got := db.Sources()[0].Built
+	if want := " " + got.Format(time.DateOnly) + " sha256:"; got.Year() < 2026 || !strings.Contains(data.File, want) {
+		t.Errorf("built-in data are of %v, want a day as %q has it", got, data.File)
 	}
 }
 

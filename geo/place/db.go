@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"iter"
 	"net/netip"
+	"time"
 )
 
 // DB says where an address is. It is immutable and safe for concurrent use.
@@ -15,8 +16,9 @@ type DB struct {
 
 // Source names one input of a DB.
 type Source struct {
-	Name    string // "country", "city", "asn" or "overrides"
-	Version string // what it is and which issue of it, short and stable
+	Name    string    // "country", "city", "asn" or "overrides"
+	Version string    // what it is and which issue of it, short and stable
+	Built   time.Time // when the issue was made, as it says itself; zero: it does not say
 }
 
 // A layer is one source of places.
@@ -55,9 +57,9 @@ func OpenWith(city, asn, overrides string) (*DB, error) {
 	return db, nil
 }
 
-func (db *DB) add(l layer, name, version string) {
+func (db *DB) add(l layer, name, version string, built time.Time) {
 	db.layers = append(db.layers, l)
-	db.sources = append(db.sources, Source{Name: name, Version: version})
+	db.sources = append(db.sources, Source{Name: name, Version: version, Built: built})
 }
 
 func (db *DB) addCity(name string) error {
@@ -66,7 +68,7 @@ func (db *DB) addCity(name string) error {
 		if err != nil {
 			return fmt.Errorf("built-in place data: %w; this copy of edged is damaged", err)
 		}
-		db.add(l, "country", l.version())
+		db.add(l, "country", l.version(), l.built())
 		return nil
 	}
 	d, err := openDatabase("geo.city", name)
@@ -76,7 +78,7 @@ func (db *DB) addCity(name string) error {
 	if d.schema == asn {
 		return fmt.Errorf("%s is an ASN database; give it as geo.asn", d.name)
 	}
-	db.add(d, "city", d.version())
+	db.add(d, "city", d.version(), d.built())
 	return nil
 }
 
@@ -91,7 +93,7 @@ func (db *DB) addASN(name string) error {
 	if d.schema != asn {
 		return fmt.Errorf("%s is a City or Country database; give it as geo.city", d.name)
 	}
-	db.add(d, "asn", d.version())
+	db.add(d, "asn", d.version(), d.built())
 	return nil
 }
 
@@ -103,7 +105,7 @@ func (db *DB) addOverrides(name string) error {
 	if err != nil {
 		return fmt.Errorf("geo.overrides: %w", err)
 	}
-	db.add(l, "overrides", l.version())
+	db.add(l, "overrides", l.version(), time.Time{})
 	return nil
 }
 
