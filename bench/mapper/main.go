@@ -23,8 +23,8 @@
 //
 // Part build times edged map build as it is shipped, as one command in a process of
 // its own: of the city database alone; of a week of beacon rows, made up for units
-// that are sampled from the database, with demand and capacities for 1.3 times of it
-// and 100 PoPs; and of the same once more when demand has changed by up to a fifth
+// that are sampled from the database, with demand and 100 PoPs whose capacities follow
+// the demand around them (capacities.go); and of the same once more when demand has changed by up to a fifth
 // and the first map is in force.
 //
 // It prints one table, or one JSON object, and exits 1 when a bar is missed.
@@ -56,6 +56,7 @@ type options struct {
 	parts  []string
 	units  int    // to assign
 	city   string // mmdb file
+	keep   string // folder for the instance of build; empty: it goes when all is done
 	rows   int    // to aggregate
 	duckdb string // folder with its npm package
 	json   bool
@@ -75,6 +76,7 @@ func main() {
 	flag.StringVar(&o.city, "city", "", "city database in the MaxMind DB format, for places and build")
 	flag.IntVar(&o.rows, "rows", 20_000_000, "how many rows to aggregate, and to build a map of")
 	flag.StringVar(&o.duckdb, "duckdb", "", "folder with the npm package @duckdb/node-api, for aggregate")
+	flag.StringVar(&o.keep, "keep", "", "folder in which the instance of build stays, to be taken from there the next time")
 	flag.BoolVar(&o.json, "json", false, "print JSON")
 	flag.Parse()
 	o.parts = strings.Split(*names, ",")

@@ -36,15 +36,14 @@ func buildWhole(o options, r *report) error {
 		return err
 	}
 	defer os.RemoveAll(dir)
-	city, err := filepath.Abs(o.city)
-	if err != nil {
-		return err
-	}
 	w := whole{r, dir, filepath.Join(dir, "edged")}
 	if out, err := exec.Command("go", "build", "-o", w.edged, "edged/cmd/edged").CombinedOutput(); err != nil {
 		return fmt.Errorf("cannot build edged: %w: %s", err, out)
 	}
-	if err := w.prepare(o, city); err != nil {
+	if o.keep != "" {
+		w.dir = o.keep
+	}
+	if err := w.prepare(o); err != nil {
 		return err
 	}
 	r.add("load of the machine before", load(), "")
@@ -86,6 +85,10 @@ type built struct {
 		Leaves int `json:"leaves"`
 	} `json:"tables"`
 	mapper.Report
+	Steps []struct {
+		Name    string  `json:"name"`
+		Seconds float64 `json:"seconds"`
+	} `json:"steps"`
 }
 
 // build runs one build in a process of its own, and notes what it took.
@@ -110,6 +113,9 @@ func (w *whole) build(name string, args ...string) (b built, err error) {
 	w.r.add(name+": ipv4 ranges", float64(b.Tables[0].Ranges), "")
 	w.r.add(name+": ipv4 ranges before merging", float64(b.Tables[0].Leaves), "")
 	w.r.add(name+": rankings", float64(b.Rankings), "")
+	for _, s := range b.Steps {
+		w.r.add(name+": "+s.Name, s.Seconds, "s")
+	}
 	return b, nil
 }
 
@@ -127,8 +133,19 @@ func (w *whole) judge(name string, b built) {
 	w.r.add(name+": mean", b.Mean, "ms")
 }
 
-// prepare writes the configurations, segments and demand.
-func (w *whole) prepare(o options, city string) error {
+// prepare writes the configurations, segments and demand, unless they were kept.
+func (w *whole) prepare(o options) error {
+	city, err := filepath.Abs(o.city)
+	if err != nil {
+		return err
+	}
+	made := fmt.Sprintf("%d units, %d rows, %s\n", o.units, o.rows, city)
+	switch before, err := os.ReadFile(w.path("made")); {
+	case err == nil && string(before) == made:
+		return nil
+	case err == nil:
+		return fmt.Errorf("%q holds another instance, of %s: give an empty folder with --keep", w.dir, strings.TrimSpace(string(before)))
+	}
 	db, err := place.OpenWith(city, "", "")
 	if err != nil {
 		return err
@@ -137,23 +154,22 @@ func (w *whole) prepare(o options, city string) error {
 	if err != nil {
 		return err
 	}
-	// All soft limits together hold 1.3 times the demand, which is one request a
-	// second and unit on average.
-	capacity := int(headroom / 0.7 * float64(o.units) / pops)
 	if err := errors.Join(
-		w.config("plain.yaml", world, city, 0), w.config("edged.yaml", world, city, capacity),
+		os.MkdirAll(w.dir, 0o755),
+		w.config("plain.yaml", world, city, make([]int, pops)), w.config("edged.yaml", world, city, capacities(world)),
 		w.demand("demand.csv", world, 0), w.demand("later.csv", world, 0.2),
+		w.segments(world, o.rows/perSession),
 	); err != nil {
 		return err
 	}
-	return w.segments(world, o.rows/perSession)
+	return os.WriteFile(w.path("made"), []byte(made), 0o600)
 }
 
-func (w *whole) config(name string, world *generate.World, city string, capacity int) error {
+func (w *whole) config(name string, world *generate.World, city string, capacity []int) error {
 	var b strings.Builder
 	b.WriteString("pops:\n")
-	for _, p := range world.PoPs {
-		fmt.Fprintf(&b, "  - {name: %s, lat: %v, lon: %v, continent: %s, capacity: %d}\n", p.Name, p.Lat, p.Lon, p.Continent, capacity)
+	for i, p := range world.PoPs {
+		fmt.Fprintf(&b, "  - {name: %s, lat: %v, lon: %v, continent: %s, capacity: %d}\n", p.Name, p.Lat, p.Lon, p.Continent, capacity[i])
 	}
 	fmt.Fprintf(&b, "geo: {city: %q}\n", city)
 	return os.WriteFile(w.path(name), []byte(b.String()), 0o600)

@@ -103,7 +103,8 @@ files count: the same inputs give the same file, octet for octet, on any machine
 				return err
 			}
 			progress := progressTo(cmd.ErrOrStderr())
-			progress("reading place data")
+			defer progress.end()
+			progress.begin("reading place data")
 			places, err := place.OpenWith(string(where.City), string(where.ASN), string(where.Overrides))
 			if err != nil {
 				return err
@@ -111,7 +112,7 @@ files count: the same inputs give the same file, octet for octet, on any machine
 			if err := places.Verify(); err != nil {
 				return err
 			}
-			in := mapper.Input{PoPs: pops, Place: places.Networks(), Progress: progress, Tolerance: tolerance}
+			in := mapper.Input{PoPs: pops, Place: places.Networks(), Progress: progress.begin, Tolerance: tolerance}
 			if !(tolerance >= 0 && tolerance <= maxTolerance) {
 				return fmt.Errorf("bad tolerance %v: want 0 to %d ms", tolerance, maxTolerance)
 			}
@@ -120,7 +121,7 @@ files count: the same inputs give the same file, octet for octet, on any machine
 				in.Sources = append(in.Sources, maps.Input{Name: source.Name, Version: source.Version})
 			}
 			if netsPath != "" {
-				progress("reading measured networks")
+				progress.begin("reading measured networks")
 				source, err := readNets(netsPath, pops, &in)
 				if problems := (*mapper.Problems)(nil); errors.As(err, &problems) {
 					fmt.Fprintln(cmd.ErrOrStderr(), problems) // lines begin with the file, so that editors find the place
@@ -142,7 +143,7 @@ files count: the same inputs give the same file, octet for octet, on any machine
 				}
 				in.Created = later(in.Created, in.InForce.Created())
 			}
-			w := mapWriter{cmd.OutOrStdout(), output, signOff, asJSON}
+			w := mapWriter{cmd.OutOrStdout(), output, signOff, asJSON, progress}
 			var m measured
 			if segments.into != "" {
 				if m, err = segments.addTo(cmd, places, &in); err != nil {
@@ -190,6 +191,8 @@ type mapWriter struct {
 	path   string
 	gate   gateFlags
 	asJSON bool
+
+	progress *progress
 }
 
 // write builds a map, has the gate judge it and writes it. What was measured is the
@@ -199,6 +202,7 @@ func (w mapWriter) write(in mapper.Input, m measured) error {
 	if err != nil {
 		return err
 	}
+	in.Progress("encoding")
 	built, err := parsed(contents)
 	if err != nil {
 		return err
@@ -210,6 +214,7 @@ func (w mapWriter) write(in mapper.Input, m measured) error {
 	in.Progress("holding it against the map in force")
 	verdict := w.gate.judge(in, held, contents, built)
 	if verdict == nil {
+		in.Progress("writing the map")
 		data, err := maps.Encode(contents)
 		if err != nil {
 			return err
@@ -222,6 +227,8 @@ func (w mapWriter) write(in mapper.Input, m measured) error {
 		}
 	}
 	r := describeBuild(w.path, built, report)
+	w.progress.end()
+	r.Steps = w.progress.steps
 	r.Gate = contents.Gate
 	if w.asJSON {
 		return errors.Join(verdict, writeJSON(w.out, r))
@@ -245,15 +252,6 @@ func parsed(contents *maps.Contents) (*maps.Map, error) {
 		return nil, err
 	}
 	return maps.Parse(data)
-}
-
-// progressTo returns a function that writes steps to a terminal, and nothing to
-// anything else.
-func progressTo(w io.Writer) func(step string) {
-	if terminal(w) {
-		return func(step string) { fmt.Fprintln(w, step, "...") }
-	}
-	return func(string) {}
 }
 
 func mapVerifyCommand() *cobra.Command {

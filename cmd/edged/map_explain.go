@@ -106,10 +106,13 @@ is believed, and the block's own median and 90th percentile.`,
 				if err != nil {
 					return err
 				}
-				in := mapper.Input{PoPs: pops, Progress: progressTo(cmd.ErrOrStderr())}
+				progress := progressTo(cmd.ErrOrStderr())
+				defer progress.end()
+				in := mapper.Input{PoPs: pops, Progress: progress.begin}
 				if _, err := segments.addTo(cmd, places, &in); err != nil {
 					return err
 				}
+				progress.end()
 				again = in.Measured
 			}
 			list := explainPrefix(m, resolver, args[1], prefix, again, pops)

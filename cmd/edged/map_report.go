@@ -39,7 +39,8 @@ type buildReport struct {
 	Bytes   int          `json:"bytes"`
 	Tables  []buildTable `json:"tables"`
 	mapper.Report
-	Gate *maps.Gate `json:"gate"`
+	Gate  *maps.Gate `json:"gate"`
+	Steps []step     `json:"steps"`
 }
 
 // buildTable is one family. Bytes is what a map of that family alone would take.

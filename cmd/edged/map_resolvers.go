@@ -52,10 +52,13 @@ requests/s with --demand, or else by sessions.`,
 				}
 				unit = mapper.Requests
 			}
-			in := mapper.Input{PoPs: pops, Progress: progressTo(cmd.ErrOrStderr())}
+			progress := progressTo(cmd.ErrOrStderr())
+			defer progress.end()
+			in := mapper.Input{PoPs: pops, Progress: progress.begin}
 			if _, err := segments.addTo(cmd, places, &in); err != nil {
 				return err
 			}
+			progress.end()
 			list, all := in.Measured.Resolvers(demand, most)
 			if asJSON {
 				return writeJSON(cmd.OutOrStdout(), list)
