@@ -5,37 +5,54 @@ import (
 	"time"
 )
 
-// Batches of n queries at an even distance, for 20 ms.
-func pauses(c *coalescing, start time.Time, n int, every time.Duration) (pauses, turns int) {
+// Batches of n queries at an even distance, for 20 ms: how many were followed by a
+// pause, and its length, 0 when they differ.
+func pauses(c *coalescing, start time.Time, n int, every time.Duration, yield bool) (pauses, turns int, length time.Duration) {
 	for at := time.Duration(0); at < 20*time.Millisecond; at += every {
 		turns++
-		if c.took(start.Add(at), n) {
-			pauses++
+		d := c.took(start.Add(at), n, yield)
+		if d == 0 {
+			continue
+		}
+		if pauses++; pauses == 1 {
+			length = d
+		} else if d != length {
+			length = 0
 		}
 	}
-	return pauses, turns
+	return pauses, turns, length
 }
 
 func TestCoalescing(t *testing.T) {
+	const us = time.Microsecond
 	start := time.Unix(1e9, 0)
 	for _, test := range []struct {
-		what  string
-		n     int
-		every time.Duration
-		want  bool
+		what       string
+		n          int
+		every      time.Duration
+		want       time.Duration // after each batch
+		whileYield time.Duration
 	}{
-		{"one at a time, as from one client in a loop", 1, 25 * time.Microsecond, false},
-		{"bursts of 6, 50,000/s", 6, 120 * time.Microsecond, false},
-		{"just below 100,000/s", 4, 41 * time.Microsecond, false},
-		{"100,000/s", 4, 40 * time.Microsecond, true},
-		{"150,000/s", 8, 53 * time.Microsecond, true},
-		{"full batches", batch, 200 * time.Microsecond, false},
+		{"one at a time, as from one client in a loop", 1, 60 * us, 0, 0},
+		{"below 20,000/s", 2, 110 * us, 0, 0},
+		{"20,000/s", 2, 100 * us, 0, 250 * us},
+		{"bursts of 6, 50,000/s", 6, 120 * us, 0, 250 * us},
+		{"just below 100,000/s", 4, 41 * us, 0, 250 * us},
+		{"100,000/s", 4, 40 * us, 50 * us, 250 * us},
+		{"150,000/s", 8, 53 * us, 50 * us, 250 * us},
+		{"full batches", batch, 200 * us, 0, 0},
 	} {
-		var c coalescing
-		pauses(&c, start, test.n, test.every) // the first window measures
-		got, turns := pauses(&c, start.Add(20*time.Millisecond), test.n, test.every)
-		if want := turns; test.want && got != want || !test.want && got != 0 {
-			t.Errorf("%s: %d pauses in %d turns, want pauses %v", test.what, got, turns, test.want)
+		for _, yield := range []bool{false, true} {
+			want := test.want
+			if yield {
+				want = test.whileYield
+			}
+			var c coalescing
+			pauses(&c, start, test.n, test.every, yield) // the first window measures
+			got, turns, length := pauses(&c, start.Add(20*time.Millisecond), test.n, test.every, yield)
+			if want == 0 && got != 0 || want > 0 && (got != turns || length != want) {
+				t.Errorf("%s, yield %v: %d pauses of %v in %d turns, want %v after each", test.what, yield, got, length, turns, want)
+			}
 		}
 	}
 }
@@ -43,12 +60,26 @@ func TestCoalescing(t *testing.T) {
 func TestCoalescingEnds(t *testing.T) {
 	var c coalescing
 	start := time.Unix(1e9, 0)
-	pauses(&c, start, 8, 50*time.Microsecond)
+	pauses(&c, start, 8, 50*time.Microsecond, false)
 	if !c.on {
 		t.Fatal("not on at 160,000/s")
 	}
 	// A quiet second, and then a single query: its sender waits for nothing.
-	if c.took(start.Add(time.Second), 1) {
-		t.Error("pauses after a quiet second")
+	if got := c.took(start.Add(time.Second), 1, true); got != 0 {
+		t.Errorf("pauses for %v after a quiet second", got)
+	}
+}
+
+func TestYieldEndsOnce(t *testing.T) {
+	s := new(Server)
+	one, two := s.Yield(), s.Yield()
+	one()
+	one()
+	if got := s.yielding.Load(); got != 1 {
+		t.Errorf("%d in force, want 1", got)
+	}
+	two()
+	if got := s.yielding.Load(); got != 0 {
+		t.Errorf("%d in force, want 0", got)
 	}
 }

@@ -38,6 +38,8 @@ type Server struct {
 	log     *slog.Logger
 	tcp     *tcpServer
 
+	yielding atomic.Int32 // calls of Yield that are in force
+
 	mu        sync.Mutex
 	listeners []*listener // guarded by mu
 	started   bool        // guarded by mu
@@ -86,6 +88,16 @@ func (s *Server) Start() {
 	defer s.mu.Unlock()
 	s.started = true
 	s.serve(s.listeners)
+}
+
+// Yield makes busy workers (of 20,000 queries/s and more) gather queries for up to
+// 250 µs before they look for more, until done is called: they take less of the
+// processor, and what shares it, such as building the next view, is ready sooner.
+// done may be called more than once. On systems without such workers Yield does
+// nothing.
+func (s *Server) Yield() (done func()) {
+	s.yielding.Add(1)
+	return sync.OnceFunc(func() { s.yielding.Add(-1) })
 }
 
 // Swap makes v the current view. Every reply after is from v; replies being

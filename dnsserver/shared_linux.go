@@ -136,9 +136,7 @@ func (w *sharedWorker) turn() {
 	if len(w.leaving) > 0 {
 		w.leave(time.Now())
 	}
-	if w.coalescing.took(now, all) {
-		pause()
-	}
+	sleep(w.coalescing.took(now, all, w.server.yielding.Load() > 0))
 }
 
 // takeFrom answers a batch from a socket, and returns how many packets that were.

@@ -257,9 +257,7 @@ func (w *udpWorker) turn() unix.Errno {
 	}
 	now := time.Now()
 	w.process(now, n)
-	if w.coalescing.took(now, n) {
-		pause()
-	}
+	sleep(w.coalescing.took(now, n, w.server.yielding.Load() > 0))
 	return 0
 }
 

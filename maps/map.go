@@ -2,7 +2,9 @@ package maps
 
 import (
 	"encoding/hex"
+	"io"
 	"net/netip"
+	"runtime"
 	"time"
 
 	"edged/edge"
@@ -83,7 +85,7 @@ func address4(n uint32) netip.Addr {
 // reachable: the memory under them goes away with the last of these.
 type Map struct {
 	memory   *pages.Memory // nil when the garbage collector owns the bytes
-	size     int
+	file     []byte        // all of it
 	hash     [32]byte
 	created  time.Time
 	pops     []edge.PoP
@@ -163,4 +165,12 @@ func (m *Map) Inputs() []Input { return m.inputs }
 func (m *Map) Gate() *Gate { return m.gate }
 
 // Size returns the length of the file in bytes.
-func (m *Map) Size() int { return m.size }
+func (m *Map) Size() int { return len(m.file) }
+
+// WriteTo writes the file that the map was read from, octet for octet, whatever
+// has become of that file since.
+func (m *Map) WriteTo(w io.Writer) (int64, error) {
+	defer runtime.KeepAlive(m)
+	n, err := w.Write(m.file)
+	return int64(n), err
+}

@@ -17,7 +17,7 @@ func Parse(b []byte) (*Map, error) {
 		return nil, err
 	}
 	m := &Map{
-		size:    len(b),
+		file:    b,
 		hash:    [32]byte(b[contentHash:]),
 		created: time.Unix(int64(binary.LittleEndian.Uint64(b[24:])), 0).UTC(),
 	}

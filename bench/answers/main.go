@@ -32,10 +32,18 @@ type options struct {
 	edged    string // a binary to use instead of building one
 	patience time.Duration
 	json     bool
+	cold     bool // let the change of the map find memory as it is
 	seed     uint64
 }
 
 func main() {
+	if len(os.Args) == 2 && os.Args[1] == holdMemory {
+		if err := hold(os.Stdin, os.Stdout); err != nil {
+			fmt.Fprintln(os.Stderr, "answers:", err)
+			os.Exit(1)
+		}
+		return
+	}
 	var o options
 	quick := flag.Bool("quick", false, "one round of one second: to see that everything works, not to measure")
 	flag.IntVar(&o.rounds, "rounds", 3, "rounds; figures are medians over them")
@@ -47,6 +55,7 @@ func main() {
 	flag.StringVar(&o.edged, "edged", "", "an edged binary (default: built from ./cmd/edged)")
 	flag.DurationVar(&o.patience, "patience", 90*time.Second, "give a server up that does not answer right within this time")
 	flag.BoolVar(&o.json, "json", false, "print JSON instead of Markdown")
+	flag.BoolVar(&o.cold, "cold", false, "do not make sure that the machine has its memory before the map changes; see bench/README.md")
 	flag.Uint64Var(&o.seed, "seed", 1, "seed of the data and of the order")
 	flag.Parse()
 	if *quick {
@@ -194,7 +203,15 @@ func (l *lab) swapUnderLoad(p *process, o options, dir string) ([]swapResult, er
 		if err := buildMap(o.edged, dir, next); err != nil {
 			return list, err
 		}
-		res, err := swap(p, l.blastQ, rate, time.Duration(max(4, o.seconds))*time.Second, old, next)
+		var w *warm
+		if !o.cold {
+			var err error
+			if w, err = newWarm(); err != nil {
+				return list, err
+			}
+		}
+		res, err := swap(p, l.blastQ, rate, time.Duration(max(4, o.seconds))*time.Second, old, next, w)
+		w.end()
 		if err != nil {
 			return list, err
 		}

@@ -32,8 +32,9 @@ const stall = 2 * time.Millisecond
 
 // swap loads edged at a steady rate over one socket, sends it SIGHUP half-way,
 // and times every answer from before it is sent to its arrival, as the kernel
-// stamped it. The map file must have been replaced before; next is its data.
-func swap(p *process, list []query, rate int, length time.Duration, old, next *data) (swapResult, error) {
+// stamped it. The map file must have been replaced before; next is its data. w,
+// which may be nil, is released shortly before SIGHUP.
+func swap(p *process, list []query, rate int, length time.Duration, old, next *data, w *warm) (swapResult, error) {
 	r, err := newRing(p.addr)
 	if err != nil {
 		return swapResult{}, err
@@ -56,6 +57,10 @@ func swap(p *process, list []query, rate int, length time.Duration, old, next *d
 			res.StallMs = max(res.StallMs, ms(gap))
 		}
 		before = now
+		if w != nil && now > length/2-beforeHup {
+			w.release()
+			w = nil
+		}
 		if hup == 0 && now > length/2 {
 			hup = time.Since(begin)
 			if err := syscall.Kill(p.cmd.Process.Pid, syscall.SIGHUP); err != nil {

@@ -16,6 +16,7 @@ import (
 	"strings"
 
 	"edged/config"
+	"edged/edge"
 	"edged/maps"
 	"edged/zone"
 )
@@ -84,11 +85,10 @@ type keeping struct {
 	config []byte
 	zones  [][]byte
 	maps   map[string]*maps.Map
-	files  map[string]config.Path // of the maps
 }
 
 func newKeeping(source string, l *loaded, c *config.Config) (*keeping, error) {
-	k := &keeping{source: source, maps: l.maps, files: map[string]config.Path{}}
+	k := &keeping{source: source, maps: l.maps}
 	kept := *c
 	kept.Geo = config.Geo{} // is in the maps already
 	kept.Zones, kept.Maps = slices.Clone(c.Zones), gomaps.Clone(c.Maps)
@@ -100,8 +100,7 @@ func newKeeping(source string, l *loaded, c *config.Config) (*keeping, error) {
 		k.zones = append(k.zones, text)
 		kept.Zones[i].File = config.Path(zonePath(i))
 	}
-	for name, m := range c.Maps {
-		k.files[name] = m.File
+	for name := range c.Maps {
 		kept.Maps[name] = config.Map{File: config.Path(mapPath(name))}
 	}
 	var err error
@@ -177,7 +176,7 @@ func (g lastGood) write(k *keeping, final, old string) (err error) {
 		}
 	}
 	for name, m := range k.maps {
-		if err := keepMap(filepath.Join(dir, mapPath(name)), m, string(k.files[name]), filepath.Join(old, mapPath(name))); err != nil {
+		if err := keepMap(filepath.Join(dir, mapPath(name)), m, filepath.Join(old, mapPath(name))); err != nil {
 			return err
 		}
 	}
@@ -220,28 +219,48 @@ func (g lastGood) removeOthers(name string) error {
 	return err
 }
 
-// keepMap puts the map m, which was opened from the file from, at to. The last
-// generation's copy is linked when it is the same.
-func keepMap(to string, m *maps.Map, from, last string) error {
-	if kept, err := maps.Open(last); err == nil && kept.Version() == m.Version() && os.Link(last, to) == nil {
+// keepMap puts the map m at to. The last generation's copy is linked when it is the
+// same.
+func keepMap(to string, m *maps.Map, last string) error {
+	if holds(last, m) && os.Link(last, to) == nil {
 		return nil
 	}
-	f, err := os.Open(from)
+	return writeSynced(to, m)
+}
+
+// holds says whether a file is that of m.
+func holds(path string, m *maps.Map) bool {
+	f, err := edge.OpenRegular(path)
 	if err != nil {
-		return err
+		return false
 	}
 	defer f.Close()
-	if err := writeSynced(to, f); err != nil {
-		return err
+	c := comparer{f, make([]byte, 64<<10)}
+	if _, err := m.WriteTo(c); err != nil {
+		return false
 	}
-	copied, err := maps.Open(to)
-	if err != nil {
-		return err
+	n, err := f.Read(c.buffer)
+	return n == 0 && err == io.EOF
+}
+
+// comparer errs when what is written is not what comes next in r.
+type comparer struct {
+	r      io.Reader
+	buffer []byte
+}
+
+func (c comparer) Write(b []byte) (n int, err error) {
+	for n < len(b) {
+		part := c.buffer[:min(len(c.buffer), len(b)-n)]
+		if _, err := io.ReadFull(c.r, part); err != nil {
+			return n, err
+		}
+		if !bytes.Equal(part, b[n:][:len(part)]) {
+			return n, errors.New("differs")
+		}
+		n += len(part)
 	}
-	if copied.Version() != m.Version() {
-		return fmt.Errorf("map %q: version %s is served, but the file is %s by now; reload to serve it", from, m.Version(), copied.Version())
-	}
-	return nil
+	return n, nil
 }
 
 // open builds what is kept for the configuration file source. It fails with
@@ -288,12 +307,12 @@ func (g lastGood) open(source string) (*loaded, error) {
 	return l, nil
 }
 
-func writeSynced(path string, r io.Reader) (err error) {
+func writeSynced(path string, from io.WriterTo) (err error) {
 	f, err := os.OpenFile(path, os.O_CREATE|os.O_TRUNC|os.O_WRONLY, 0o600)
 	if err != nil {
 		return err
 	}
-	_, err = io.Copy(f, r)
+	_, err = from.WriteTo(f)
 	return errors.Join(err, f.Sync(), f.Close())
 }
 

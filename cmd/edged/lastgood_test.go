@@ -1,7 +1,6 @@
 package main
 
 import (
-	"errors"
 	"os"
 	"path/filepath"
 	"slices"
@@ -87,16 +86,41 @@ func TestKeepIsWholeAndSmall(t *testing.T) {
 		t.Errorf("the map was copied (%v)", err)
 	}
 
-	// The map that is served is not the file's any more.
+	// A copy that is damaged is not taken over.
+	spoil(t, filepath.Join(second, "maps/default.edmap"))
+	d.change("more.inc", "two", "three")
+	d.kept()
+	if _, err := g.open(d.file("edged.yaml")); err != nil {
+		t.Errorf("kept a damaged map: %v", err)
+	}
+
+	// What is served is kept, whatever the file is by now.
 	d.write("default.edmap", string(testMap(t, testPoPs, 1)))
 	if err := os.RemoveAll(string(g)); err != nil {
 		t.Fatal(err)
 	}
-	if err := g.keep(d.file("edged.yaml"), l, l.config); err == nil || !strings.Contains(err.Error(), "reload to serve it") {
-		t.Errorf("got %v", err)
+	if err := g.keep(d.file("edged.yaml"), l, l.config); err != nil {
+		t.Fatal(err)
 	}
-	if _, err := g.current(); !errors.Is(err, errNothingKept) {
-		t.Errorf("half a generation is in force: %v", err)
+	again, err := g.open(d.file("edged.yaml"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got, want := again.maps["default"].Version(), l.maps["default"].Version(); got != want {
+		t.Errorf("kept map %s, served is %s", got, want)
+	}
+}
+
+// spoil changes the last octet of a file.
+func spoil(t *testing.T, path string) {
+	t.Helper()
+	b, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	b[len(b)-1] ^= 1
+	if err := os.WriteFile(path, b, 0o600); err != nil {
+		t.Fatal(err)
 	}
 }
 

@@ -247,6 +247,8 @@ func (n *node) Reload(ctx context.Context) (r admin.Reload) {
 
 // reload builds what the files say now, aside, and swaps it in if all is well.
 func (n *node) reload(ctx context.Context) admin.Reload {
+	yielded := n.server.Yield() // answers can wait a little, and the new files less
+	defer yielded()
 	l, _, err := loadAfter(n.serving(), n.source)
 	if err == nil {
 		err = ctx.Err() // nobody waits for it any more: perhaps the node has stopped
@@ -267,6 +269,7 @@ func (n *node) reload(ctx context.Context) admin.Reload {
 	n.viewing.Lock()
 	n.serve(l)
 	n.viewing.Unlock()
+	yielded()
 	resets := n.useVIPs(l)
 	n.usePage(l)
 	n.pricer.Use(askOf(l))
