@@ -27,8 +27,8 @@ type Input struct {
 	// InForce, when set, is the map whose first choices are kept where no other PoP
 	// is clearly better (estimate.Margin), or where that many have to go.
 	InForce *maps.Map
-	// Demand is what clients ask for in requests per second. If it is nil, nobody
-	// knows: the PoPs' capacities cannot be kept then.
+	// Demand is what clients ask for in requests per second. Measured completes it. If
+	// it is nil, nobody knows: the PoPs' capacities cannot be kept then.
 	Demand []simulate.Demand
 	// Tolerance is by how much a first choice may be worse than the best, in ms, so
 	// that neighbours become one. With 0 nothing is merged. What was measured is
@@ -52,9 +52,12 @@ func Build(in Input) (*maps.Contents, Report, error) {
 	if in.Progress == nil {
 		in.Progress = func(string) {}
 	}
-	demand, unit := in.demand()
+	demand, unit, assumed := in.demand()
+	if unit == Requests {
+		in.Demand = demand
+	}
 	b := &builder{
-		in: &in, unit: unit, orders: newOrders(in.PoPs), shares: newShares(in.PoPs, unit, in.Tolerance),
+		in: &in, unit: unit, assumed: assumed, orders: newOrders(in.PoPs), shares: newShares(in.PoPs, unit, in.Tolerance),
 		inForce: newInForce(in.InForce, in.PoPs),
 	}
 	b.layAll(demand)
@@ -87,6 +90,7 @@ func Build(in Input) (*maps.Contents, Report, error) {
 type builder struct {
 	in       *Input
 	unit     DemandUnit
+	assumed  float64 // of the demand, what sessions let expect
 	nets     int
 	orders   *orders
 	outlooks []outlook // those of places first
@@ -151,6 +155,7 @@ func (b *builder) layAll(demand []simulate.Demand) {
 		return [2]*space{v4, v6}
 	}
 	b.clients = lay(ECS, demand)
+	b.cut()
 	for _, s := range b.clients {
 		for i := range s.served {
 			s.served[i].now = b.inForce.at(ECS, s, s.leaves[s.served[i].leaf].start)

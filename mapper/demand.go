@@ -78,24 +78,28 @@ const (
 	Blocks   DemandUnit = "/24 blocks"
 )
 
-// Asked returns what clients ask for: the demand or, if nobody knows, the sessions
-// of each measured unit; none where there is neither.
+// Asked returns what clients ask for: the demand, completed by sessions, or, if nobody
+// knows, the sessions of each measured unit; none where there is neither.
 func (in Input) Asked() ([]simulate.Demand, DemandUnit) {
-	list, unit := in.demand()
+	list, unit, _ := in.demand()
 	if unit == Blocks {
 		return nil, unit
 	}
 	return list, unit
 }
 
-// demand returns what clients ask for: what Input says, or in its place the
-// sessions of each measured unit, or else every IPv4 address alike.
-func (in *Input) demand() ([]simulate.Demand, DemandUnit) {
-	switch {
+// demand returns what clients ask for: what Input says, completed by sessions, or in
+// its place the sessions of each measured unit, or else every IPv4 address alike. Of
+// the first, added is what was assumed.
+func (in *Input) demand() (list []simulate.Demand, unit DemandUnit, added float64) {
+	switch measured := in.Measured; {
+	case in.Demand != nil && measured != nil:
+		list, added = Complete(in.Demand, measured.units)
+		return list, Requests, added
 	case in.Demand != nil:
-		return in.Demand, Requests
-	case in.Measured != nil && len(in.Measured.units) > 0:
-		return in.Measured.demand(), Sessions
+		return in.Demand, Requests, 0
+	case measured != nil && len(measured.units) > 0:
+		return measured.demand(), Sessions, 0
 	}
-	return []simulate.Demand{{Prefix: netip.PrefixFrom(netip.IPv4Unspecified(), 0), Requests: 1 << 24}}, Blocks
+	return []simulate.Demand{{Prefix: netip.PrefixFrom(netip.IPv4Unspecified(), 0), Requests: 1 << 24}}, Blocks, 0
 }

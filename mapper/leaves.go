@@ -54,6 +54,7 @@ type space struct {
 	bits   int
 	leaves []leaf
 	served []served // ascending
+	pieces []pieces // of served leaves that were one, ascending
 	runs   []run
 }
 

@@ -43,6 +43,7 @@ func needs(scores []ResolverScore, pops []edge.PoP, most int) []ResolverNeed {
 // as many as wanted, and how many there are in all. Without demand, sessions
 // count.
 func (e *Estimates) Resolvers(demand []simulate.Demand, most int) (list []ResolverNeed, all int) {
+	demand, _ = Complete(demand, e.units)
 	_, scores := e.rankResolvers(e.nets(func(netip.Addr) uint16 { return noPoP }), demand)
 	return needs(scores, e.pops, most), len(scores)
 }

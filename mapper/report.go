@@ -16,10 +16,15 @@ type Report struct {
 
 	Unit     DemandUnit `json:"unit"`     // of demand and loads
 	Demand   float64    `json:"demand"`   // of all clients
+	Assumed  float64    `json:"assumed"`  // of it, what no line says and sessions let expect
 	Nowhere  float64    `json:"nowhere"`  // of it, that of clients of which nothing is known
 	Measured float64    `json:"measured"` // of it, that of clients who measured
 	InForce  float64    `json:"in_force"` // of it, that of clients with a first choice in the map in force
 	Moved    float64    `json:"moved"`    // of that, what has another first choice now
+	// Ranked is how many IPv4 /24 blocks have a first choice, and Uncounted how many of
+	// them have no demand: what they ask for is in no load.
+	Ranked    float64 `json:"ranked_blocks"`
+	Uncounted float64 `json:"uncounted_blocks"`
 	// Nearest and Mean are the round trips in ms to the nearest PoP and to that of
 	// the map, by the demand of clients for whom both are known, which is Timed.
 	Nearest float64 `json:"nearest_ms"`
@@ -30,6 +35,10 @@ type Report struct {
 	Limited   bool       `json:"limited"`
 	PoPs      []PoPLoad  `json:"pops"`
 	Shortages []Shortage `json:"shortages"`
+	// Split are ranges whose clients were too many for one PoP and have several now,
+	// the first MaxSplits by demand; SplitDemand is that of all of them.
+	Split       []Split `json:"split"`
+	SplitDemand float64 `json:"split_demand"`
 	// Resolvers are those whose clients an answer for all of them serves worst, the
 	// first MaxResolvers.
 	Resolvers []ResolverNeed `json:"resolvers"`
@@ -64,7 +73,7 @@ func (b *builder) report(c *maps.Contents) Report {
 		Nets: b.nets, Orders: len(c.Orders), Rankings: len(c.Rankings),
 		Leaves4: len(b.clients[0].leaves), Leaves6: len(b.clients[1].leaves),
 		Ranges4: c.ECS.V4.Len(), Ranges6: c.ECS.V6.Len(),
-		Unit: b.unit, Limited: b.shares.limited, Shortages: []Shortage{},
+		Unit: b.unit, Assumed: b.assumed, Limited: b.shares.limited, Shortages: []Shortage{},
 	}
 	for pop, p := range b.in.PoPs {
 		l := b.shares.limits[pop]
@@ -73,12 +82,14 @@ func (b *builder) report(c *maps.Contents) Report {
 			Price: float64(b.shares.prices[pop]) / 1000,
 		})
 	}
+	r.Split, r.SplitDemand = b.splits()
 	r.Resolvers = needs(b.resolverScores, b.in.PoPs, MaxResolvers)
 	for _, s := range b.clients {
 		for v, run := range s.goes() {
 			r.add(v, run.pop, &b.outlooks[s.leaves[v.leaf].outlook])
 		}
 	}
+	r.Ranked, r.Uncounted = b.counted(b.clients[0])
 	if r.Timed > 0 {
 		r.Nearest /= r.Timed
 		r.Mean /= r.Timed
@@ -125,4 +136,26 @@ func (r *Report) add(v served, pop uint16, o *outlook) {
 			r.Mean += v.demand * float64(h.RTT) / 2
 		}
 	}
+}
+
+// counted returns how many /24 blocks of IPv4 have a first choice, and how many of
+// these no demand.
+func (b *builder) counted(s *space) (ranked, without float64) {
+	next := 0
+	for i, l := range s.leaves {
+		served := next < len(s.served) && s.served[next].leaf == i
+		if served {
+			next++
+		}
+		if b.first(l) == noPoP {
+			continue
+		}
+		end, more := s.end(i)
+		blocks := sizeOf(l.start, end, more, s.bits) / 256
+		ranked += blocks
+		if !served {
+			without += blocks
+		}
+	}
+	return ranked, without
 }

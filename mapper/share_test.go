@@ -175,7 +175,8 @@ func TestListedOrderStays(t *testing.T) {
 }
 
 // Places have no times of their own; what distance lets expect shares them out.
-// Demand of one network is split where places or demand change, but no finer.
+// Demand of one network is split where places or demand change, and where it is too
+// much for one PoP.
 func TestPlacesAreSharedOut(t *testing.T) {
 	pops := twoPoPs(100, 1000)
 	at := func(lat float64) place.Place { return place.Place{Country: "DE", Lat: lat, Lon: 8, HasCoord: true} }
@@ -192,13 +193,14 @@ func TestPlacesAreSharedOut(t *testing.T) {
 	if r.Demand != 112 || r.Nowhere != 7 {
 		t.Errorf("demand %v and %v from nowhere, want 112 and 7", r.Demand, r.Nowhere)
 	}
-	// The limit is 70: the northern half, which loses least, goes; 10.0.0.0/24 is in
-	// the other.
-	if r.PoPs[1].Load != 50 || !about(r.PoPs[0].Load, 55) {
-		t.Errorf("loads %+v, want 55 and 50", r.PoPs)
+	// The limit is 70: of the northern half, which loses least, as many go as must, in
+	// blocks of 50/32; 10.0.0.0/24 is in the other.
+	if r.PoPs[1].Load != 23*50/32.0 || !about(r.PoPs[0].Load, 55+9*50/32.0) {
+		t.Errorf("loads %+v, want 69.06 and 35.94", r.PoPs)
 	}
-	if got := firstOf(t, m, netip.MustParseAddr("10.200.0.0")); got != "far" {
-		t.Errorf("10.200.0.0 goes to %q, want far", got)
+	if len(r.Split) != 1 || r.Split[0].From.String() != "10.128.0.0" || r.Split[0].To.String() != "10.255.255.255" || r.SplitDemand != 50 ||
+		!reflect.DeepEqual(r.Split[0].PoPs, []PoPShare{{"far", 23 / 32.0}, {"near", 9 / 32.0}}) {
+		t.Errorf("split %+v, want the northern half", r.Split)
 	}
 	row, from, to := m.ECS().Lookup(netip.MustParseAddr("10.0.0.1"))
 	if from.String() != "10.0.0.0" || to.String() != "10.127.255.255" || row.Measured() {

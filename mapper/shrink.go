@@ -297,7 +297,8 @@ func (b *builder) second(o *outlook, first uint16) (second maps.Hop, ok bool) {
 
 // tolerable appends the PoPs that are good enough for a leaf: those whose cost is
 // within the tolerance of the least. Of clients with demand, PoPs with a price are
-// not: they are full.
+// not: they are full. Nor does such a client leave a full PoP for a round trip that is
+// longer by more than the tolerance: its room was dear.
 func (b *builder) tolerable(l leaf, loaded bool, pops []uint16) []uint16 {
 	o := &b.outlooks[l.outlook]
 	hops := o.hops[:o.timed]
@@ -310,6 +311,9 @@ func (b *builder) tolerable(l leaf, loaded bool, pops []uint16) []uint16 {
 	}
 	for i, h := range hops {
 		if i == int(l.choice) || loaded && b.shares.prices[h.PoP] > 0 {
+			continue
+		}
+		if loaded && float64((int(h.RTT)-int(hops[l.choice].RTT))*perStep) > 1000*b.in.Tolerance {
 			continue
 		}
 		if float64(b.shares.cost(h)-least) <= 1000*b.in.Tolerance {

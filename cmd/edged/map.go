@@ -73,17 +73,21 @@ of its capacity, which the configuration says in the same unit:
 
 Full PoPs get a price in milliseconds, and clients go where round-trip time and price
 are least. Where demand does not fit, limits are raised evenly, and the shortage is
-reported. Without --demand loads are counted in sessions or addresses, and
-capacities cannot be kept.
+reported; a network with too many clients for one PoP is split into blocks. Networks
+without a line count by their sessions, as many requests each as others make; those
+without sessions either are in no load, and the report says how many they are.
+Without --demand loads are counted in sessions or addresses, and capacities cannot be
+kept.
 
 Neighbours whose first choices are within the tolerance of the best become one
 range, so that the map is small and answers are good for large blocks. Networks that
 measured keep ranges and times of their own.
 
 Before it is written, the map is held against the one in force. When it has holes,
-misses PoPs, covers less, moves more than 10 % of demand, or costs more than 1 ms on
-sessions that no map is made from (a twentieth is held back), it is refused unless
---accept says why it is right; verdict and signature are in the file (map show).
+misses PoPs, covers less, moves more than 10 % of demand or 20 % of the addresses
+without any, or costs more than 1 ms on sessions that no map is made from (a twentieth
+is held back), it is refused unless --accept says why it is right; verdict and
+signature are in the file (map show).
 
 The report is of the client table. A map is dated by the newest date that its inputs
 say of themselves (the newest session, the day that a place database was built, the

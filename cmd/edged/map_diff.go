@@ -139,6 +139,9 @@ func writeDiff(w io.Writer, before, after *maps.Map, d mapDifference) error {
 		fmt.Fprintf(w, "; round trips of %s of them should change from %.1f to %.1f ms", percent(c.RTT.Known/c.Moved), c.RTT.Before, c.RTT.After)
 	}
 	fmt.Fprintln(w)
+	if u := c.Uncounted; u.Total > 0 {
+		fmt.Fprintf(w, "%s of %.0f /24 blocks without any demand move\n", percent(u.Moved/u.Total), u.Total)
+	}
 	if c.Lost > 0 {
 		fmt.Fprintf(w, "%.1f %s lose their first choice and get none\n", c.Lost, c.Unit)
 	}

@@ -85,8 +85,10 @@ func mapGateCommand() *cobra.Command {
 		Use:   "gate OLD NEW",
 		Short: "judge a map by the one in force, as map build does",
 		Long: `Judge a new map by the one in force: whether it has holes, forgets PoPs or names
-ones that are not in the fleet, covers less, moves more than 10 % of demand, or
-costs more than 1 ms on sessions that were held back from both maps.
+ones that are not in the fleet, covers less, moves more than 10 % of demand or
+20 % of the addresses without any, or costs more than 1 ms on sessions that were held
+back from both maps. With --against, networks without a line in --demand count by their
+sessions, as in map build.
 
 The command fails when a rule refuses the map, unless somebody signed it off against
 this very map in force when it was built (map build --accept).`,
@@ -101,6 +103,7 @@ this very map in force when it was built (map build --accept).`,
 				return err
 			}
 			in := gate.Input{InForce: before, New: after}
+			var units []mapper.MeasuredUnit
 			engine, err := engineOf(configPath)
 			if err != nil {
 				return err
@@ -117,6 +120,7 @@ this very map in force when it was built (map build --accept).`,
 				if err != nil {
 					return err
 				}
+				units = m.Units
 				in.Held, in.Demand, in.Unit = m.Held, m.Measurements.Demand(), string(mapper.Sessions)
 			}
 			if demandPath != "" {
@@ -124,6 +128,7 @@ this very map in force when it was built (map build --accept).`,
 					return err
 				}
 				in.Unit = string(mapper.Requests)
+				in.Demand, _ = mapper.Complete(in.Demand, units)
 			}
 			g := gate.Judge(in)
 			if signed := after.Gate(); signed != nil && signed.InForce == g.InForce {

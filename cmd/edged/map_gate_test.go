@@ -45,7 +45,7 @@ func TestMapBuildIsGated(t *testing.T) {
 	var s mapSummary
 	decode(t, mustMapRun(t, "show", "--json", after), &s)
 	g := s.Gate
-	if g == nil || g.Accepted == nil || *g.Accepted != (maps.Acceptance{By: "ann", Reason: "nyc has a new cable"}) || len(g.Rules) != 5 ||
+	if g == nil || g.Accepted == nil || *g.Accepted != (maps.Acceptance{By: "ann", Reason: "nyc has a new cable"}) || len(g.Rules) != 6 ||
 		g.Rules[3].Name != "moved" || g.Rules[3].Outcome != maps.Refused || g.Rules[3].Figure != 30 {
 		t.Errorf("the map has gate %+v", g)
 	}

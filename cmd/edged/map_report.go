@@ -74,10 +74,17 @@ func (r buildReport) writeText(w io.Writer) error {
 	}
 	if r.Demand > 0 {
 		fmt.Fprintf(w, "demand: %.1f %s, %s of it measured", r.Demand, r.Unit, percent(r.Measured/r.Demand))
+		if r.Assumed > 0 {
+			fmt.Fprintf(w, ", %s assumed from sessions of networks without a line", percent(r.Assumed/r.Demand))
+		}
 		if r.Nowhere > 0 {
 			fmt.Fprintf(w, ", %s from where nothing is known", percent(r.Nowhere/r.Demand))
 		}
 		fmt.Fprintln(w)
+	}
+	if r.Uncounted > 0 {
+		fmt.Fprintf(w, "uncounted: %s of the ipv4 addresses that have a pop (%.0f of %.0f /24 blocks) have no demand: they go by the same prices, and are in no load\n",
+			percent(r.Uncounted/r.Ranked), r.Uncounted, r.Ranked)
 	}
 	if r.InForce > 0 {
 		fmt.Fprintf(w, "moved: %s of the demand that has a first choice in the map in force\n", percent(r.Moved/r.InForce))
@@ -93,6 +100,7 @@ func (r buildReport) writeText(w io.Writer) error {
 		}
 		fmt.Fprintln(w)
 	}
+	r.writeSplits(w)
 	tw := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
 	fmt.Fprintf(tw, "\npop\tload\tshare\tsoft limit\thard limit\tprice\n")
 	for _, p := range r.PoPs {
@@ -121,6 +129,31 @@ func (r buildReport) writeText(w io.Writer) error {
 		return err
 	}
 	return writeResolvers(w, r.Resolvers, string(r.Unit))
+}
+
+// listedSplits is how many split ranges the text lists.
+const listedSplits = 5
+
+// writeSplits says whose clients were too many for one PoP.
+func (r buildReport) writeSplits(w io.Writer) {
+	if len(r.Split) == 0 {
+		return
+	}
+	fmt.Fprintf(w, "split: %.1f requests/s of networks that are too large for one pop\n", r.SplitDemand)
+	for i, s := range r.Split {
+		if i == listedSplits {
+			fmt.Fprintln(w, "  and others")
+			break
+		}
+		fmt.Fprintf(w, "  %s - %s, %.1f requests/s:", s.From, s.To, s.Demand)
+		for k, p := range s.PoPs {
+			if k > 0 {
+				fmt.Fprint(w, ",")
+			}
+			fmt.Fprintf(w, " %s %s", p.Name, percent(p.Share))
+		}
+		fmt.Fprintln(w)
+	}
 }
 
 // capacity says whether the map keeps within what PoPs can take, or why not.

@@ -113,6 +113,33 @@ func TestMapBuildSaysWhatItCannotKeep(t *testing.T) {
 	}
 }
 
+// Clients of one network are too many for fra, and most addresses have no demand.
+func TestMapBuildSplitsOneNetwork(t *testing.T) {
+	dir := capacityFiles(t)
+	for name, text := range map[string]string{
+		"large.csv": "203.0.112.0/20,fra:20 ams:30\n198.51.100.0/24,fra:20\n",
+		"most.csv":  "203.0.112.0/20,320\n",
+	} {
+		if err := os.WriteFile(filepath.Join(dir, name), []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	out, err := buildIn(dir, "--nets", "large.csv", "--demand", "most.csv", "-o", "m.edmap")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, want := range []string{
+		"demand: 320.0 requests/s, 100.00 % of it measured\n",
+		" /24 blocks) have no demand: they go by the same prices, and are in no load\n",
+		"split: 320.0 requests/s of networks that are too large for one pop\n  203.0.112.0 - 203.0.127.255, 320.0 requests/s: fra 62.50 %, ams 37.50 %\n",
+		"fra  200.0  62.50 %",
+	} {
+		if !strings.Contains(out, want) {
+			t.Errorf("build says\n%s\nwant %q in it", out, want)
+		}
+	}
+}
+
 // The same files give the same bytes, on any number of processors, at any time.
 func TestMapBuildIsReproducible(t *testing.T) {
 	dir := capacityFiles(t)

@@ -18,25 +18,34 @@ type Locate func(netip.Addr) (p place.Place, network netip.Prefix, ok bool)
 
 // Result is what changes.
 type Result struct {
-	Unit     string  `json:"unit"`      // of all demand: requests/s, sessions or /24 blocks
-	Total    float64 `json:"total"`     // demand with a first choice in either map
-	Moved    float64 `json:"moved"`     // of it, what gets another one
-	Lost     float64 `json:"lost"`      // of it, what has none in the new map
-	Asked    float64 `json:"asked"`     // all demand, also what has no first choice
-	Unranked float64 `json:"unranked"`  // of that, what the new map ranks nothing for
-	Measured Pair    `json:"measured"`  // demand whose ranking was measured
-	RTT      Change  `json:"rtt"`       // of the moved demand
-	PoPs     []PoP   `json:"pops"`      // of both maps, those of the new one first
-	Moves    []Move  `json:"moves"`     // largest first
-	Country  []Group `json:"countries"` // most moved first; without places none
-	ASN      []Group `json:"asns"`      // likewise, the first MaxNetworks
-	Spots    []Spot  `json:"-"`         // where the moved demand is
+	Unit     string  `json:"unit"`     // of all demand: requests/s, sessions or /24 blocks
+	Total    float64 `json:"total"`    // demand with a first choice in either map
+	Moved    float64 `json:"moved"`    // of it, what gets another one
+	Lost     float64 `json:"lost"`     // of it, what has none in the new map
+	Asked    float64 `json:"asked"`    // all demand, also what has no first choice
+	Unranked float64 `json:"unranked"` // of that, what the new map ranks nothing for
+	Measured Pair    `json:"measured"` // demand whose ranking was measured
+	// Uncounted are the IPv4 /24 blocks of which the demand says nothing. They have
+	// clients all the same, who are in no other figure.
+	Uncounted Blocks  `json:"uncounted"`
+	RTT       Change  `json:"rtt"`       // of the moved demand
+	PoPs      []PoP   `json:"pops"`      // of both maps, those of the new one first
+	Moves     []Move  `json:"moves"`     // largest first
+	Country   []Group `json:"countries"` // most moved first; without places none
+	ASN       []Group `json:"asns"`      // likewise, the first MaxNetworks
+	Spots     []Spot  `json:"-"`         // where the moved demand is
 }
 
 // Pair is a number by the old map and by the new one.
 type Pair struct {
 	Before float64 `json:"before"`
 	After  float64 `json:"after"`
+}
+
+// Blocks are IPv4 /24 blocks.
+type Blocks struct {
+	Total float64 `json:"blocks"` // with a first choice in either map
+	Moved float64 `json:"moved"`  // of them, those that get another one
 }
 
 // Change is how long round trips take at the first choice of the old map and at
@@ -124,6 +133,9 @@ func Maps(before, after *maps.Map, demand []simulate.Demand, unit string, locate
 	for _, d := range demand {
 		c.spread(d.Prefix, d.Requests, false)
 	}
+	if demand != nil {
+		c.countRest(demand)
+	}
 	return c.finish()
 }
 
@@ -199,14 +211,20 @@ func (c *comparison) spread(p netip.Prefix, requests float64, assumed bool) {
 	}
 }
 
-func (c *comparison) add(oldRow, newRow maps.Row, where place.Place, demand float64, assumed bool) {
-	from, to := none, none
+// firsts returns the first choices of rows of both maps.
+func (c *comparison) firsts(oldRow, newRow maps.Row) (from, to int) {
+	from, to = none, none
 	if pop, ok := c.before.First(oldRow); ok {
 		from = c.old[pop]
 	}
 	if pop, ok := c.after.First(newRow); ok {
 		to = c.new[pop]
 	}
+	return from, to
+}
+
+func (c *comparison) add(oldRow, newRow maps.Row, where place.Place, demand float64, assumed bool) {
+	from, to := c.firsts(oldRow, newRow)
 	r := &c.result
 	if from == none && to == none {
 		if !assumed {

@@ -56,7 +56,7 @@ func TestMaps(t *testing.T) {
 	}
 	r := Maps(before, after, demand, "requests/s", locate)
 	want := &Result{
-		Unit: "requests/s", Total: 94, Moved: 54, Lost: 4, Asked: 100, Unranked: 10, Measured: Pair{94, 90},
+		Unit: "requests/s", Total: 94, Moved: 54, Lost: 4, Asked: 100, Unranked: 10, Measured: Pair{94, 90}, Uncounted: Blocks{32000, 15616},
 		RTT: Change{Known: 45, Before: (40*25 + 5*5) / 45.0, After: (40*12 + 5*9) / 45.0},
 		PoPs: []PoP{
 			{Name: "fra", Before: 80, After: 40, Capacity: 100},
@@ -120,6 +120,25 @@ func slowMoved(before, after *maps.Map, p netip.Prefix) (moved float64) {
 	return moved / n
 }
 
+// slowRest asks both maps about every single address that no line holds.
+func slowRest(before, after *maps.Map, p netip.Prefix, lines []simulate.Demand) (b Blocks) {
+	for a := p.Addr(); p.Contains(a); a = a.Next() {
+		if slices.ContainsFunc(lines, func(d simulate.Demand) bool { return d.Prefix.Contains(a) }) {
+			continue
+		}
+		one := netip.PrefixFrom(a, 32)
+		old, _, _ := before.ECS().Lookup(a)
+		now, _, _ := after.ECS().Lookup(a)
+		_, had := before.First(old)
+		_, has := after.First(now)
+		if had || has {
+			b.Total += 1.0 / 256
+			b.Moved += slowMoved(before, after, one) / 256
+		}
+	}
+	return b
+}
+
 func TestMapsMatchSlowTwin(t *testing.T) {
 	rng := rand.New(rand.NewPCG(3, 4))
 	draw := func() string {
@@ -149,6 +168,16 @@ func TestMapsMatchSlowTwin(t *testing.T) {
 			t.Fatalf("moved %v, want %v", r.Moved, want)
 		}
 		moved += r.Moved
+		// Of a few networks in it, which may nest, there is demand.
+		var lines []simulate.Demand
+		for range rng.IntN(5) {
+			in, _ := netip.AddrFrom4([4]byte{10, 0, byte(rng.IntN(2)), byte(rng.IntN(256))}).Prefix(25 + rng.IntN(8))
+			lines = append(lines, simulate.Demand{Prefix: in, Requests: 1})
+		}
+		lines = append(lines, simulate.Demand{Prefix: netip.MustParsePrefix("255.255.255.0/24"), Requests: 1})
+		if got, want := Maps(before, after, lines, "", nil).Uncounted, slowRest(before, after, p, lines); got != want {
+			t.Fatalf("%v leaves %+v uncounted, want %+v", lines, got, want)
+		}
 	}
 	if moved == 0 {
 		t.Error("nothing ever moved: the test draws nothing that counts")

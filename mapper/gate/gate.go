@@ -18,6 +18,10 @@ const (
 	MaxMoved    = 10.0 // % of demand
 	MaxRegret   = 1.0  // ms more than the map in force, mean
 
+	// MaxUncounted is in % of addresses, which say little of how many clients there are:
+	// so it is more than MaxMoved.
+	MaxUncounted = 20.0
+
 	// LeastHeld is the fewest sessions that tell what first choices cost. Those of a
 	// source that brings too much count less.
 	LeastHeld = 20
@@ -42,7 +46,7 @@ func Judge(in Input) *maps.Gate {
 		g.InForce = in.InForce.Version()
 	}
 	c := compare.Maps(before, in.New, in.Demand, in.Unit, nil)
-	g.Rules = []maps.GateRule{in.holes(c), in.pops(), in.coverage(c), in.moved(c), in.regret()}
+	g.Rules = []maps.GateRule{in.holes(c), in.pops(), in.coverage(c), in.moved(c), in.uncounted(c), in.regret()}
 	return g
 }
 
@@ -119,6 +123,21 @@ func (in *Input) moved(c *compare.Result) maps.GateRule {
 		m := c.Moves[0]
 		r.Note += fmt.Sprintf(", most (%.2f %%) from %s to %s", percent(m.Demand, c.Total), orNone(m.From), orNone(m.To))
 	}
+	return judged(r, r.Figure > r.Limit)
+}
+
+// uncounted looks at clients of whom the demand says nothing: they go by the same map
+// and prices, and would move unseen.
+func (in *Input) uncounted(c *compare.Result) maps.GateRule {
+	r := maps.GateRule{Name: "uncounted", Limit: MaxUncounted, Unit: "%"}
+	switch {
+	case in.InForce == nil:
+		return notApplicable(r, noneInForce)
+	case c.Uncounted.Total == 0:
+		return notApplicable(r, "demand is of all IPv4 addresses with a first choice")
+	}
+	r.Figure = percent(c.Uncounted.Moved, c.Uncounted.Total)
+	r.Note = fmt.Sprintf("of the %.0f /24 blocks without any demand", c.Uncounted.Total)
 	return judged(r, r.Figure > r.Limit)
 }
 

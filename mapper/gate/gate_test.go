@@ -70,6 +70,7 @@ func TestJudge(t *testing.T) {
 pops: ok 0 pops, limit 0 ()
 coverage: not applicable 100 %, limit 0 (no map is in force)
 moved: not applicable 0 %, limit 0 (no map is in force)
+uncounted: not applicable 0 %, limit 0 (no map is in force)
 regret: not applicable 0 ms, limit 0 (no map is in force)`,
 		},
 		{
@@ -79,6 +80,7 @@ regret: not applicable 0 ms, limit 0 (no map is in force)`,
 pops: ok 0 pops, limit 0 ()
 coverage: ok 100 %, limit 90 (of demand has a measured ranking, at least nine tenths of the map in force)
 moved: ok 0 %, limit 10 (of requests/s)
+uncounted: not applicable 0 %, limit 0 (demand is of all IPv4 addresses with a first choice)
 regret: ok 0 ms, limit 1 (0.00 ms in place of 0.00 above the best, by 20 sessions held back)`,
 		},
 		{
@@ -89,10 +91,11 @@ regret: ok 0 ms, limit 1 (0.00 ms in place of 0.00 above the best, by 20 session
 				Fleet:   []string{"fra"}, Demand: demand("10.0.0.0/8", 60, "11.0.0.0/8", 40), Unit: "sessions",
 				Held: slices.Concat(held(30, "10.0.0.1", 12, 15.5), held(10, "11.0.0.1", 1, 99)),
 			},
-			"holes pops coverage moved regret", `holes: refused 40 %, limit 0.1 (of demand had a first choice and would have none)
+			"holes pops coverage moved uncounted regret", `holes: refused 40 %, limit 0.1 (of demand had a first choice and would have none)
 pops: refused 2 pops, limit 0 (nyc is not in the fleet, sin is in force and missing)
 coverage: refused 60 %, limit 90 (of demand has a measured ranking, at least nine tenths of the map in force)
 moved: refused 100 %, limit 10 (of sessions, most (60.00 %) from fra to nyc)
+uncounted: refused 100 %, limit 20 (of the 65536 /24 blocks without any demand)
 regret: refused 3.5 ms, limit 1 (3.50 ms in place of 0.00 above the best, by 30 sessions held back)`,
 		},
 		{
@@ -106,6 +109,7 @@ regret: refused 3.5 ms, limit 1 (3.50 ms in place of 0.00 above the best, by 30 
 pops: ok 0 pops, limit 0 ()
 coverage: ok 100 %, limit 90 (of demand has a measured ranking, at least nine tenths of the map in force)
 moved: ok 10 %, limit 10 (of requests/s, most (10.00 %) from nyc to fra)
+uncounted: not applicable 0 %, limit 0 (demand is of all IPv4 addresses with a first choice)
 regret: ok 1 ms, limit 1 (1.00 ms in place of 0.00 above the best, by 20 sessions held back)`,
 		},
 		{
@@ -117,6 +121,7 @@ regret: ok 1 ms, limit 1 (1.00 ms in place of 0.00 above the best, by 20 session
 pops: ok 0 pops, limit 0 ()
 coverage: ok 100 %, limit 90 (of demand has a measured ranking, at least nine tenths of the map in force)
 moved: refused 25 %, limit 10 (of /24 blocks, most (25.00 %) from nyc to fra)
+uncounted: not applicable 0 %, limit 0 (demand is of all IPv4 addresses with a first choice)
 regret: not applicable 0 ms, limit 0 (19 of 19 sessions held back measured both first choices, want 20)`,
 		},
 		{
@@ -130,15 +135,30 @@ regret: not applicable 0 ms, limit 0 (19 of 19 sessions held back measured both 
 pops: ok 0 pops, limit 0 ()
 coverage: ok 100 %, limit 90 (of demand has a measured ranking, at least nine tenths of the map in force)
 moved: ok 5 %, limit 10 (of sessions, most (5.00 %) from nyc to fra)
+uncounted: not applicable 0 %, limit 0 (demand is of all IPv4 addresses with a first choice)
 regret: refused 13.33 ms, limit 1 (13.33 ms in place of 0.00 above the best, by 420 sessions held back)`,
+		},
+		{
+			"half of those whom nobody counts",
+			Input{
+				InForce: before, New: mappertest.Map(t, pops, "10.0.0.0/8,fra:10 nyc:90\n11.0.0.0/8,nyc:10 fra:90\n11.0.0.0/9,fra\n"),
+				Demand: demand("11.128.0.0/9", 1, "10.0.0.0/9", 1), Unit: "requests/s",
+			},
+			"uncounted", `holes: ok 0 %, limit 0.1 (of demand had a first choice and would have none)
+pops: ok 0 pops, limit 0 ()
+coverage: ok 100 %, limit 90 (of demand has a measured ranking, at least nine tenths of the map in force)
+moved: ok 0 %, limit 10 (of requests/s)
+uncounted: refused 50 %, limit 20 (of the 65536 /24 blocks without any demand)
+regret: not applicable 0 ms, limit 0 (0 of 0 sessions held back measured both first choices, want 20)`,
 		},
 		{
 			"a fleet that is new",
 			Input{InForce: mappertest.Map(t, three[2:], "10.0.0.0/8,sin\n"), New: before, Demand: demand("10.0.0.0/8", 1), Unit: "sessions", Held: held(50, "10.0.0.1", 1, 2)},
-			"pops moved", `holes: ok 0 %, limit 0.1 (of demand had a first choice and would have none)
+			"pops moved uncounted", `holes: ok 0 %, limit 0.1 (of demand had a first choice and would have none)
 pops: refused 1 pops, limit 0 (sin is in force and missing)
 coverage: ok 100 %, limit 90 (of demand has a measured ranking, at least nine tenths of the map in force)
 moved: refused 100 %, limit 10 (of sessions, most (100.00 %) from sin to fra)
+uncounted: refused 100 %, limit 20 (of the 65536 /24 blocks without any demand)
 regret: not applicable 0 ms, limit 0 (0 of 50 sessions held back measured both first choices, want 20)`,
 		},
 	} {
