@@ -28,7 +28,8 @@ const measureWindow = 7 * 24 * time.Hour
 type measured struct {
 	*mapper.Measurements
 	trust  *beacon.Trust
-	source maps.Input // names them by their hash
+	again  beacon.Repeats // what came at more than one node
+	source maps.Input     // names them by their hash
 
 	sources func(io.Writer) // says from which nodes they are
 }
@@ -49,6 +50,7 @@ func readSegments(ctx context.Context, dir string, pops []edge.PoP, locate func(
 	if err != nil {
 		return m, err
 	}
+	m.again = set.Repeats()
 	m.source = maps.Input{Name: "beacons", Version: fmt.Sprintf("sha256:%x", sum[:6])}
 	m.Measurements, err = mapper.ReadBeacons(ctx, set, mapper.Reading{
 		PoPs: pops, Locate: m.wellPlaced(locate), Weigh: m.trust.Weight, Part: part, Engine: engine, Workers: runtime.GOMAXPROCS(0),
@@ -88,6 +90,9 @@ func (m measured) writeChecks(w io.Writer, e *mapper.Estimates) {
 	fmt.Fprintf(w, "measured: %d sessions, %d rows of %d blocks\n", m.Sessions, m.Rows, len(m.Units))
 	if n := len(m.Held); n > 0 {
 		fmt.Fprintf(w, "  held back: %d more sessions, to judge maps by\n", n)
+	}
+	if m.again.Rows > 0 {
+		fmt.Fprintf(w, "  counted once: %d sessions that were reported to several nodes; %d rows of later reports do not count\n", m.again.Sessions, m.again.Rows)
 	}
 	if m.Unknown > 0 {
 		fmt.Fprintf(w, "  %d rows are of pops that are not in the fleet\n", m.Unknown)

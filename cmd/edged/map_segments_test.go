@@ -106,6 +106,16 @@ func TestMapSaysWhatItDoesNotBelieve(t *testing.T) {
 	if _, err := w.Append(beacon.Batch{ID: "b", PoPs: []string{"fra", "nyc", "sin"}, Rows: rows}); err != nil {
 		t.Fatal(err)
 	}
+	// The last one's report came to another node, too.
+	elsewhere, err := beacon.NewWriter(filepath.Join(segments, "iad_443"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	last := rows[len(rows)-1]
+	last.Time += 3
+	if _, err := elsewhere.Append(beacon.Batch{ID: "b", PoPs: []string{"fra", "nyc", "sin"}, Rows: []beacon.Row{last}}); err != nil {
+		t.Fatal(err)
+	}
 	hosting := filepath.Join(dir, "hosting")
 	if err := os.WriteFile(hosting, []byte("AS64500\n"), 0o600); err != nil {
 		t.Fatal(err)
@@ -115,6 +125,7 @@ func TestMapSaysWhatItDoesNotBelieve(t *testing.T) {
 	got, _, _ = strings.Cut(got, "\ngate, ")
 	want := `98 sessions, 98 rows of 2 blocks
   held back: 5 more sessions, to judge maps by
+  counted once: 1 sessions that were reported to several nodes; 1 rows of later reports do not count
   limited to their share: sources that bring more than 3 samples in an hour and 5 % of a block's: 1 (2001:db8:1::/64); 100 rows count less
   not believed: sources that alone in their block are faster than light from there: 1 (2001:db8:2::/64); 1 rows do not count
   misplaced: blocks of which several sources show that they are elsewhere than the place data say: 1 (203.0.113.0/24)

@@ -237,6 +237,16 @@ func parseGroup(b []byte) group {
 	return g
 }
 
+// first returns when the group's earliest measurement was, in seconds after the
+// hour.
+func (g group) first() int64 {
+	first := uint16(math.MaxUint16)
+	for b := g.measures; len(b) > 0; b = b[measureSize:] {
+		first = min(first, binary.LittleEndian.Uint16(b))
+	}
+	return int64(first)
+}
+
 // appendRows appends a group's rows. pops translates the segment's PoPs; an index
 // beyond it is an error, as is a method that is not known.
 func (g group) appendRows(dst []Row, from int64, pops []uint16) ([]Row, error) {

@@ -1,7 +1,6 @@
 package beacon
 
 import (
-	"bufio"
 	"cmp"
 	"encoding/binary"
 	"errors"
@@ -33,6 +32,7 @@ type Hour struct {
 
 	set      *Set
 	segments []*segment
+	repeated *repeated // nil: all segments are of one node
 }
 
 // index returns which of its set's hours it is.
@@ -49,6 +49,7 @@ type segment struct {
 	header
 	octets io.ReaderAt
 	file   *os.File
+	folder string   // a node's files are in one
 	body   int64    // where groups begin
 	end    int64    // and end
 	pops   []uint16 // the set's index of each PoP
@@ -130,7 +131,7 @@ func open(list lister, dir string, from, to time.Time) (_ *Set, err error) {
 			return nil, err
 		}
 		if n := len(s.Hours); n == 0 || !s.Hours[n-1].Start.Equal(start) {
-			s.Hours = append(s.Hours, Hour{Start: start, set: s})
+			s.Hours = append(s.Hours, Hour{Start: start, set: s, repeated: &repeated{}})
 		}
 		hour := &s.Hours[len(s.Hours)-1]
 		hour.segments = append(hour.segments, seg)
@@ -184,21 +185,24 @@ func (s *Set) Close() error {
 }
 
 // notContained leaves out the segments of an hour whose batches are all in
-// another one: those that were merged and not removed yet. It errs when a batch
-// is then in two segments still, for its rows would count twice.
+// another one of the folder: those that were merged and not removed yet. It errs
+// when a batch is then in two segments of a folder still, for its rows would count
+// twice. Batches of different nodes are not the same, whatever their names are.
 func notContained(segments []*segment) (kept []*segment, err error) {
-	holder := map[string]*segment{} // of each batch, the segment with most batches
+	type key struct{ folder, batch string }
+	holder := map[key]*segment{} // of each batch, the segment with most batches
 	for _, seg := range segments {
 		for _, batch := range seg.batches {
-			if h := holder[batch]; h == nil || len(seg.batches) > len(h.batches) {
-				holder[batch] = seg
+			at := key{seg.folder, batch}
+			if h := holder[at]; h == nil || len(seg.batches) > len(h.batches) {
+				holder[at] = seg
 			}
 		}
 	}
 	for _, seg := range segments {
 		held, other := 0, ""
 		for _, batch := range seg.batches {
-			if holder[batch] == seg {
+			if holder[key{seg.folder, batch}] == seg {
 				held++
 			} else {
 				other = batch
@@ -209,7 +213,7 @@ func notContained(segments []*segment) (kept []*segment, err error) {
 			kept = append(kept, seg)
 		case 0:
 		default:
-			return nil, fmt.Errorf("segments %q and %q both hold the batch %q", seg.file.Name(), holder[other].file.Name(), other)
+			return nil, fmt.Errorf("segments %q and %q both hold the batch %q", seg.file.Name(), holder[key{seg.folder, other}].file.Name(), other)
 		}
 	}
 	return kept, nil
@@ -239,8 +243,13 @@ func openSegment(path string, hour uint32) (*segment, error) {
 		f.Close()
 		return nil, fmt.Errorf("bad segment %q: %w: %s", path, err, mendHint)
 	}
-	seg.file = f
+	seg.file, seg.folder = f, filepath.Dir(path)
 	return seg, nil
+}
+
+// bad says that a segment's rows cannot be read.
+func (seg *segment) bad(err error) error {
+	return fmt.Errorf("bad segment %q: %w", seg.file.Name(), err)
 }
 
 // parseSegment reads a segment's header and verifies its checksum.
@@ -308,7 +317,8 @@ func (s *Set) Sessions() iter.Seq2[Session, error] {
 }
 
 // Sessions yields the sessions of the hour, by their number. Rows of one session
-// that came in several batches are together. Rows without a resolver get the one
+// that came in several batches are together; of those that came at several nodes
+// only the first node's are there (Repeats). Rows without a resolver get the one
 // that was seen asking for the session's name within JoinWindow, by any node.
 func (h *Hour) Sessions() iter.Seq2[Session, error] { return h.sessions(true) }
 
@@ -325,10 +335,15 @@ func (h *Hour) sessions(keep bool) iter.Seq2[Session, error] {
 		for _, seg := range h.segments {
 			c := newCursor(seg)
 			if err := c.next(); err != nil {
-				yield(Session{}, err)
+				yield(Session{}, seg.bad(err))
 				return
 			}
 			cursors = append(cursors, c)
+		}
+		once, err := h.newOnce()
+		if err != nil {
+			yield(Session{}, err)
+			return
 		}
 		from := h.Start.Unix()
 		var arena []Row // rows are cut from it, so that sessions may be kept
@@ -340,6 +355,7 @@ func (h *Hour) sessions(keep bool) iter.Seq2[Session, error] {
 				}
 			}
 			if !any {
+				h.end(once)
 				return
 			}
 			if cap(arena)-len(arena) < maxMeasure {
@@ -354,11 +370,15 @@ func (h *Hour) sessions(keep bool) iter.Seq2[Session, error] {
 						err = c.next()
 					}
 					if err != nil {
-						yield(Session{}, fmt.Errorf("bad segment %q: %w", c.segment.file.Name(), err))
+						yield(Session{}, c.segment.bad(err))
 						return
 					}
+					once.note(c.segment.folder, len(rows))
 					groups++
 				}
+			}
+			if rows = once.drop(id, rows); len(rows) == 0 {
+				continue
 			}
 			seen.fill(rows)
 			if groups > 1 {
@@ -376,53 +396,3 @@ func (h *Hour) sessions(keep bool) iter.Seq2[Session, error] {
 
 // arenaRows is how many rows are allocated at a time.
 const arenaRows = 4096
-
-// cursor reads the groups of one segment.
-type cursor struct {
-	segment *segment
-	reader  *bufio.Reader
-	left    uint32 // groups
-	rows    uint32
-	pending int // octets of the group, to discard
-	group   group
-	done    bool
-}
-
-func newCursor(seg *segment) *cursor {
-	body := io.NewSectionReader(seg.octets, seg.body, seg.end-seg.body)
-	return &cursor{segment: seg, reader: bufio.NewReaderSize(body, 64<<10), left: seg.groups}
-}
-
-// next steps to the next group, which is good until the one after.
-func (c *cursor) next() error {
-	if _, err := c.reader.Discard(c.pending); err != nil {
-		return short(err)
-	}
-	c.pending = 0
-	before := c.group.session
-	if c.left == 0 {
-		c.done = true
-		if _, err := c.reader.Peek(1); err != io.EOF || c.rows != c.segment.rows {
-			return fmt.Errorf("it does not hold the %d rows that it claims", c.segment.rows)
-		}
-		return nil
-	}
-	c.left--
-	b, err := c.reader.Peek(groupHeader)
-	if err != nil {
-		return short(err)
-	}
-	size, err := groupSize(b)
-	if err != nil {
-		return err
-	}
-	if b, err = c.reader.Peek(size); err != nil {
-		return short(err)
-	}
-	c.group, c.pending = parseGroup(b), size
-	c.rows += uint32(b[8])
-	if c.group.session < before {
-		return errors.New("its sessions are out of order")
-	}
-	return nil
-}
