@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"os"
 	"strconv"
+	"sync"
 	"syscall"
 	"time"
 
@@ -83,29 +84,40 @@ func (s *Server) upload(w http.ResponseWriter, r *http.Request, who caller) {
 	}
 	beacons := s.node.Beacons()
 	quota, most := beacons.Quota()
-	if running := s.uploads.Add(1); running > int64(most) {
-		s.uploads.Add(-1)
-		later(w, http.StatusServiceUnavailable, busyWait, "%d uploads are running, which is all this node takes at once: try again later", most)
-		return
-	}
-	defer s.uploads.Add(-1)
+	controls := http.NewResponseController(w)
+	body := &stalling{Reader: r.Body, controls: controls}
+	ctx, cancel := context.WithCancelCause(r.Context())
+	defer cancel(nil)
 	if !who.local {
-		left, wait, ok := s.quotas.begin(who.id, quota)
-		switch {
-		case !ok:
-			later(w, http.StatusTooManyRequests, busyWait, "%q uploads already: one upload at a time", who.id)
-			return
-		case wait > 0:
-			later(w, http.StatusTooManyRequests, wait, "the quota of %q is used up: it has %d rows and %d octets a day", who.id, quota.Rows, quota.Octets)
+		up := &running{batch: o.Batch, ended: make(chan struct{}), stop: func() { cancel(errTakenOver); body.stop() }}
+		left, p := s.place(r.Context(), who.id, quota, up)
+		if p != nil {
+			p.write(w)
 			return
 		}
 		o.MaxRows, o.MaxOctets = left.Rows, left.Octets
 	}
-	controls := http.NewResponseController(w)
+	var report beacon.Report
+	defer func() {
+		if !who.local {
+			s.quotas.end(who.id, quota, report.Accepted+report.RejectedRows(), report.Octets)
+		}
+	}()
+	defer s.uploads.Add(-1)
+	if running := s.uploads.Add(1); running > int64(most) {
+		later(http.StatusServiceUnavailable, busyWait, "upload of batch %q: %d others run on this node, which takes no more at once: try again in %s s (beacon.quota.uploads says how many)",
+			o.Batch, most, seconds(busyWait)).write(w)
+		return
+	}
 	controls.SetWriteDeadline(time.Time{})
-	report, err := beacons.Take(r.Context(), &stalling{r.Body, controls}, o)
-	if !who.local {
-		s.quotas.end(who.id, quota, report.Accepted+report.RejectedRows(), report.Octets)
+	report, err := beacons.Take(ctx, body, o)
+	switch {
+	case err == nil:
+	case errors.Is(context.Cause(ctx), errTakenOver):
+		err = errTakenOver
+	case errors.Is(err, beacon.ErrQuota):
+		err = fmt.Errorf("upload of batch %q: %w, all that %q had left of %s: what was accepted is kept; send the batch again in %s s and later, and it goes on",
+			o.Batch, err, who.id, quota, seconds(day/100))
 	}
 	controls.SetWriteDeadline(time.Now().Add(stallTimeout))
 	s.log.Info("admin call", "method", r.Method, "path", r.URL.Path, "who", who.name, "batch", o.Batch,
@@ -121,12 +133,42 @@ func (s *Server) upload(w http.ResponseWriter, r *http.Request, who caller) {
 	writeJSON(w, status, refused{Error: err.Error(), Result: report})
 }
 
+// errTakenOver ends an upload whose sender began it anew: it was killed, perhaps, and
+// the connection tells nothing of that.
+var errTakenOver = errors.New("the same caller sends this batch anew: this upload has ended, what it has accepted is kept")
+
+// place returns what a caller has left for an upload. One upload of a caller runs at
+// a time; another of the same batch takes its place.
+func (s *Server) place(ctx context.Context, who string, quota Quota, up *running) (Quota, *postponed) {
+	left, wait, busy := s.quotas.begin(who, quota, up)
+	if busy != nil && busy.batch == up.batch {
+		busy.stop()
+		patience := time.NewTimer(busyWait)
+		defer patience.Stop()
+		select {
+		case <-busy.ended:
+			left, wait, busy = s.quotas.begin(who, quota, up)
+		case <-patience.C:
+		case <-ctx.Done():
+		}
+	}
+	switch {
+	case busy != nil:
+		return left, later(http.StatusTooManyRequests, busyWait, "upload of batch %q: %q uploads the batch %q now, and may upload one at a time: wait for its end, or try again in %s s",
+			up.batch, who, busy.batch, seconds(busyWait))
+	case wait > 0:
+		return left, later(http.StatusTooManyRequests, wait, "upload of batch %q: the quota of %q is used up, %s, which come back evenly: a hundredth of it is back in %s s",
+			up.batch, who, quota, seconds(wait))
+	}
+	return left, nil
+}
+
 // uploadStatus says whose fault the end of an upload is.
 func uploadStatus(err error) int {
 	var stalled interface{ Timeout() bool }
 	var other *beacon.OtherRows
 	switch {
-	case errors.As(err, &other):
+	case errors.As(err, &other), errors.Is(err, errTakenOver):
 		return http.StatusConflict
 	case errors.Is(err, beacon.ErrQuota):
 		return http.StatusTooManyRequests
@@ -141,9 +183,19 @@ func uploadStatus(err error) int {
 }
 
 // later refuses a call for some time.
-func later(w http.ResponseWriter, status int, wait time.Duration, format string, args ...any) {
-	w.Header().Set("Retry-After", seconds(wait))
-	(&problem{status, fmt.Sprintf(format, args...)}).write(w)
+func later(status int, wait time.Duration, format string, args ...any) *postponed {
+	return &postponed{problem{status, fmt.Sprintf(format, args...)}, wait}
+}
+
+// postponed is a refusal for some time.
+type postponed struct {
+	problem
+	wait time.Duration
+}
+
+func (p *postponed) write(w http.ResponseWriter) {
+	w.Header().Set("Retry-After", seconds(p.wait))
+	p.problem.write(w)
 }
 
 func seconds(d time.Duration) string { return strconv.Itoa(int(d / time.Second)) }
@@ -194,11 +246,34 @@ func uploadOptions(r *http.Request) (o beacon.Options, p *problem) {
 type stalling struct {
 	io.Reader
 	controls *http.ResponseController
+
+	mu      sync.Mutex
+	stopped bool // guarded by mu
 }
 
 func (s *stalling) Read(b []byte) (int, error) {
-	s.controls.SetReadDeadline(time.Now().Add(stallTimeout))
+	if !s.wait(stallTimeout) {
+		return 0, errTakenOver
+	}
 	return s.Reader.Read(b)
+}
+
+// wait gives the sender some time, unless reading was stopped.
+func (s *stalling) wait(d time.Duration) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if !s.stopped {
+		s.controls.SetReadDeadline(time.Now().Add(d))
+	}
+	return !s.stopped
+}
+
+// stop ends reading, also one that waits.
+func (s *stalling) stop() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.stopped = true
+	s.controls.SetReadDeadline(time.Unix(1, 0))
 }
 
 func (s *Server) beaconFiles(w http.ResponseWriter, r *http.Request, _ caller) {

@@ -17,10 +17,12 @@ import (
 	"io"
 	"math/big"
 	"net"
+	"net/http"
 	"net/http/httptest"
 	"net/netip"
 	"os"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"syscall"
 	"testing"
@@ -120,7 +122,7 @@ func TestUpload(t *testing.T) {
 		{name: "json said, csv sent", path: "?batch=a", header: []string{bearer, "Content-Type: application/x-ndjson"}, body: csvRows(1), status: 200, want: `"accepted": 0`},
 		{name: "other type", path: "?batch=a", header: []string{bearer, "Content-Type: application/pdf"}, status: 415, want: `content type \"application/pdf\": want text/csv or application/x-ndjson`},
 		{name: "other encoding", path: "?batch=a", header: []string{bearer, "Content-Encoding: br"}, status: 415, want: `content encoding \"br\": want gzip or zstd`},
-		{name: "rows over the quota", path: "?batch=a", header: []string{bearer}, body: csvRows(5001), status: 429, want: "over the quota of 5000 rows"},
+		{name: "rows over the quota", path: "?batch=a", header: []string{bearer}, body: csvRows(5001), status: 429, want: `upload of batch \"a\": line 5002: over the quota of 5000 rows, all that \"bob\" had left of 5000 rows and 1000000 octets of plain text in 24 h: what was accepted is kept; send the batch again in 864 s and later, and it goes on`},
 		{name: "octets over the quota", path: "?batch=a", header: []string{bearer}, body: csvHeader + strings.Repeat("x", 1<<20), status: 429, want: "over the quota of 1000000 octets"},
 		{name: "full disk", path: "?batch=a", header: []string{bearer}, body: "x", err: fmt.Errorf("%w: %w", beacon.ErrNotKept, syscall.ENOSPC), status: 507, want: `"accepted": 7`},
 		{name: "broken disk", path: "?batch=a", header: []string{bearer}, body: "x", err: fmt.Errorf("%w: %w", beacon.ErrNotKept, syscall.EIO), status: 500, want: "not kept: input/output error"},
@@ -179,28 +181,77 @@ func TestUploadOfOtherRows(t *testing.T) {
 func TestUploadsAtOnce(t *testing.T) {
 	s, node, _ := newServer(t, Config{})
 	node.beacons.quota = Quota{10, 1000}
-	try := func() (int, string) {
+	try := func(code int, after, want string) {
+		t.Helper()
 		r := httptest.NewRequest("POST", "/v1/beacons?batch=a", strings.NewReader(csvRows(1)))
 		r.Host = "127.0.0.1"
 		r.Header.Set("Authorization", "Bearer "+builderToken)
 		w := httptest.NewRecorder()
 		s.handler().ServeHTTP(w, r)
-		return w.Code, w.Header().Get("Retry-After")
+		var said struct{ Error string }
+		if err := json.Unmarshal(w.Body.Bytes(), &said); err != nil || w.Code != code || w.Header().Get("Retry-After") != after || said.Error != want {
+			t.Errorf("%d after %q s: %q\nwant %d after %s s: %q; %v", w.Code, w.Header().Get("Retry-After"), said.Error, code, after, want, err)
+		}
 	}
 	s.uploads.Store(2)
-	if code, wait := try(); code != 503 || wait != "10" {
-		t.Errorf("of two a third: %d, again after %q s", code, wait)
-	}
+	try(503, "10", `upload of batch "a": 2 others run on this node, which takes no more at once: try again in 10 s (beacon.quota.uploads says how many)`)
 	s.uploads.Store(0)
-	if _, _, ok := s.quotas.begin("bob", node.beacons.quota); !ok {
+	if _, _, busy := s.quotas.begin("bob", node.beacons.quota, &running{batch: "b", ended: make(chan struct{})}); busy != nil {
 		t.Fatal("a first upload may not begin")
 	}
-	if code, wait := try(); code != 429 || wait != "10" {
-		t.Errorf("a second of one token: %d, again after %q s", code, wait)
-	}
+	try(429, "10", `upload of batch "a": "bob" uploads the batch "b" now, and may upload one at a time: wait for its end, or try again in 10 s`)
 	s.quotas.end("bob", node.beacons.quota, 10, 5)
-	if code, wait := try(); code != 429 || wait != "864" {
-		t.Errorf("with nothing left: %d, again after %q s", code, wait)
+	try(429, "864", `upload of batch "a": the quota of "bob" is used up, 10 rows and 1000 octets of plain text in 24 h, which come back evenly: a hundredth of it is back in 864 s`)
+}
+
+// TestUploadRightAfterAKilledOneWasPutOff: nothing comes of the first any more, and
+// its connection does not say so. The same batch takes its place.
+func TestUploadRightAfterAKilledOneWasPutOff(t *testing.T) {
+	s, node, _ := newServer(t, Config{})
+	node.beacons = fakeBeacons{dir: t.TempDir(), quota: Quota{5000, 1_000_000}}
+	srv := httptest.NewServer(s.handler())
+	defer srv.Close()
+	send := func(batch string, body io.Reader) (int, string, error) {
+		r, err := http.NewRequest("POST", srv.URL+"/v1/beacons?batch="+batch, body)
+		if err != nil {
+			return 0, "", err
+		}
+		r.Header.Set("Authorization", "Bearer "+builderToken)
+		resp, err := srv.Client().Do(r)
+		if err != nil {
+			return 0, "", err
+		}
+		defer resp.Body.Close()
+		said, err := io.ReadAll(resp.Body)
+		return resp.StatusCode, string(said), err
+	}
+	silent, rows := io.Pipe()
+	defer rows.Close()
+	type answer struct {
+		code int
+		said string
+		err  error
+	}
+	first := make(chan answer, 1)
+	go func() {
+		code, said, err := send("a", silent)
+		first <- answer{code, said, err}
+	}()
+	io.WriteString(rows, csvRows(2)) // and no more; the pipe has no room, so it is on its way now
+	for s.uploads.Load() == 0 {
+		runtime.Gosched()
+	}
+	if code, said, err := send("b", strings.NewReader(csvRows(3))); code != 429 || err != nil {
+		t.Errorf("another batch meanwhile: %d %s, %v, want 429", code, said, err)
+	}
+	if code, said, err := send("a", strings.NewReader(csvRows(3))); code != 200 || !strings.Contains(said, `"accepted": 3`) || err != nil {
+		t.Errorf("the same batch: %d %s, %v, want 3 rows accepted", code, said, err)
+	}
+	if a := <-first; a.err == nil && (a.code != 409 || !strings.Contains(a.said, "the same caller sends this batch anew")) {
+		t.Errorf("the first got %d %s, want 409", a.code, a.said)
+	}
+	if n := s.uploads.Load(); n != 0 {
+		t.Errorf("%d uploads run still", n)
 	}
 }
 
@@ -221,18 +272,18 @@ func TestQuotasComeBack(t *testing.T) {
 		{-time.Hour, Quota{2400, 24000}, 0, 0}, // the clock was set back
 	} {
 		now = now.Add(step.after)
-		left, wait, ok := l.begin("ann", q)
-		if left != step.left || wait != 0 || !ok {
-			t.Errorf("%v later: %+v are left, %v, %v, want %+v", step.after, left, wait, ok, step.left)
+		left, wait, busy := l.begin("ann", q, &running{ended: make(chan struct{})})
+		if left != step.left || wait != 0 || busy != nil {
+			t.Errorf("%v later: %+v are left, %v, %v, want %+v", step.after, left, wait, busy, step.left)
 		}
 		l.end("ann", q, step.rows, step.octets)
 	}
-	l.begin("ann", q)
+	l.begin("ann", q, &running{ended: make(chan struct{})})
 	l.end("ann", q, 2400, 0)
-	if left, wait, ok := l.begin("ann", q); !ok || wait != 864*time.Second || left != (Quota{}) {
-		t.Errorf("with nothing left: %+v, %v, %v", left, wait, ok)
+	if left, wait, busy := l.begin("ann", q, nil); busy != nil || wait != 864*time.Second || left != (Quota{}) {
+		t.Errorf("with nothing left: %+v, %v, %v", left, wait, busy)
 	}
-	if left, _, _ := l.begin("bob", q); left != q {
+	if left, _, _ := l.begin("bob", q, nil); left != q {
 		t.Errorf("another has %+v left", left)
 	}
 }

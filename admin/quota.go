@@ -1,6 +1,7 @@
 package admin
 
 import (
+	"fmt"
 	"sync"
 	"time"
 )
@@ -9,6 +10,10 @@ import (
 type Quota struct {
 	Rows   int
 	Octets int64
+}
+
+func (q Quota) String() string {
+	return fmt.Sprintf("%d rows and %d octets of plain text in 24 h", q.Rows, q.Octets)
 }
 
 // quotas count what callers used. What was used comes back evenly over a day, so
@@ -26,7 +31,14 @@ type usage struct {
 	at     time.Time
 	rows   float64
 	octets float64
-	busy   bool // it uploads now
+	busy   *running // what it uploads now; nil: nothing
+}
+
+// running is an upload that has not ended.
+type running struct {
+	batch string
+	stop  func()        // has it end soon
+	ended chan struct{} // closed by end
 }
 
 const day = 24 * time.Hour
@@ -40,22 +52,23 @@ func (u usage) back(q Quota, now time.Time) usage {
 	return u
 }
 
-// begin returns what a caller has left. When there is nothing, wait is how long
-// until a hundredth is back. ok is false while the caller uploads already.
-func (l *quotas) begin(who string, q Quota) (left Quota, wait time.Duration, ok bool) {
+// begin returns what a caller has left for an upload. When there is nothing, wait
+// is how long until a hundredth is back. While the caller uploads already, busy is
+// that upload.
+func (l *quotas) begin(who string, q Quota, r *running) (left Quota, wait time.Duration, busy *running) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	u := l.used[who].back(q, l.now())
-	if u.busy {
-		return Quota{}, 0, false
+	if u.busy != nil {
+		return Quota{}, 0, u.busy
 	}
 	left = Quota{int(float64(q.Rows) - u.rows), int64(float64(q.Octets) - u.octets)}
 	if left.Rows <= 0 || left.Octets <= 0 {
-		return Quota{}, day / 100, true
+		return Quota{}, day / 100, nil
 	}
-	u.busy = true
+	u.busy = r
 	l.used[who] = u
-	return left, 0, true
+	return left, 0, nil
 }
 
 // end ends an upload that begin has let in.
@@ -65,6 +78,7 @@ func (l *quotas) end(who string, q Quota, rows int, octets int64) {
 	u := l.used[who].back(q, l.now())
 	u.rows += float64(rows)
 	u.octets += float64(octets)
-	u.busy = false
+	close(u.busy.ended)
+	u.busy = nil
 	l.used[who] = u
 }

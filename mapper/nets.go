@@ -81,13 +81,21 @@ func ReadNets(r io.Reader, name string, pops []edge.PoP) ([]Net, error) {
 			continue
 		case err != nil:
 			return nil, fmt.Errorf("cannot read %q: %w", name, err)
-		case first && strings.EqualFold(strings.TrimSpace(record[0]), "prefix"):
+		case first && strings.EqualFold(strings.TrimSpace(record[0]), netColumns[0]):
+			if !slices.EqualFunc(record, netColumns[:min(len(record), len(netColumns))], sameColumn) || len(record) < 2 {
+				return nil, fmt.Errorf("%s:1: bad header %q: want prefix,ranking or prefix,ranking,table, or no header", name, strings.Join(record, ","))
+			}
 			continue
 		}
 		line, _ := records.FieldPos(0)
 		reader.record(line, record)
 	}
 }
+
+// netColumns are what the header says.
+var netColumns = [...]string{"prefix", "ranking", "table"}
+
+func sameColumn(text, name string) bool { return strings.EqualFold(strings.TrimSpace(text), name) }
 
 // netReader gathers networks and what is wrong with the others.
 type netReader struct {

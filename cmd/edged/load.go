@@ -201,6 +201,9 @@ counts for 30 seconds.`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if cmd.Flags().Changed("tell") {
+				if !(told >= 0 && told <= maps.MaxRequests) {
+					return fmt.Errorf("load of %v in --tell: want requests a second, all machines of the PoP together, 0 to %g", told, float64(maps.MaxRequests))
+				}
 				c, err := f.client()
 				if err != nil {
 					return err

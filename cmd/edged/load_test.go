@@ -173,3 +173,13 @@ func TestMapShowsPrices(t *testing.T) {
 		t.Errorf("exit code %d, %s, prints\n%s\nwant at its end\n%s", code, errs, out, want)
 	}
 }
+
+// TestBadLoadTold: the command said what its own JSON encoder thinks of NaN.
+func TestBadLoadTold(t *testing.T) {
+	for _, text := range []string{"NaN", "-1", "Inf", "1e16"} {
+		_, _, errs := command(t, "load", "--node", "http://127.0.0.1:1", "--tell="+text)
+		if want := " in --tell: want requests a second, all machines of the PoP together, 0 to 1e+15"; !strings.Contains(errs, "load of ") || !strings.Contains(errs, want) {
+			t.Errorf("%s: %s, want%s", text, errs, want)
+		}
+	}
+}

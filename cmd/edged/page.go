@@ -174,7 +174,8 @@ func (n *node) site(l *loaded) *page.Site {
 }
 
 // candidates returns the PoPs that a client may measure, in the order of the map
-// for its block, and which of them its name is answered with now.
+// for its block, and which of them its name is answered with now. Those that are
+// known not to answer are left out, unless no other is left.
 func (l *loaded) candidates(client netip.Addr, now uint64) (list []page.Candidate, inForce int) {
 	if l.page == nil {
 		return nil, 0
@@ -194,12 +195,45 @@ func (l *loaded) candidates(client netip.Addr, now uint64) (list []page.Candidat
 	if !ok {
 		return list, 0
 	}
+	gone := l.gone(pool)
+	if alive := slices.DeleteFunc(slices.Clone(list), func(c page.Candidate) bool { return gone[c.PoP] }); len(alive) > 0 {
+		list = alive
+	}
 	var d geo.Decision
 	l.view.Geo().Decide(pool, &geo.Client{Resolver: client, ECS: token.Block(client), Now: now, Rand: rand.Uint64()}, edge.FamilyOf(client), &d)
 	if pops := l.view.Geo().PoPs(); int(d.PoP) < len(pops) {
 		inForce = max(0, slices.IndexFunc(list, func(c page.Candidate) bool { return c.PoP == pops[d.PoP].Name }))
 	}
 	return list, inForce
+}
+
+// gone returns the PoPs of which no endpoint, in a pool and those nested in it, may
+// be asked: all are dead, or disabled or drained by an operator.
+func (l *loaded) gone(pool int) map[string]bool {
+	view := l.view.Geo()
+	within := map[int]bool{}
+	var enter func(pool int)
+	enter = func(pool int) {
+		if within[pool] {
+			return
+		}
+		within[pool] = true
+		for _, m := range view.Pool(pool).Members {
+			if nested, ok := view.PoolIndex(m.Pool); ok {
+				enter(nested)
+			}
+		}
+	}
+	enter(pool)
+	gone := map[string]bool{}
+	for _, e := range view.Endpoints() {
+		if pops := view.PoPs(); within[e.Pool] && int(e.PoP) < len(pops) {
+			name := pops[e.PoP].Name
+			all, known := gone[name]
+			gone[name] = (all || !known) && e.Verdict >= edge.Dead
+		}
+	}
+	return gone
 }
 
 // ranked returns the PoPs that a map ranks for a client: those with a time first,

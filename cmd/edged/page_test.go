@@ -21,6 +21,8 @@ import (
 
 	"github.com/miekg/dns"
 
+	"edged/edge"
+	"edged/geo"
 	"edged/mapper/beacon/page"
 	"edged/mapper/beacon/token"
 	"edged/mapper/estimate"
@@ -142,6 +144,47 @@ func TestPageCandidates(t *testing.T) {
 	}
 	if list, inForce := l.candidates(netip.MustParseAddr("20.0.0.7"), 0); !reflect.DeepEqual(list, []page.Candidate{iad}) || inForce != 0 {
 		t.Errorf("%v with %d in force, want iad alone", list, inForce)
+	}
+}
+
+// TestPageOfferedDeadPoPs: clients are not sent to measure what is known not to
+// answer, unless nothing else is left.
+func TestPageOfferedDeadPoPs(t *testing.T) {
+	d := newPageDir(t)
+	l, _, err := load(d.file("edged.yaml"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	alive := l.view
+	for _, c := range []struct {
+		fra, iad edge.Verdict
+		want     string
+		inForce  int
+	}{
+		{edge.OK, edge.OK, "fra iad", 0},
+		{edge.Failing, edge.Unknown, "fra iad", 1},
+		{edge.Dead, edge.OK, "iad", 0},
+		{edge.OK, edge.Disabled, "fra", 0},
+		{edge.OK, edge.Drained, "fra", 0},
+		{edge.Dead, edge.Dead, "fra iad", 0},
+	} {
+		g, err := alive.Geo().WithVerdicts(func(_ string, m geo.Member) geo.State {
+			return geo.State{Verdict: map[string]edge.Verdict{"fra": c.fra, "iad": c.iad}[m.PoP]}
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if l.view, err = alive.WithGeo(g); err != nil {
+			t.Fatal(err)
+		}
+		list, inForce := l.candidates(netip.MustParseAddr("20.0.0.7"), 0)
+		var names []string
+		for _, p := range list {
+			names = append(names, p.PoP)
+		}
+		if got := strings.Join(names, " "); got != c.want || inForce != c.inForce {
+			t.Errorf("fra %v, iad %v: %q with %d in force, want %q with %d", c.fra, c.iad, got, inForce, c.want, c.inForce)
+		}
 	}
 }
 

@@ -20,7 +20,8 @@ func (e *OtherRows) Error() string {
 }
 
 // compare returns which hours of a batch are there, and errs with *OtherRows unless
-// they have all of its rows. Fewer rows are no fault: some may have become too old
+// they have all of its rows and, if any hour is there, one of them is among the
+// batch's. Fewer rows are no fault: some may have become too old
 // since they came first.
 func (w *Writer) compare(b Batch, hours map[uint32][]Row, goesOn bool) (there map[uint32]string, err error) {
 	for {
@@ -46,7 +47,7 @@ func (w *Writer) compare(b Batch, hours map[uint32][]Row, goesOn bool) (there ma
 			continue
 		case err != nil:
 			return nil, err
-		case goesOn && !common:
+		case (goesOn || len(there) > 0) && !common:
 			missing = len(b.Rows)
 		}
 		if missing > 0 {

@@ -35,6 +35,7 @@ func TestAcceptedIsOnDisk(t *testing.T) {
 		{"another file", content, other, fleet, 0, `batch "g.1" is here with other rows: 40 of the 40 that came are not on disk: `, 40},
 		{"a longer file, with hours that are not there", half, content, fleet, 0, "40 accepted", 40},
 		{"another file, with hours that are not there", half, other, fleet, 0, `batch "g.1" is here with other rows: 20 of the 40 that came are not on disk: `, 20},
+		{"another file, with none of the hours", linesOf(content, 21), half, fleet, 0, `batch "g.1" is here with other rows: 20 of the 20 that came are not on disk: `, 20},
 		{"one row twice", content, twice, fleet, 0, `batch "g.1" is here with other rows: 1 of the 41 that came are not on disk: `, 40},
 	} {
 		for _, merge := range []bool{false, true} {

@@ -27,8 +27,12 @@ type Demand struct {
 	Requests float64
 }
 
-// ReadDemand reads lines of prefix,requests in CSV. A header and lines that begin
-// with # do not count. The error names the first line that is wrong.
+// demandHeader is the header that a file of demand may have.
+const demandHeader = "prefix,requests"
+
+// ReadDemand reads lines of prefix,requests in CSV. The first may be this header,
+// and lines that begin with # do not count. The error names the first line that is
+// wrong.
 func ReadDemand(r io.Reader, name string) ([]Demand, error) {
 	records := csv.NewReader(r)
 	records.Comment = '#'
@@ -43,10 +47,13 @@ func ReadDemand(r io.Reader, name string) ([]Demand, error) {
 		if err != nil {
 			return nil, fmt.Errorf("%s: %w", name, err)
 		}
-		if first && strings.EqualFold(strings.TrimSpace(record[0]), "prefix") {
+		line, _ := records.FieldPos(0)
+		if first && isHeader(record) {
+			if text := strings.ToLower(strings.TrimSpace(record[0]) + "," + strings.TrimSpace(record[1])); text != demandHeader {
+				return nil, fmt.Errorf("%s:%d: bad header %q: want %q, or no header, and demand in requests per second", name, line, strings.Join(record, ","), demandHeader)
+			}
 			continue
 		}
-		line, _ := records.FieldPos(0)
 		prefix, err := netip.ParsePrefix(strings.TrimSpace(record[0]))
 		if err != nil || prefix != prefix.Masked() || prefix.Addr().Is4In6() {
 			return nil, fmt.Errorf("%s:%d: %q is not a network such as 203.0.113.0/24", name, line, record[0])
@@ -57,6 +64,17 @@ func ReadDemand(r io.Reader, name string) ([]Demand, error) {
 		}
 		list = append(list, Demand{prefix, requests})
 	}
+}
+
+// isHeader says whether a record holds neither a network nor a number, or names a
+// column.
+func isHeader(record []string) bool {
+	first := strings.TrimSpace(record[0])
+	if strings.EqualFold(first, "prefix") || strings.EqualFold(first, "requests") {
+		return true
+	}
+	_, isNumber := strconv.ParseFloat(strings.TrimSpace(record[1]), 64)
+	return !strings.ContainsAny(first, "0123456789:") && isNumber != nil
 }
 
 // Result is what changes.

@@ -101,13 +101,17 @@ func TestReadDemand(t *testing.T) {
 		t.Errorf("got %v, error %v, want %v", got, err, want)
 	}
 	for text, want := range map[string]string{
-		"192.0.2.1/24,1\n":     `d:1: "192.0.2.1/24" is not a network`,
-		"x,1\n":                `d:1: "x" is not a network`,
-		"192.0.2.0/24,-1\n":    `d:1: "-1" is not a number of requests`,
-		"192.0.2.0/24,Inf\n":   `d:1: "Inf" is not a number of requests`,
-		"192.0.2.0/24,NaN\n":   `d:1: "NaN" is not a number of requests`,
-		"a,b,c\n":              "wrong number of fields",
-		"::ffff:1.2.3.0/120,1": "is not a network",
+		// A wrong header was passed over, whatever the second column was.
+		"prefix,sessions\n192.0.2.0/24,1\n": `d:1: bad header "prefix,sessions": want "prefix,requests", or no header, and demand in requests per second`,
+		"requests,prefix\n1,192.0.2.0/24\n": `d:1: bad header "requests,prefix": want "prefix,requests"`,
+		"network,load\n":                    `d:1: bad header "network,load": want`,
+		"192.0.2.1/24,1\n":                  `d:1: "192.0.2.1/24" is not a network`,
+		"x,1\n":                             `d:1: "x" is not a network`,
+		"192.0.2.0/24,-1\n":                 `d:1: "-1" is not a number of requests`,
+		"192.0.2.0/24,Inf\n":                `d:1: "Inf" is not a number of requests`,
+		"192.0.2.0/24,NaN\n":                `d:1: "NaN" is not a number of requests`,
+		"a,b,c\n":                           "wrong number of fields",
+		"::ffff:1.2.3.0/120,1":              "is not a network",
 	} {
 		if _, err := ReadDemand(strings.NewReader(text), "d"); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%q: error %v, want one with %q", text, err, want)

@@ -60,6 +60,13 @@ func (s *Server) serve(w http.ResponseWriter, r *http.Request) {
 		s.count(forSession)
 		s.session(w, site, client)
 	case "POST /r":
+		// Browsers hide the origin of a beacon's page where its referrer policy says
+		// so, and others have none. The session knew it.
+		if origin != "" && origin != "null" && !welcome {
+			s.count(otherOrigin)
+			http.Error(w, "this page may not report: its origin is not one of beacon.origins", http.StatusForbidden)
+			return
+		}
 		s.count(forReport)
 		s.report(w, r, site, client)
 	default:

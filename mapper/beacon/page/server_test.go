@@ -327,6 +327,8 @@ func TestHeaders(t *testing.T) {
 		{"GET", "/session", good, 200, "no-store", true},
 		{"GET", "/session", "https://evil.example", 403, "no-store", false},
 		{"GET", "/session", "null", 403, "no-store", false},
+		// A foreign page's report was counted as any other.
+		{"POST", "/r", "https://evil.example", 403, "no-store", false},
 		{"GET", "/r", good, 404, "no-store", true},
 		{"POST", "/session", good, 404, "no-store", true},
 		{"GET", "/", "", 404, "no-store", false},
