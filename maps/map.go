@@ -5,6 +5,8 @@ import (
 	"io"
 	"net/netip"
 	"runtime"
+	"slices"
+	"strings"
 	"time"
 
 	"edged/edge"
@@ -159,6 +161,15 @@ func (m *Map) Created() time.Time { return m.created }
 
 // Inputs returns what the map was built from.
 func (m *Map) Inputs() []Input { return m.inputs }
+
+// MadeUp begins the name of an input that nobody measured, such as a generator's.
+const MadeUp = "made-up "
+
+// IsMadeUp reports whether an input is made up, so that no round trip in the map must
+// be taken for a real one.
+func (m *Map) IsMadeUp() bool {
+	return slices.ContainsFunc(m.inputs, func(in Input) bool { return strings.HasPrefix(in.Name, MadeUp) })
+}
 
 // Gate returns what the map was held against before it was written; nil when
 // it was held against nothing.

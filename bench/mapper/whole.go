@@ -150,7 +150,7 @@ func (w *whole) prepare(o options) error {
 	if err != nil {
 		return err
 	}
-	world, err := generate.New(generate.Config{Seed: 7, PoPs: pops, Units: o.units, Places: db.Networks()})
+	world, err := generate.New(generate.Config{Seed: 7, PoPs: generate.PoPs(pops), Units: o.units, Places: db.Networks()})
 	if err != nil {
 		return err
 	}

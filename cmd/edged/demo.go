@@ -11,14 +11,10 @@ import (
 	"path/filepath"
 	"strings"
 	"syscall"
-	"time"
 
 	"github.com/spf13/cobra"
 
 	"edged/edge"
-	"edged/geo/place"
-	"edged/mapper"
-	"edged/maps"
 )
 
 // demoPoPs are sites in real cities on all continents that have any.
@@ -72,7 +68,7 @@ func demoCommand() *cobra.Command {
 		Use:   "demo",
 		Short: "run a node with sample data on loopback",
 		Long: `Run a node on loopback with a sample zone, a dozen PoPs and a map built from the
-built-in country data. Each PoP has a small web server that is checked. Nothing
+built-in country data and from beacons' rows that are made up. Each PoP has a small web server that is checked. Nothing
 needs to be installed or edited, and nothing is left behind. Ctrl-C ends it.`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
@@ -92,12 +88,15 @@ func demo(ctx context.Context, stdout, stderr io.Writer) (err error) {
 		return err
 	}
 	defer stopSites(sites)
+	if err := writeDemoMap(ctx, dir); err != nil {
+		return err
+	}
 	n, dns, admin, err := startDemo(dir, sites, stderr)
 	if err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, n.stop()) }()
-	describeDemo(stdout, dns, admin, sites)
+	describeDemo(stdout, dir, dns, admin, sites)
 	<-ctx.Done()
 	return nil
 }
@@ -143,28 +142,11 @@ func freePort(port uint16) (netip.AddrPort, error) {
 	return netip.AddrPort{}, fmt.Errorf("no port from %d to %d on %s is free", port, port+99, loopback)
 }
 
-// writeDemo writes the demo's configuration, zone and map.
+// writeDemo writes the demo's configuration and zone.
 func writeDemo(dir string, dns, admin netip.AddrPort, sites []*site) error {
-	places, err := place.Open("", "")
-	if err != nil {
-		return err
-	}
-	var sources []maps.Input
-	for _, s := range places.Sources() {
-		sources = append(sources, maps.Input{Name: s.Name, Version: s.Version})
-	}
-	contents, _, err := mapper.Build(mapper.Input{PoPs: demoPoPs, Place: places.Networks(), Sources: sources, Created: time.Now()})
-	if err != nil {
-		return err
-	}
-	data, err := maps.Encode(contents)
-	if err != nil {
-		return err
-	}
 	return errors.Join(
 		os.WriteFile(filepath.Join(dir, "edged.yaml"), []byte(demoConfig(dns, admin, sites)), 0o600),
 		os.WriteFile(filepath.Join(dir, "example.com.zone"), []byte(demoZone), 0o600),
-		maps.WriteFile(filepath.Join(dir, "default.edmap"), data),
 	)
 }
 
@@ -175,8 +157,8 @@ func demoConfig(dns, admin netip.AddrPort, sites []*site) string {
 	for _, p := range demoPoPs {
 		fmt.Fprintf(&b, "  - {name: %s, lat: %v, lon: %v, continent: %s}\n", p.Name, p.Lat, p.Lon, p.Continent)
 	}
-	fmt.Fprintf(&b, "maps: {default: {file: default.edmap}}\nzones: [{name: example.com, file: example.com.zone}]\n")
-	fmt.Fprintf(&b, "pools:\n  www:\n    policy: closest\n    map: default\n    ttl: {min: 1s}\n")
+	fmt.Fprintf(&b, "maps: {%s: {file: %[1]s.edmap}}\nzones: [{name: example.com, file: example.com.zone}]\n", demoMap)
+	fmt.Fprintf(&b, "pools:\n  www:\n    policy: closest\n    map: %s\n    ttl: {min: 1s}\n", demoMap)
 	fmt.Fprintf(&b, "    check: {kind: http, target: 127.0.0.1, interval: 500ms, timeout: 400ms, rise: 3}\n    endpoints:\n")
 	for i, p := range demoPoPs {
 		check := fmt.Sprintf("check: {port: %d}", sites[i].port)
@@ -190,7 +172,7 @@ func demoConfig(dns, admin netip.AddrPort, sites []*site) string {
 // demoAddress is the IPv4 address of PoP i.
 func demoAddress(i int) netip.Addr { return netip.AddrFrom4([4]byte{192, 0, 2, byte(i + 1)}) }
 
-func describeDemo(w io.Writer, dns, admin netip.AddrPort, sites []*site) {
+func describeDemo(w io.Writer, dir string, dns, admin netip.AddrPort, sites []*site) {
 	var countries, pops []string
 	for _, c := range demoClients {
 		countries = append(countries, c.country)
@@ -200,8 +182,9 @@ func describeDemo(w io.Writer, dns, admin netip.AddrPort, sites []*site) {
 	}
 	last := len(countries) - 1
 	fmt.Fprintf(w, `This node answers example.com, www.example.com and *.cdn.example.com on
-%s over UDP and TCP, with the PoP that is closest for the client, from
-a map of the built-in country data. Each PoP has its own address:
+%s over UDP and TCP, with the PoP that is closest for the client, from a map of the
+built-in country data and of round trips that are made up: nobody measured them.
+Each PoP has its own address:
   %s
   %s
 The admin API is at http://%s/v1/status. Ctrl-C ends the demo.
@@ -213,6 +196,7 @@ In another terminal, be a client in %s and %s:
 		fmt.Fprintf(w, "dig @%s -p %d www.example.com A +subnet=%s +noall +answer\n", dns.Addr(), dns.Port(), c.subnet)
 	}
 	fmt.Fprintf(w, "\nand ask why:\n\ngo run ./cmd/edged explain www.example.com --client %s --node http://%s\n", demoClients[last].subnet, admin)
+	fmt.Fprintf(w, "\nand where the map's numbers come from:\n\ngo run ./cmd/edged map explain %s %s\n", filepath.Join(dir, demoMap+".edmap"), demoClients[last].subnet)
 	for _, s := range sites {
 		if s.pop == demoHome {
 			fmt.Fprintf(w, "\nEach PoP has a small web server, which is checked. End that of %s, and two seconds\nlater the first line is answered from elsewhere:\n\nkill %d\n", s.pop, s.cmd.Process.Pid)

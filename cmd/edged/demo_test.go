@@ -34,7 +34,7 @@ func TestDemo(t *testing.T) {
 		ended <- code
 	}()
 	var digs []string
-	explain, kill := "", 0
+	explain, mapExplain, kill := "", "", 0
 	scanner := bufio.NewScanner(out)
 	for kill == 0 && scanner.Scan() {
 		line := scanner.Text()
@@ -47,11 +47,14 @@ func TestDemo(t *testing.T) {
 		if strings.HasPrefix(line, "go run ./cmd/edged explain ") {
 			explain = line
 		}
+		if strings.HasPrefix(line, "go run ./cmd/edged map explain ") {
+			mapExplain = line
+		}
 		fmt.Sscanf(line, "kill %d", &kill)
 	}
 	go io.Copy(io.Discard, out)
-	if len(digs) != 3 || explain == "" {
-		t.Fatalf("got %q and %q; log:\n%s", digs, explain, log)
+	if len(digs) != 3 || explain == "" || mapExplain == "" {
+		t.Fatalf("got %q, %q and %q; log:\n%s", digs, explain, mapExplain, log)
 	}
 
 	continents := map[string]bool{}
@@ -67,8 +70,25 @@ func TestDemo(t *testing.T) {
 		t.Errorf("the lines reach PoPs on %v, want three continents", continents)
 	}
 	_, args, _ := strings.Cut(explain, "./cmd/edged ")
-	if code, text, errs := command(t, strings.Fields(args)...); code != 0 || !strings.Contains(text, "* gru") && !strings.Contains(text, "gru") {
+	if code, text, errs := command(t, strings.Fields(args)...); code != 0 || !strings.Contains(text, "gru") || !strings.Contains(text, "\nmap       made-up version ") || !strings.Contains(text, ", measured\n") {
 		t.Errorf("%s: %d\n%s%s", explain, code, text, errs)
+	}
+	// The clients were measured, as they say, by nobody.
+	_, args, _ = strings.Cut(mapExplain, "./cmd/edged ")
+	file := strings.Fields(args)[2]
+	for _, line := range []string{args, "map show " + file, "map lookup " + file + " " + demoClients[0].subnet} {
+		code, text, errs := command(t, strings.Fields(line)...)
+		if code != 0 || !strings.Contains(text, "made up") || !strings.Contains(text, "round trips are for demonstration: nobody measured them\n") {
+			t.Errorf("%s: %d\n%s%s", line, code, text, errs)
+		}
+	}
+	for _, c := range demoClients {
+		var list []mapExplanation
+		_, text, _ := command(t, "map", "explain", "--json", file, c.subnet)
+		decode(t, text, &list)
+		if len(list) != 1 || !list[0].MadeUp || list[0].Source != "measured" || list[0].Unit == nil || list[0].Unit.Sessions < 10 {
+			t.Errorf("%s in %s: %+v, want one block with 10 sessions or more", c.subnet, c.country, list)
+		}
 	}
 	t.Run("dig", func(t *testing.T) {
 		dig, err := exec.LookPath("dig")

@@ -27,6 +27,7 @@ type mapExplanation struct {
 	To      netip.Addr   `json:"to"`
 	Block   netip.Prefix `json:"block"`
 	Version string       `json:"version"`
+	MadeUp  bool         `json:"made_up,omitempty"` // an input is: round trips are not real
 	Newest  *time.Time   `json:"newest_session,omitempty"`
 	mapper.Explanation
 	Traces []mapTrace `json:"traces,omitempty"` // with segments: how each estimate comes about, the best first
@@ -146,7 +147,7 @@ func explainPrefix(m *maps.Map, resolver bool, query string, prefix netip.Prefix
 			addr = prefix.Addr()
 		}
 		e := mapExplanation{
-			Query: query, Table: a.Table, From: a.From, To: a.To, Block: a.Block, Version: m.Version(),
+			Query: query, Table: a.Table, From: a.From, To: a.To, Block: a.Block, Version: m.Version(), MadeUp: m.IsMadeUp(),
 			Explanation: mapper.Explain(m, resolver, addr),
 		}
 		if newest := m.NewestSession(); !newest.IsZero() {
@@ -180,6 +181,9 @@ func tracesOf(again *mapper.Estimates, addr netip.Addr, pops []edge.PoP) (list [
 func (e mapExplanation) writeText(w io.Writer) error {
 	tw := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
 	fmt.Fprintf(tw, "%s\tin the %s table of map %s\n", e.Query, e.Table, e.Version)
+	if e.MadeUp {
+		fmt.Fprintf(tw, "%s\n", madeUpNote)
+	}
 	fmt.Fprintf(tw, "range\t%s - %s, answers for %s\n", e.From, e.To, e.Block)
 	fmt.Fprintf(tw, "source\t%s\n", e.Source)
 	if u := e.Unit; u != nil {

@@ -20,8 +20,9 @@ type mapAnswer struct {
 	Table   string       `json:"table"`
 	From    netip.Addr   `json:"from"`
 	To      netip.Addr   `json:"to"`
-	Block   netip.Prefix `json:"block"`  // the largest one of this row around the first address asked for
-	Source  string       `json:"source"` // measured, place or unknown
+	Block   netip.Prefix `json:"block"`             // the largest one of this row around the first address asked for
+	Source  string       `json:"source"`            // measured, place or unknown
+	MadeUp  bool         `json:"made_up,omitempty"` // round trips are not real
 	Ranking []mapHop     `json:"ranking"`
 	Then    []string     `json:"then"` // the other PoPs, by distance
 }
@@ -97,7 +98,7 @@ func lookupPrefix(m *maps.Map, resolver bool, query string, prefix netip.Prefix)
 	}
 	for addr := prefix.Addr(); len(answers) < maxRanges; {
 		row, from, to := table.Lookup(addr)
-		a := mapAnswer{Query: query, Table: name, From: from, To: to, Block: table.Block(addr)}
+		a := mapAnswer{Query: query, Table: name, From: from, To: to, Block: table.Block(addr), MadeUp: m.IsMadeUp()}
 		a.rank(m, row)
 		answers = append(answers, a)
 		if addr = to.Next(); !addr.IsValid() || !prefix.Contains(addr) {
@@ -137,6 +138,9 @@ func (a *mapAnswer) writeText(w io.Writer) error {
 	fmt.Fprintf(tw, "%s\tin the %s table\n", a.Query, a.Table)
 	fmt.Fprintf(tw, "range\t%s - %s\n", a.From, a.To)
 	fmt.Fprintf(tw, "block\t%s\n", a.Block)
+	if a.MadeUp {
+		fmt.Fprintf(tw, "%s\n", madeUpNote)
+	}
 	fmt.Fprintf(tw, "source\t%s\n", a.Source)
 	var hops []string
 	for _, hop := range a.Ranking {

@@ -18,6 +18,7 @@ type mapSummary struct {
 	Created  time.Time    `json:"created"`
 	Bytes    int          `json:"bytes"`
 	Inputs   []maps.Input `json:"inputs"`
+	MadeUp   bool         `json:"made_up,omitempty"` // an input is: round trips are not real
 	PoPs     []mapPoP     `json:"pops"`
 	Rankings int          `json:"rankings"`
 	Orders   int          `json:"orders"`
@@ -50,6 +51,9 @@ type mapTable struct {
 	maps.SpaceStats
 }
 
+// madeUpNote stands above round trips that are not real.
+const madeUpNote = "made up\tround trips are for demonstration: nobody measured them"
+
 func mapShowCommand() *cobra.Command {
 	var asJSON bool
 	cmd := &cobra.Command{
@@ -74,7 +78,7 @@ func mapShowCommand() *cobra.Command {
 
 func summarize(m *maps.Map) mapSummary {
 	s := mapSummary{
-		Version: m.Version(), Created: m.Created(), Bytes: m.Size(), Inputs: append([]maps.Input{}, m.Inputs()...),
+		Version: m.Version(), Created: m.Created(), Bytes: m.Size(), Inputs: append([]maps.Input{}, m.Inputs()...), MadeUp: m.IsMadeUp(),
 		Rankings: m.Rankings(), Orders: m.Orders(), Gate: m.Gate(),
 	}
 	for i, p := range m.PoPs() {
@@ -107,6 +111,9 @@ func (s mapSummary) writeText(w io.Writer) error {
 	fmt.Fprintf(tw, "rankings\t%d, over %d great-circle orders\n", s.Rankings, s.Orders)
 	for _, in := range s.Inputs {
 		fmt.Fprintf(tw, "input\t%s (%s)\n", in.Name, in.Version)
+	}
+	if s.MadeUp {
+		fmt.Fprintf(tw, "%s\n", madeUpNote)
 	}
 	fmt.Fprintln(tw)
 	fmt.Fprintln(tw, "table\tfamily\tranges\tmeasured\tof addresses\tunknown")

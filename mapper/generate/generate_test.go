@@ -26,7 +26,7 @@ func world(t *testing.T, c Config) *World {
 }
 
 func TestSameSeed(t *testing.T) {
-	c := Config{Seed: 7, PoPs: 20, Units: 3000}
+	c := Config{Seed: 7, PoPs: PoPs(20), Units: 3000}
 	a, b := world(t, c), world(t, c)
 	if !reflect.DeepEqual(a, b) {
 		t.Error("two worlds of one seed differ")
@@ -49,7 +49,7 @@ func TestSameSeed(t *testing.T) {
 
 func TestUnits(t *testing.T) {
 	const n = 50_000
-	w := world(t, Config{Seed: 1, PoPs: 30, Units: n})
+	w := world(t, Config{Seed: 1, PoPs: PoPs(30), Units: n})
 	if len(w.Units) != n {
 		t.Fatalf("%d units, want %d", len(w.Units), n)
 	}
@@ -88,7 +88,7 @@ func TestUnits(t *testing.T) {
 // TestDetour holds the draws to the figure that they were fitted to: how far
 // apart three providers in one city are.
 func TestDetour(t *testing.T) {
-	w := world(t, Config{Seed: 2, PoPs: 1, Units: 1})
+	w := world(t, Config{Seed: 2, PoPs: PoPs(1), Units: 1})
 	var ranges []float64
 	for asn := range uint64(20_000) {
 		var three []float64
@@ -106,7 +106,7 @@ func TestDetour(t *testing.T) {
 }
 
 func TestPath(t *testing.T) {
-	w := world(t, Config{Seed: 3, PoPs: 40, Units: 2000})
+	w := world(t, Config{Seed: 3, PoPs: PoPs(40), Units: 2000})
 	at := time.Unix(1_700_000_000, 0)
 	changed := 0
 	for unit, u := range w.Units {
@@ -127,7 +127,7 @@ func TestPath(t *testing.T) {
 }
 
 func TestSessions(t *testing.T) {
-	w := world(t, Config{Seed: 4, PoPs: 20, Units: 500})
+	w := world(t, Config{Seed: 4, PoPs: PoPs(20), Units: 500})
 	from := time.Unix(1_700_000_000, 0)
 	prefixes := map[netip.Prefix]bool{}
 	for _, u := range w.Units {
@@ -171,7 +171,7 @@ func TestPlaces(t *testing.T) {
 			yield(netip.MustParsePrefix("1.2.0.0/16"), place.Place{Country: "DE"}) &&
 			yield(netip.MustParsePrefix("2400:1::/40"), at)
 	}
-	w := world(t, Config{Seed: 1, PoPs: 2, Units: 100, Places: places})
+	w := world(t, Config{Seed: 1, PoPs: PoPs(2), Units: 100, Places: places})
 	v4 := 0
 	for _, u := range w.Units {
 		switch {
@@ -188,7 +188,7 @@ func TestPlaces(t *testing.T) {
 	if v4 < 25 || v4 > 75 {
 		t.Errorf("%d of 100 units are of ipv4, want about half", v4)
 	}
-	if _, err := New(Config{PoPs: 2, Units: 1000, Places: places}); err == nil || !strings.Contains(err.Error(), "512 units with coordinates, want 1000") {
+	if _, err := New(Config{PoPs: PoPs(2), Units: 1000, Places: places}); err == nil || !strings.Contains(err.Error(), "512 units with coordinates, want 1000") {
 		t.Errorf("error %v, want that there are 512", err)
 	}
 }
@@ -206,7 +206,7 @@ func TestLatencies(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	w := world(t, Config{Seed: 1, PoPs: 3, Units: 1, Latencies: l})
+	w := world(t, Config{Seed: 1, PoPs: PoPs(3), Units: 1, Latencies: l})
 	london := slices.IndexFunc(cities, func(c city) bool { return c.pop == "lhr" })
 	if got := w.base[london][0]; got != 12.25 {
 		t.Errorf("london to fra takes %v ms, want what was measured, 12.25", got)
@@ -230,7 +230,7 @@ func TestLatencies(t *testing.T) {
 }
 
 func TestConfigErrors(t *testing.T) {
-	for _, c := range []Config{{PoPs: 0, Units: 1}, {PoPs: 101, Units: 1}, {PoPs: 1}, {PoPs: 1, Units: MaxUnits + 1}} {
+	for _, c := range []Config{{Units: 1}, {PoPs: make([]edge.PoP, MaxPoPs+1), Units: 1}, {PoPs: PoPs(1)}, {PoPs: PoPs(1), Units: MaxUnits + 1}} {
 		if _, err := New(c); err == nil {
 			t.Errorf("%+v: no error", c)
 		}

@@ -16,8 +16,8 @@ import (
 // Config says what to make.
 type Config struct {
 	Seed  uint64
-	PoPs  int // 1 to MaxPoPs
-	Units int // 1 to MaxUnits
+	PoPs  []edge.PoP // 1 to MaxPoPs, such as PoPs makes
+	Units int        // 1 to MaxUnits
 	// Latencies, when set, are taken for paths between the cities they know.
 	Latencies *Latencies
 	// Places, when set, are the networks that units are sampled from, with their
@@ -57,12 +57,12 @@ type World struct {
 // are no places to sample.
 func New(c Config) (*World, error) {
 	switch {
-	case c.PoPs < 1 || c.PoPs > MaxPoPs:
-		return nil, fmt.Errorf("cannot make a world of %d pops: want 1 to %d", c.PoPs, MaxPoPs)
+	case len(c.PoPs) < 1 || len(c.PoPs) > MaxPoPs:
+		return nil, fmt.Errorf("cannot make a world of %d pops: want 1 to %d", len(c.PoPs), MaxPoPs)
 	case c.Units < 1 || c.Units > MaxUnits:
 		return nil, fmt.Errorf("cannot make a world of %d units: want 1 to %d", c.Units, MaxUnits)
 	}
-	w := &World{PoPs: PoPs(c.PoPs), seed: draw(mix(c.Seed))}
+	w := &World{PoPs: c.PoPs, seed: draw(mix(c.Seed))}
 	w.makeBase(c.Latencies)
 	if c.Places == nil {
 		w.makeUnits(c.Units)
