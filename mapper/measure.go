@@ -129,8 +129,8 @@ func (e *Estimates) Limited() int { return e.model.Limited() }
 // address, if there is one, is among a unit's when anything is known of it.
 func (e *Estimates) nets(inForce func(netip.Addr) uint16) []Net {
 	nets := make([]Net, len(e.units))
-	inParallel(len(e.units), func(i int) {
-		prefix, list := e.units[i].Unit.Prefix(), e.model.UnitBest(i, maps.MaxHops)
+	e.model.EachUnit(func(r *estimate.Ranker, i int) {
+		prefix, list := e.units[i].Unit.Prefix(), r.Best(i, maps.MaxHops)
 		net := Net{Prefix: prefix, Tables: Both}
 		now := inForce(prefix.Addr())
 		if at := slices.IndexFunc(list, func(e estimate.Estimate) bool { return e.PoP == now }); at >= 0 {

@@ -54,7 +54,10 @@ func (e *Estimates) rankResolvers(units []Net, demand []simulate.Demand) ([]Net,
 	in := ResolverInput{
 		Resolvers: e.resolvers, Units: make([]beacon.Unit, len(e.units)),
 		Hops: func(i int) []maps.Hop { return units[i].Hops },
-		RTT:  func(i int, pop uint16) float64 { return e.model.Between(i, pop).RTT },
+		RTT: func() func(int, uint16) float64 {
+			r := e.model.NewRanker()
+			return func(i int, pop uint16) float64 { return r.Between(i, pop).RTT }
+		},
 		Place: func(resolver netip.Addr) []maps.Hop {
 			hops, _ := e.at(e.locate(resolver))
 			return hops

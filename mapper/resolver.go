@@ -19,7 +19,7 @@ type ResolverInput struct {
 	Resolvers []MeasuredResolver
 	Units     []beacon.Unit                               // ascending
 	Hops      func(unit int) []maps.Hop                   // a unit's ranking
-	RTT       func(unit int, pop uint16) float64          // from a unit to any PoP, ms
+	RTT       func() func(unit int, pop uint16) float64   // what tells one goroutine how far units are from any PoP, ms
 	Place     func(resolver netip.Addr) []maps.Hop        // what the resolver's own place lets expect; may be none
 	PlaceRTT  func(resolver netip.Addr, p uint16) float64 // from there to any PoP, ms; +Inf when the place is not known
 	Demand    func(unit int) float64                      // requests/s that each session of a unit stands for; nil: 1
@@ -77,8 +77,9 @@ func RankResolvers(in ResolverInput) ([]Net, []ResolverScore) {
 	workers := runtime.GOMAXPROCS(0)
 	for w := range workers {
 		wg.Go(func() {
+			far := in.RTT()
 			for i := w; i < len(pools); i += workers {
-				results[i] = in.rankPool(pools[i])
+				results[i] = in.rankPool(pools[i], far)
 			}
 		})
 	}
@@ -106,7 +107,7 @@ type behind struct {
 	rtt    []float64 // to each PoP that is compared, ms
 }
 
-func (in *ResolverInput) rankPool(pool []MeasuredResolver) (result resolverPool) {
+func (in *ResolverInput) rankPool(pool []MeasuredResolver, far func(unit int, pop uint16) float64) (result resolverPool) {
 	clients := make([][]behind, len(pool))
 	var all []behind
 	for i, r := range pool {
@@ -124,17 +125,7 @@ func (in *ResolverInput) rankPool(pool []MeasuredResolver) (result resolverPool)
 	}
 	slices.Sort(units)
 	units = slices.Compact(units)
-	rtt := make([]float64, 0, len(units)*len(pops))
-	for _, unit := range units {
-		hops := in.Hops(unit)
-		for _, pop := range pops {
-			if h := slices.IndexFunc(hops, func(h maps.Hop) bool { return h.PoP == pop }); h >= 0 {
-				rtt = append(rtt, float64(hops[h].RTT)/2)
-			} else {
-				rtt = append(rtt, in.RTT(unit, pop))
-			}
-		}
-	}
+	rtt := in.roundTrips(units, pops, far)
 	rowsOf := func(list []behind) {
 		for i := range list {
 			at, _ := slices.BinarySearch(units, list[i].unit)
@@ -169,6 +160,37 @@ func (in *ResolverInput) rankPool(pool []MeasuredResolver) (result resolverPool)
 		result.scores = append(result.scores, in.score(r, clients[i], pops[best], best))
 	}
 	return result
+}
+
+// manyUnits is how many units of a pool are work for all processors.
+const manyUnits = 4096
+
+// roundTrips returns a row for each unit, of what it takes to each of the pops, ms.
+func (in *ResolverInput) roundTrips(units []int, pops []uint16, far func(unit int, pop uint16) float64) []float64 {
+	rtt := make([]float64, len(units)*len(pops))
+	fill := func(from, to int, far func(unit int, pop uint16) float64) {
+		for u := from; u < to; u++ {
+			hops, row := in.Hops(units[u]), rtt[u*len(pops):(u+1)*len(pops)]
+			for k, pop := range pops {
+				if h := slices.IndexFunc(hops, func(h maps.Hop) bool { return h.PoP == pop }); h >= 0 {
+					row[k] = float64(hops[h].RTT) / 2
+				} else {
+					row[k] = far(units[u], pop)
+				}
+			}
+		}
+	}
+	if len(units) < manyUnits {
+		fill(0, len(units), far)
+		return rtt
+	}
+	var wg sync.WaitGroup
+	workers := runtime.GOMAXPROCS(0)
+	for w := range workers {
+		wg.Go(func() { fill(w*len(units)/workers, (w+1)*len(units)/workers, in.RTT()) })
+	}
+	wg.Wait()
+	return rtt
 }
 
 // behind returns the units behind a resolver that have estimates. Sessions say who

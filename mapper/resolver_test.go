@@ -35,7 +35,9 @@ func mixed(resolvers ...MeasuredResolver) (ResolverInput, [3]beacon.Unit) {
 			}
 			return []maps.Hop{{PoP: 3, RTT: 16}}
 		},
-		RTT:      func(i int, pop uint16) float64 { return rtt[i][pop] },
+		RTT: func() func(int, uint16) float64 {
+			return func(i int, pop uint16) float64 { return rtt[i][pop] }
+		},
 		Place:    func(netip.Addr) []maps.Hop { return nil },
 		PlaceRTT: func(netip.Addr, uint16) float64 { return math.Inf(1) },
 	}

@@ -30,6 +30,7 @@ type Model struct {
 	slope      float64   // ms per km
 	usual      float64   // confidence before it is made relative
 	groups     [Own]groups
+	order      []int32 // of units: those of one site follow each other
 	rungs      [parts][Own]*rung
 	spots      []spot
 	around     [][]neighbour         // of each metro with units
@@ -57,6 +58,7 @@ func Fit(pops []edge.PoP, units []Unit) *Model {
 		return func(level int) { m.groups[level] = numberGroups(Level(level), units) }
 	})
 	m.survey()
+	m.order = m.bySite()
 	f := m.newFitting()
 	m.slope = m.slopeOf(f, fewPairs)
 	for i := range units {

@@ -28,13 +28,6 @@ func (m *Model) Unit(i int) []Estimate {
 	return list
 }
 
-// UnitBest is Unit, but only so many of the first are in order.
-func (m *Model) UnitBest(i, first int) []Estimate {
-	list := m.unit(i)
-	orderFirst(list, first)
-	return list
-}
-
 func (m *Model) unit(i int) []Estimate {
 	u := &m.units[i]
 	if len(u.Cells) == 0 {
@@ -51,8 +44,13 @@ func (m *Model) unit(i int) []Estimate {
 
 // to returns the estimate of one PoP at a unit with measurements.
 func (m *Model) to(v *vantage, i int, pop uint16) Estimate {
-	e := m.estimate(v, pop, m.access[i], i)
-	if c, ok := m.units[i].cell(pop); ok {
+	return m.withOwn(m.estimate(v, pop, m.access[i], i), i)
+}
+
+// withOwn adds to what the ladder says of a PoP what the unit measured of it.
+func (m *Model) withOwn(e Estimate, i int) Estimate {
+	e.Parent, e.Error = e.RTT, m.standardError(Cell{})
+	if c, ok := m.units[i].cell(e.PoP); ok {
 		e.Level, e.Samples = Own, c.Samples
 		e.RTT = (c.Weight*c.RTT + m.own*e.Parent) / (c.Weight + m.own)
 		e.RTT = max(e.RTT, c.least(e.Parent))
