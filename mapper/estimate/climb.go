@@ -20,30 +20,32 @@ func (m *Model) climb(f *fitting) {
 	for i := range apart {
 		apart[i] = rest{slices.Clone(f.of(f.left, i*every)), f.access[i*every]}
 	}
+	ofJudge := func(unit int) *rest {
+		if !judges(unit) {
+			return nil
+		}
+		return &apart[unit/every]
+	}
 	for level := World; level < Own; level++ {
 		g := &m.groups[level]
-		hearings := g.hearings(f, len(m.towns.where))
 		for in := range parts {
+			b := f.ballots[in][level]
+			hearings := b.hearings()
 			limited := make([]map[uint32]bool, len(hearings))
 			hear := func() func(int) []evidence {
-				var all, spare []evidence
+				var all []evidence
 				return func(h int) []evidence {
 					all = all[:0]
-					for _, i := range g.units[g.first[hearings[h].from]:g.first[hearings[h].to]] {
-						var other *rest
-						if judges(int(i)) {
-							other = &apart[int(i)/every]
-						}
-						all = m.testify(all, level, in, int(i), hearings[h], f, other)
+					for row := hearings[h]; row < hearings[h+1]; row++ {
+						all = m.testify(all, b, row, in, f, ofJudge)
 					}
-					all, spare = sortEvidence(all, spare, hearings[h].from, hearings[h].to)
 					if level == Country {
 						limited[h] = limitNetworks(all, func(unit int) uint32 { return m.units[unit].Place.ASN })
 					}
 					return all
 				}
 			}
-			m.rungs[in][level] = learn(len(g.id), len(hearings), hear, judges)
+			m.rungs[in][level] = learn(len(g.id), len(hearings)-1, hear, judges)
 			if level == Country && in == ofTown {
 				m.limited = countAll(limited)
 			}
@@ -74,38 +76,6 @@ func countAll(sets []map[uint32]bool) int {
 		}
 	}
 	return len(all)
-}
-
-// testify appends what a unit says in a hearing on a level.
-func (m *Model) testify(all []evidence, level Level, in part, i int, h hearing, f *fitting, apart *rest) []evidence {
-	u := &m.units[i]
-	if m.mute[i] || u.Servers && level < NetCountry {
-		return all
-	}
-	group, first := m.groups[level].of[i], f.first[i]
-	for k, pop := range f.popsOf(i) {
-		column := m.towns.column(in, pop)
-		if column == noColumn || column < h.least || column > h.most {
-			continue
-		}
-		e := evidence{unit: i, group: group, column: column, weight: m.confidence(u.Cells[k]), size: f.sizes[first+k]}
-		e.residual = f.left[first+k] / e.size
-		if apart != nil {
-			e.apart = apart.cells[k] / e.size
-		}
-		if in == ofTown && column != pop { // a unit has one voice on a town
-			e.weight /= float64(m.towns.sharing(u.Cells, column))
-		}
-		all = append(all, e)
-	}
-	if in == ofTown && h.most == accessColumn {
-		e := evidence{unit: i, group: group, column: accessColumn, residual: f.access[i], weight: 1, size: 1}
-		if apart != nil {
-			e.apart = apart.access
-		}
-		all = append(all, e)
-	}
-	return all
 }
 
 // take takes what a row of a rung says from what is left of a unit.

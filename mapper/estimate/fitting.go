@@ -4,11 +4,15 @@ package estimate
 // there are millions.
 type fitting struct {
 	first  []int     // where each unit's cells begin; one more than units
+	unit   []uint32  // of each cell
 	pops   []uint16  // of each cell
+	weight []float64 // Model.confidence
 	km     []float64 // to the PoP; 0 where the place is not known
 	sizes  []float64 // Model.size
 	left   []float64 // what is not explained yet, ms
 	access []float64 // of each unit, what is not explained yet, ms
+
+	ballots [parts][Own]*ballot
 }
 
 func (m *Model) newFitting() *fitting {
@@ -17,18 +21,32 @@ func (m *Model) newFitting() *fitting {
 		f.first[i+1] = f.first[i] + len(u.Cells)
 	}
 	n := f.first[len(m.units)]
-	f.pops, f.km, f.sizes, f.left = make([]uint16, n), make([]float64, n), make([]float64, n), make([]float64, n)
-	inParallel(len(m.units), unitsAtOnce, func() func(int) {
-		return func(i int) {
-			u := &m.units[i]
-			for k := range u.Cells {
-				pop, at := u.Cells[k].PoP, f.first[i]+k
-				f.pops[at] = pop
-				f.km[at], f.sizes[at] = m.kmAndSize(&u.Place, pop)
-			}
+	f.unit, f.pops = make([]uint32, n), make([]uint16, n)
+	f.km, f.sizes, f.left, f.weight = make([]float64, n), make([]float64, n), make([]float64, n), make([]float64, n)
+	m.EachUnit(func(r *Ranker, i int) {
+		u := &m.units[i]
+		if len(u.Cells) == 0 {
+			return
+		}
+		r.goTo(i)
+		for k := range u.Cells {
+			pop, at := u.Cells[k].PoP, f.first[i]+k
+			f.unit[at], f.pops[at], f.weight[at] = uint32(i), pop, m.confidence(u.Cells[k])
+			path := r.path(pop)
+			f.km[at], f.sizes[at] = path.km, path.size
 		}
 	})
 	return f
+}
+
+// makeBallots says who speaks, when it is known who does.
+func (m *Model) makeBallots(f *fitting) {
+	inParallel(int(parts)*int(Own), 1, func() func(int) {
+		return func(i int) {
+			in, level := part(i)%parts, Level(i/int(parts))
+			f.ballots[in][level] = m.newBallot(f, level, in)
+		}
+	})
 }
 
 // of returns a unit's part of an array of cells.

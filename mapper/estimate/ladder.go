@@ -104,49 +104,6 @@ func (g *groups) at(l Level, p *place.Place) int32 {
 	return noGroup
 }
 
-// hearing is some of a level's evidence that is heard in one go: that of some
-// groups on some columns.
-type hearing struct {
-	from, to    int32  // groups, from the first one up to the second
-	least, most uint16 // columns, both included
-}
-
-// mostHeard is about how many cells a hearing is on.
-const mostHeard = 1 << 19
-
-// hearings parts a level's evidence, the columns in order within the groups in
-// order. A group with more than is heard in one go has several hearings.
-func (g *groups) hearings(f *fitting, columns int) (list []hearing) {
-	last := int32(len(g.first) - 1)
-	from, cells := int32(0), 0
-	flush := func(to int32) {
-		if from < to {
-			list = append(list, hearing{from, to, 0, accessColumn})
-		}
-		from, cells = to, 0
-	}
-	for id := range last {
-		n := 0
-		for _, i := range g.units[g.first[id]:g.first[id+1]] {
-			n += len(f.popsOf(int(i)))
-		}
-		if cells+n > mostHeard {
-			flush(id)
-		}
-		cells += n
-		if each := columns * mostHeard / max(n, 1); each < columns {
-			each = max(each, 1)
-			for c := 0; c < columns; c += each {
-				list = append(list, hearing{id, id + 1, uint16(c), uint16(min(c+each, columns) - 1)})
-			}
-			list = append(list, hearing{id, id + 1, accessColumn, accessColumn})
-			from, cells = id+1, 0
-		}
-	}
-	flush(last)
-	return list
-}
-
 // evidence is one unit's word on one column.
 type evidence struct {
 	unit     int
@@ -156,29 +113,6 @@ type evidence struct {
 	apart    float64 // the same above what others say on the levels before
 	weight   float64 // 1 for a usual cell
 	size     float64 // of the path: longer ones tell more about what paths have in common
-}
-
-// sortEvidence sorts what is on the groups from one up to another by group and column; of each group's words on a column the
-// order stays. It takes time in proportion, since there are many.
-func sortEvidence(all, spare []evidence, from, to int32) (sorted, other []evidence) {
-	spare = slices.Grow(spare[:0], len(all))[:len(all)]
-	by := func(from, to []evidence, keys int, key func(*evidence) int) {
-		start := make([]int, keys+1)
-		for i := range from {
-			start[key(&from[i])+1]++
-		}
-		for k := range keys {
-			start[k+1] += start[k]
-		}
-		for i := range from {
-			k := key(&from[i])
-			to[start[k]] = from[i]
-			start[k]++
-		}
-	}
-	by(all, spare, accessColumn+1, func(e *evidence) int { return int(e.column) })
-	by(spare, all, int(to-from), func(e *evidence) int { return int(e.group - from) })
-	return all, spare
 }
 
 // word is what a unit said, as it is kept in a correction.

@@ -65,6 +65,7 @@ func Fit(pops []edge.PoP, units []Unit) *Model {
 		u := &units[i]
 		m.mute[i] = len(u.Cells) == 0 || !u.Place.HasCoord || doubted(u, f.of(f.km, i))
 	}
+	m.makeBallots(f)
 	for range passes {
 		m.fitAccess(f)
 		m.climb(f)
@@ -76,25 +77,24 @@ func Fit(pops []edge.PoP, units []Unit) *Model {
 // fitAccess finds the units' access anew, and what is left of their cells by the line and
 // that.
 func (m *Model) fitAccess(f *fitting) {
-	inParallel(len(m.units), unitsAtOnce, func() func(int) {
-		var above []weighted
-		return func(i int) {
-			u := &m.units[i]
-			if len(u.Cells) == 0 {
-				return
-			}
-			v, left, km, sizes := m.viewOf(i), f.of(f.left, i), f.of(f.km, i), f.of(f.sizes, i)
-			above = above[:0]
-			for k := range u.Cells {
-				c := &u.Cells[k]
-				left[k] = c.RTT - m.slope*km[k]
-				above = append(above, weighted{left[k] - m.ladder(v, c.PoP, nobody)*sizes[k], m.confidence(*c)})
-			}
-			m.access[i] = middle(above)
-			f.access[i] = m.access[i]
-			for k := range left {
-				left[k] -= m.access[i]
-			}
+	m.EachUnit(func(r *Ranker, i int) {
+		u := &m.units[i]
+		if len(u.Cells) == 0 {
+			return
+		}
+		r.goTo(i)
+		left, km, sizes, weight := f.of(f.left, i), f.of(f.km, i), f.of(f.sizes, i), f.of(f.weight, i)
+		above := r.above[:0]
+		for k := range u.Cells {
+			c := &u.Cells[k]
+			left[k] = c.RTT - m.slope*km[k]
+			above = append(above, weighted{left[k] - r.ladder(c.PoP)*sizes[k], weight[k]})
+		}
+		r.above = above
+		m.access[i] = middle(above)
+		f.access[i] = m.access[i]
+		for k := range left {
+			left[k] -= m.access[i]
 		}
 	})
 }

@@ -7,30 +7,34 @@ type Ranker struct {
 	m    *Model
 	at   site
 	view *vantage
-	any  []uint16  // candidates of every unit of the site, ascending
-	seen []outlook // by PoP
-	turn uint32    // of the site; what has another in seen is out of date
+	any  []uint16 // candidates of every unit of the site, ascending; nil: not known yet
+	seen []path   // by PoP
+	turn uint32   // of the site; what has another in seen is out of date
 
 	mine  []int // by column: 1 + the unit that measured something of it last
 	pops  []uint16
-	lists []Estimate
+	list  []Estimate
+	above []weighted
 }
 
-// outlook is what the ladder says of a PoP to those of a site who have no word in
-// it.
-type outlook struct {
+// path is what the model says of the way from a site to a PoP.
+type path struct {
 	turn     uint32
-	strange  bool // what follows is there
-	level    Level
-	samples  int
-	km, size float64
-	line     float64      // ms
-	adds     [Own]float64 // ms, by level
+	km, size float64 // Model.kmAndSize
+
+	summed bool
+	sum    float64 // Model.ladder, with everybody's word
+
+	// What follows is for those who have no word in it, when it is there.
+	strange bool
+	level   Level
+	samples int
+	adds    [Own]float64 // ms, by level
 }
 
 // NewRanker returns a Ranker of the model.
 func (m *Model) NewRanker() *Ranker {
-	return &Ranker{m: m, seen: make([]outlook, len(m.pops)), mine: make([]int, len(m.towns.where))}
+	return &Ranker{m: m, seen: make([]path, len(m.pops)), mine: make([]int, len(m.towns.where))}
 }
 
 // Best returns the estimates of a unit's candidates, so many of the first in order.
@@ -39,16 +43,16 @@ func (r *Ranker) Best(i, first int) []Estimate {
 	m := r.m
 	u := &m.units[i]
 	if len(u.Cells) == 0 {
-		r.lists = append(r.lists[:0], m.at(u.Place)...)
+		r.list = append(r.list[:0], m.at(u.Place)...)
 	} else {
 		r.goTo(i)
-		r.lists = r.lists[:0]
+		r.list = r.list[:0]
 		for _, pop := range r.candidates(u) {
-			r.lists = append(r.lists, r.to(i, pop))
+			r.list = append(r.list, r.to(i, pop))
 		}
 	}
-	orderFirst(r.lists, first)
-	return r.lists
+	orderFirst(r.list, first)
+	return r.list
 }
 
 // goTo makes the site that of a unit with measurements.
@@ -56,8 +60,7 @@ func (r *Ranker) goTo(i int) {
 	m := r.m
 	u := &m.units[i]
 	if at := m.siteOf(i); r.view == nil || at != r.at {
-		r.at, r.view = at, m.viewOf(i)
-		r.any = m.candidates(&u.Place, nil, r.view)
+		r.at, r.view, r.any = at, m.viewOf(i), nil
 		r.turn++
 	}
 	for k := range u.Cells {
@@ -68,6 +71,9 @@ func (r *Ranker) goTo(i int) {
 
 // candidates is Model.candidates for a unit of the site.
 func (r *Ranker) candidates(u *Unit) []uint16 {
+	if r.any == nil {
+		r.any = r.m.candidates(&u.Place, nil, r.view)
+	}
 	list, rest := r.pops[:0], r.any
 	for k := range u.Cells {
 		pop := u.Cells[k].PoP
@@ -83,18 +89,32 @@ func (r *Ranker) candidates(u *Unit) []uint16 {
 	return r.pops
 }
 
+// path returns that to a PoP.
+func (r *Ranker) path(pop uint16) *path {
+	s := &r.seen[pop]
+	if s.turn != r.turn {
+		*s = path{turn: r.turn}
+		s.km, s.size = r.m.kmAndSize(r.view.place, pop)
+	}
+	return s
+}
+
+// ladder is Model.ladder at the site, with everybody's word.
+func (r *Ranker) ladder(pop uint16) float64 {
+	s := r.path(pop)
+	if !s.summed {
+		s.summed, s.sum = true, r.m.ladder(r.view, pop, nobody)
+	}
+	return s.sum
+}
+
 // stranger is a unit that has no word in any correction.
 const stranger = -2
 
 // to is Model.to for a unit of the site.
 func (r *Ranker) to(i int, pop uint16) Estimate {
-	m, s := r.m, &r.seen[pop]
-	if s.turn != r.turn {
-		*s = outlook{turn: r.turn}
-		s.km, s.size = m.kmAndSize(r.view.place, pop)
-		s.line = float64(m.slope * s.km)
-	}
-	e := Estimate{PoP: pop, RTT: m.access[i] + s.line}
+	m, s := r.m, r.path(pop)
+	e := Estimate{PoP: pop, RTT: m.access[i] + float64(m.slope*s.km)}
 	if r.mine[m.towns.of[pop]] == i+1 {
 		for level := World; level < Own; level++ {
 			add, _, units := m.level(r.view, level, pop, i)
