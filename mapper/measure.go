@@ -102,14 +102,16 @@ type Estimates struct {
 }
 
 // Estimate fits the model to measurements. The place of a unit is that of its
-// first address. hosting are the networks (ASNs) of servers, which teach nothing
+// first address; locate is called by several goroutines. hosting are the networks (ASNs) of servers, which teach nothing
 // about people's networks beside them; it may be nil.
 func Estimate(m *Measurements, pops []edge.PoP, locate func(netip.Addr) place.Place, hosting map[uint32]bool) *Estimates {
 	e := &Estimates{pops: pops, units: m.Units, resolvers: m.Resolvers, locate: locate, newest: m.Newest}
 	units := make([]estimate.Unit, len(m.Units))
-	for i, u := range m.Units {
-		at := locate(u.Unit.Prefix().Addr())
-		units[i] = estimate.Unit{Place: at, Cells: u.Cells, Servers: hosting[at.ASN]}
+	inParallel(len(units), func(i int) {
+		at := locate(m.Units[i].Unit.Prefix().Addr())
+		units[i] = estimate.Unit{Place: at, Cells: m.Units[i].Cells, Servers: hosting[at.ASN]}
+	})
+	for i := range units {
 		if units[i].Servers {
 			e.hosting++
 		}

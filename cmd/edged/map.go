@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"path/filepath"
+	"sync"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -113,9 +114,10 @@ files count: the same inputs give the same file, octet for octet, on any machine
 			if err != nil {
 				return err
 			}
-			if err := places.Verify(); err != nil {
-				return err
-			}
+			verified := make(chan error, 1)
+			go func() { verified <- places.Verify() }()
+			verify := sync.OnceValue(func() error { return <-verified })
+			defer verify()
 			in := mapper.Input{PoPs: pops, Place: places.Networks(), Progress: progress.begin, Tolerance: tolerance}
 			if !(tolerance >= 0 && tolerance <= maxTolerance) {
 				return fmt.Errorf("bad tolerance %v: want 0 to %d ms", tolerance, maxTolerance)
@@ -156,6 +158,10 @@ files count: the same inputs give the same file, octet for octet, on any machine
 			}
 			if ok {
 				in.Created = dated
+			}
+			progress.begin("verifying place data")
+			if err := verify(); err != nil {
+				return err
 			}
 			return w.write(in, m)
 		},

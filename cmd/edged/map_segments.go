@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"crypto/sha256"
 	"encoding/binary"
@@ -10,6 +11,7 @@ import (
 	"net/netip"
 	"runtime"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -43,11 +45,13 @@ func readSegments(ctx context.Context, dir string, pops []edge.PoP, locate func(
 		return m, err
 	}
 	defer set.Close()
-	if m.trust, err = beacon.FindTrust(ctx, set, pops, unitPoint(locate), runtime.GOMAXPROCS(0)); err != nil {
-		return m, err
-	}
-	sum, err := hashSessions(set.Sessions())
-	if err != nil {
+	var sum []byte
+	var hashed error
+	var hashing sync.WaitGroup // one goroutine is enough for it, and has work for as long as FindTrust
+	hashing.Go(func() { sum, hashed = hashSessions(set.Sessions()) })
+	m.trust, err = beacon.FindTrust(ctx, set, pops, unitPoint(locate), runtime.GOMAXPROCS(0))
+	hashing.Wait()
+	if err = cmp.Or(err, hashed); err != nil {
 		return m, err
 	}
 	m.again = set.Repeats()

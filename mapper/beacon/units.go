@@ -6,18 +6,19 @@ import (
 	"math/bits"
 	"slices"
 	"sync"
+	"sync/atomic"
 )
 
 // rowsAtOnce is how many rows ByUnit holds at a time, at some 20 octets each in
-// sessions of four.
-const rowsAtOnce = 4 << 20
+// sessions of four: less than half a gigabyte.
+const rowsAtOnce = 24 << 20
 
 // ByUnit calls do once for each unit, with all its sessions in the order of
 // their hours and then their numbers. A session belongs to the unit of its first
 // row's client. Units come in no order, from several goroutines; do may not keep
 // what it is given. ByUnit returns the first error, of reading or of do.
 //
-// Segments are ordered by hour, so they are read once for each few million rows,
+// Segments are ordered by hour, so they are read once for that many rows,
 // taking up the units whose turn it is. Memory is bounded by that and by what the
 // largest unit has.
 func (s *Set) ByUnit(ctx context.Context, workers int, do func(Unit, []Session) error) error {
@@ -48,10 +49,14 @@ func (u Unit) turn(of uint64) uint64 {
 
 // regrouped is the sessions of some units, packed as in segments.
 type regrouped struct {
-	set      *Set
-	hours    [][]byte // groups, of each hour of the set
-	sessions []placed // ordered by unit, hour and number
+	set   *Set
+	hours [][]byte              // groups, of each hour of the set
+	parts [][unitParts][]placed // by hour and the units' part, ordered by number
 }
+
+// unitParts is in how many parts units are worked on: more than there are
+// processors, so that all are at work until the end.
+const unitParts = 64
 
 // placed is where a session is.
 type placed struct {
@@ -63,8 +68,7 @@ type placed struct {
 
 // regroup reads all hours and takes the sessions of the units it is asked for.
 func (s *Set) regroup(ctx context.Context, workers int, take func(Unit) bool) (*regrouped, error) {
-	r := &regrouped{set: s, hours: make([][]byte, len(s.Hours))}
-	byHour := make([][]placed, len(s.Hours))
+	r := &regrouped{set: s, hours: make([][]byte, len(s.Hours)), parts: make([][unitParts][]placed, len(s.Hours))}
 	err := eachHour(ctx, s, workers, func(h *Hour) error {
 		i := h.index()
 		from := h.Start.Unix()
@@ -83,28 +87,36 @@ func (s *Set) regroup(ctx context.Context, workers int, take func(Unit) bool) (*
 				rows = rows[n:]
 				p.groups++
 			}
-			byHour[i] = append(byHour[i], p)
+			part := &r.parts[i][p.unit.turn(unitParts)]
+			*part = append(*part, p)
 		}
 		return nil
 	})
 	if err != nil {
 		return nil, err
 	}
-	r.sessions = slices.Concat(byHour...)
-	slices.SortFunc(r.sessions, func(a, b placed) int {
-		return cmp.Or(cmp.Compare(a.unit, b.unit), cmp.Compare(a.hour, b.hour), cmp.Compare(a.at, b.at))
-	})
 	return r, nil
 }
 
-// sessionsAtOnce is about how many sessions a goroutine takes at a time.
-const sessionsAtOnce = 4096
+// part returns the sessions of a part of the units, ordered by unit, hour and
+// number.
+func (r *regrouped) part(i uint64) []placed {
+	var list []placed
+	for h := range r.parts {
+		list = append(list, r.parts[h][i]...)
+		r.parts[h][i] = nil
+	}
+	slices.SortFunc(list, func(a, b placed) int {
+		return cmp.Or(cmp.Compare(a.unit, b.unit), cmp.Compare(a.hour, b.hour), cmp.Compare(a.at, b.at))
+	})
+	return list
+}
 
 // each unpacks unit by unit, in several goroutines.
 func (r *regrouped) each(ctx context.Context, workers int, do func(Unit, []Session) error) error {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
-	jobs := make(chan []placed)
+	var next atomic.Uint64
 	var wg sync.WaitGroup
 	for range max(1, workers) {
 		wg.Go(func() {
@@ -112,25 +124,13 @@ func (r *regrouped) each(ctx context.Context, workers int, do func(Unit, []Sessi
 			for i := range u.pops {
 				u.pops[i] = uint16(i)
 			}
-			for job := range jobs {
-				if ctx.Err() != nil {
-					continue
-				}
-				if err := u.units(job, do); err != nil {
+			for i := next.Add(1) - 1; i < unitParts && ctx.Err() == nil; i = next.Add(1) - 1 {
+				if err := u.units(ctx, r.part(i), do); err != nil {
 					cancel(err)
 				}
 			}
 		})
 	}
-	for rest := r.sessions; len(rest) > 0; {
-		n := min(sessionsAtOnce, len(rest))
-		for n < len(rest) && rest[n].unit == rest[n-1].unit {
-			n++
-		}
-		jobs <- rest[:n]
-		rest = rest[n:]
-	}
-	close(jobs)
 	wg.Wait()
 	return context.Cause(ctx)
 }
@@ -143,8 +143,8 @@ type unpacker struct {
 	sessions []Session
 }
 
-func (u *unpacker) units(list []placed, do func(Unit, []Session) error) error {
-	for len(list) > 0 {
+func (u *unpacker) units(ctx context.Context, list []placed, do func(Unit, []Session) error) error {
+	for len(list) > 0 && ctx.Err() == nil {
 		n := 1
 		for n < len(list) && list[n].unit == list[0].unit {
 			n++
