@@ -84,13 +84,14 @@ func Correct(sessions []Session, expected func(pop uint16) float64) ([]Sample, [
 // twoWay is a fit in progress.
 type twoWay struct {
 	sessions []Session
-	pops     []uint16    // measured ones, ascending
-	at       [][]int     // position in pops of each value of each session
-	level    []float64   // of each PoP, ms
-	lastMile []float64   // of each session above the unit's typical one, ms
-	scratch  []weighted  // of one median
-	all      []weighted  // of the typical last mile
-	column   [][]reading // of each PoP
+	pops     []uint16  // measured ones, ascending
+	at       [][]int   // position in pops of each value of each session
+	level    []float64 // of each PoP, ms
+	lastMile []float64 // of each session above the unit's typical one, ms
+	medians
+	scratch []weighted  // of one median
+	all     []weighted  // of the typical last mile
+	column  [][]reading // of each PoP
 }
 
 // reading is one value's place in the fit.
@@ -178,14 +179,14 @@ func (f *twoWay) fitSessions() {
 		for j, v := range s.Values {
 			f.scratch = append(f.scratch, weighted{v.RTT - f.level[f.at[i][j]], 1})
 		}
-		f.lastMile[i] = middle(f.scratch)
+		f.lastMile[i] = f.middle(f.scratch)
 		all = append(all, weighted{f.lastMile[i], s.Weight})
 	}
 	if len(all) == 0 {
 		return
 	}
 	f.all = all
-	typical := middle(all)
+	typical := f.middle(all)
 	for i := range f.sessions {
 		if len(f.sessions[i].Values) >= minPaired {
 			f.lastMile[i] -= typical
@@ -196,7 +197,7 @@ func (f *twoWay) fitSessions() {
 // fitCells reports whether any level has changed.
 func (f *twoWay) fitCells() (changed bool) {
 	for p := range f.pops {
-		level := middle(f.corrected(p))
+		level := f.middle(f.corrected(p))
 		changed = changed || level != f.level[p]
 		f.level[p] = level
 	}

@@ -65,6 +65,7 @@ type foretold struct {
 
 // student has the memory of one processor.
 type student struct {
+	medians
 	values []weighted
 	order  []int
 	words  []word // room for more
@@ -89,7 +90,7 @@ func (s *student) learn(all []evidence, judges func(unit int) bool) (l lesson) {
 		if c.units = j - i; c.units <= fewUnits {
 			c.words = s.wordsOf(all, i, j)
 		}
-		c.mean = middle(s.values)
+		c.mean = s.middle(s.values)
 		for k := i; k < j; k++ {
 			if e := &all[k]; judges(e.unit) {
 				if said, weight, units := c.without(e.unit); units > 0 {

@@ -1,33 +1,16 @@
 package estimate
 
-import (
-	"cmp"
-	"slices"
-)
-
 // weighted is a value that counts as much as its weight.
 type weighted struct{ value, weight float64 }
 
-// sortValues sorts by value, and returns the sum of the weights.
-func sortValues(values []weighted) (total float64) {
-	slices.SortFunc(values, func(a, b weighted) int {
-		switch {
-		case a.value < b.value:
-			return -1
-		case a.value > b.value:
-			return 1
-		}
-		return cmp.Compare(a.weight, b.weight)
-	})
-	for _, v := range values {
-		total += v.weight
-	}
-	return total
-}
+// medians finds weighted medians, in memory of its own. The zero value is ready to
+// use; it is not safe for concurrent use.
+type medians struct{ sorter }
 
-// middle is the weighted median, the mean of both where two are in the middle.
-func middle(values []weighted) float64 {
-	sortValues(values)
+// middle is the weighted median, the mean of both where two are in the middle. It
+// sorts the values.
+func (m *medians) middle(values []weighted) float64 {
+	m.sort(values)
 	return middleSorted(values)
 }
 

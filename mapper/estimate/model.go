@@ -91,7 +91,7 @@ func (m *Model) fitAccess(f *fitting) {
 			above = append(above, weighted{left[k] - r.ladder(c.PoP)*sizes[k], weight[k]})
 		}
 		r.above = above
-		m.access[i] = middle(above)
+		m.access[i] = r.middle(above)
 		f.access[i] = m.access[i]
 		for k := range left {
 			left[k] -= m.access[i]

@@ -15,6 +15,7 @@ type Ranker struct {
 	pops  []uint16
 	list  []Estimate
 	above []weighted
+	medians
 }
 
 // path is what the model says of the way from a site to a PoP.

@@ -44,7 +44,7 @@ func (m *Model) slopeOf(f *fitting, few int) float64 {
 		if len(all) == 0 {
 			return firstSlope
 		}
-		return max(middle(all), leastSlope)
+		return max(new(medians).middle(all), leastSlope)
 	}
 	counts := countPairs(len(m.units), pairs)
 	total := 0
@@ -116,7 +116,7 @@ func medianWithin(units int, pairs func(int, func(value, weight float64)), at, h
 			})
 		}
 	})
-	sortValues(all)
+	new(sorter).sort(all)
 	sum := 0
 	i := slices.IndexFunc(all, func(w weighted) bool {
 		sum += 2 * metres(w.weight)
