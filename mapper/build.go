@@ -112,15 +112,21 @@ func (b *builder) layAll(demand []simulate.Demand) {
 	in := b.in
 	nets := slices.Clone(in.Nets)
 	model := in.Measured
-	if model != nil {
+	if model == nil && (b.guesses() || in.Tolerance > 0) {
+		model = Estimate(&Measurements{}, in.PoPs, nil, nil)
+	}
+	// Places come one after another, which is work for one processor.
+	spots := newSpots(b.orders, model)
+	var places4, places6 segments[uint32]
+	var flattening sync.WaitGroup
+	flattening.Go(func() { places4, places6 = flattenPlaces(in.Place, spots.id) })
+	if in.Measured != nil {
 		in.Progress("ranking measured units")
 		units := model.nets(b.inForce.ecs)
 		in.Progress("ranking resolvers")
 		var resolvers []Net
 		resolvers, b.resolverScores = model.rankResolvers(units, in.Demand)
 		nets = append(append(nets, units...), resolvers...)
-	} else if b.guesses() || in.Tolerance > 0 {
-		model = Estimate(&Measurements{}, in.PoPs, nil, nil)
 	}
 	if !slices.IsSortedFunc(nets, compareNets) {
 		slices.SortFunc(nets, compareNets)
@@ -134,8 +140,7 @@ func (b *builder) layAll(demand []simulate.Demand) {
 	b.nets = len(nets)
 
 	in.Progress("ordering places")
-	spots := newSpots(b.orders, model)
-	places4, places6 := flattenPlaces(in.Place, spots.id)
+	flattening.Wait()
 	b.outlooks = make([]outlook, len(spots.list))
 	inParallel(len(spots.list), func(i int) {
 		var hops []maps.Hop

@@ -61,6 +61,7 @@ type space struct {
 // lay lays networks over places, and cuts the result where demand changes.
 func (b *builder) lay(s *space, nets []Net, table Tables, places segments[uint32], demand segments[density]) {
 	flat := flattenNets(nets, table)
+	s.leaves = make([]leaf, 0, len(flat)+len(places)+len(demand))
 	ids := map[uint32]uint32{} // of the outlooks of the network at hand, by order
 	last := noNet
 	for i, j, k := 0, 0, 0; ; {

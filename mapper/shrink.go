@@ -3,8 +3,10 @@ package mapper
 import (
 	"iter"
 	"math"
+	"runtime"
 	"slices"
 	"sort"
+	"sync"
 
 	"edged/mapper/compress"
 	"edged/maps"
@@ -46,12 +48,13 @@ func (b *builder) first(l leaf) uint16 {
 // the last time nothing with demand moves.
 func (b *builder) shrink(spaces []*space) {
 	held := make([][]bool, len(spaces)) // by served leaf
+	good := make([]*goodPoPs, len(spaces))
 	for i, s := range spaces {
-		held[i] = make([]bool, len(s.served))
+		held[i], good[i] = make([]bool, len(s.served)), b.newGoodPoPs()
 	}
 	for round := 0; ; round++ {
 		for i, s := range spaces {
-			s.runs = b.merge(s, held[i])
+			s.runs = b.merge(s, held[i], good[i])
 		}
 		if !b.shares.limited || round == shrinkRounds || !b.hold(spaces, held, round+1 == shrinkRounds) {
 			return
@@ -111,28 +114,15 @@ func (s *space) goes() iter.Seq2[served, run] {
 	}
 }
 
-// asMeasured marks the PoPs of clients who measured: what measured and what did not
-// is not merged.
-const asMeasured = 1 << 14
-
 // merge merges the leaves of a space. Those that are held keep their PoP, and so do
 // clients who stay with the one in force, being merged is no reason to move; and
 // those who measured, whose times are not given up.
-func (b *builder) merge(s *space, held []bool) []run {
-	var sets compress.Sets
-	unknown := sets.Of(noPoP)
-	type key struct {
-		outlook uint32
-		choice  uint8
-		kind    uint8
-	}
-	const free, loaded, alone = 0, 1, 2
-	made := map[key]compress.Set{}
+func (b *builder) merge(s *space, held []bool, good *goodPoPs) []run {
+	unknown := good.sets.Of(noPoP)
 	leaves := make([]compress.Leaf, len(s.leaves))
-	var pops []uint16
 	next := 0
 	for i, l := range s.leaves {
-		kind := uint8(free)
+		kind := free
 		if next < len(s.served) && s.served[next].leaf == i {
 			switch {
 			case held[next] || s.served[next].now == b.first(l):
@@ -147,35 +137,30 @@ func (b *builder) merge(s *space, held []bool) []run {
 		if pop == noPoP {
 			continue
 		}
-		mark := uint16(0)
-		if b.outlooks[l.outlook].measured {
-			mark, kind = asMeasured, alone
-		}
-		k := key{l.outlook, l.choice, kind}
-		good, ok := made[k]
-		if !ok {
-			pops = append(pops[:0], pop)
-			if kind != alone {
-				pops = b.tolerable(l, kind == loaded, pops)
-			}
-			for i := range pops {
-				pops[i] |= mark
-			}
-			good = sets.Of(pops...)
-			made[k] = good
-		}
-		leaves[i].Best, leaves[i].Good = pop|mark, good
+		leaves[i].Best, leaves[i].Good = good.of(l, kind, pop)
 	}
-	merged := compress.Merge(s.bits, leaves, &sets)
-	runs := make([]run, 0, len(merged)+len(merged)/8)
-	for i, m := range merged {
+	merged := compress.Merge(s.bits, leaves, &good.sets)
+	parts := make([][]run, runtime.GOMAXPROCS(0))
+	var wg sync.WaitGroup
+	for p := range parts {
+		from, to := p*len(merged)/len(parts), (p+1)*len(merged)/len(parts)
+		wg.Go(func() { parts[p] = b.splitAll(s, merged, from, to) })
+	}
+	wg.Wait()
+	return slices.Concat(parts...)
+}
+
+// splitAll makes runs of those merged, from one to before another.
+func (b *builder) splitAll(s *space, merged []compress.Run, from, to int) []run {
+	runs := make([]run, 0, to-from+(to-from)/8)
+	for i, m := range merged[from:to] {
 		r := run{start: m.Start, pop: m.PoP, leaf: m.Leaf}
 		if r.pop != noPoP {
 			r.pop &^= asMeasured
 		}
 		end := len(s.leaves)
-		if i+1 < len(merged) {
-			end = s.after(merged[i+1].Start, m.Leaf)
+		if next := from + i + 1; next < len(merged) {
+			end = s.after(merged[next].Start, m.Leaf)
 		}
 		runs = b.split(runs, s, r, end)
 	}

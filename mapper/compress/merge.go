@@ -39,7 +39,7 @@ func Merge(bits int, leaves []Leaf, sets *Sets) []Run {
 	checkLeaves(bits, leaves, sets)
 	m := &merger{bits: bits, leaves: leaves, sets: sets, nodes: make([]Set, 0, 2*len(leaves))}
 	m.up(maps.Addr6{}, 0)
-	m.at = len(leaves) - 1
+	m.at, m.runs = len(leaves)-1, make([]Run, 0, len(leaves)/2)
 	m.down(maps.Addr6{}, 0, leaves[0].Best)
 	slices.Reverse(m.runs)
 	return m.runs
