@@ -10,8 +10,9 @@ import (
 )
 
 var (
-	demoPorts = regexp.MustCompile(`127\.0\.0\.1(:| -p )(53|54|80|81)[0-9]{2}\b`)
-	demoKill  = regexp.MustCompile(`(?m)^kill [0-9]+$`)
+	demoPorts  = regexp.MustCompile(`127\.0\.0\.1(:| -p )(53|54|80|81)[0-9]{2}\b`)
+	demoKill   = regexp.MustCompile(`(?m)^kill [0-9]+$`)
+	demoFolder = regexp.MustCompile(`\S*/edged-demo-\d+/`)
 )
 
 // TestDemoShown holds that README shows what the demo prints, but for its
@@ -45,6 +46,7 @@ func TestDemoShown(t *testing.T) {
 		t.Errorf("demo: %v", err)
 	}
 	samePorts := func(s string) string {
+		s = demoFolder.ReplaceAllString(s, "FOLDER/")
 		return demoKill.ReplaceAllString(demoPorts.ReplaceAllString(s, "127.0.0.1:PORT"), "kill PID")
 	}
 	if got, want := samePorts(printed.String()), samePorts(shown); got != want {
