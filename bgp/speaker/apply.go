@@ -6,6 +6,7 @@ import (
 	"maps"
 	"net/netip"
 	"slices"
+	"time"
 
 	"github.com/osrg/gobgp/v4/pkg/apiutil"
 
@@ -54,6 +55,7 @@ func (s *Speaker) Apply(ctx context.Context, routes []bgp.Route) (Diff, error) {
 	}
 	if !d.Empty() {
 		defer s.sessions.signal()
+		defer func() { s.changed = time.Now() }()
 	}
 
 	var add, remove []*apiutil.Path

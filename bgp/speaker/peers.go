@@ -155,6 +155,7 @@ func (s *Speaker) SetPeers(peers []Peer) (reset []string, err error) {
 
 func (s *Speaker) remove(ctx context.Context, p Peer) error {
 	defer s.sessions.forget(p.Address)
+	delete(s.readings, p.Address)
 	if s.listen != 0 && p.Password != "" {
 		// GoBGP takes a key off the listening socket when it is changed, but not
 		// when the peer is deleted: the peer could not connect without one again.

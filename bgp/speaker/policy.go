@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net/netip"
 	"slices"
+	"time"
 
 	"github.com/osrg/gobgp/v4/api"
 
@@ -82,6 +83,7 @@ func (s *Speaker) startPolicy(ctx context.Context) error {
 // and the peers, and puts it in place in one step. Peers that may hear more or
 // less of what is announced are told; that ends no session.
 func (s *Speaker) setPolicy(ctx context.Context, announced map[netip.Prefix]bgp.Attributes) error {
+	defer func() { s.changed = time.Now() }()
 	request := &api.SetPoliciesRequest{}
 	export := &api.Policy{Name: exportPolicy}
 	heard := map[netip.Addr]prefixes{}

@@ -7,8 +7,10 @@ import (
 	"log/slog"
 	"net/netip"
 	"sync"
+	"time"
 
 	"github.com/osrg/gobgp/v4/api"
+	"github.com/osrg/gobgp/v4/pkg/config/oc"
 	"github.com/osrg/gobgp/v4/pkg/server"
 )
 
@@ -35,6 +37,9 @@ type Speaker struct {
 	groups  map[netip.Prefix]groups // of an allowed prefix, as last applied
 	heard   map[netip.Addr]prefixes // what the export policy lets each peer hear
 	closed  bool
+
+	readings map[netip.Addr]reading // of adjacent-out tables
+	changed  time.Time              // when routes, policy or peers last did
 }
 
 // New starts a speaker that announces nothing and allows nothing. It errs when
@@ -53,7 +58,7 @@ func New(c Config) (*Speaker, error) {
 	s := &Speaker{
 		asn: c.ASN, listen: c.Listen,
 		sessions: newSessions(log),
-		allowed:  map[netip.Prefix]bool{}, groups: map[netip.Prefix]groups{}, heard: map[netip.Addr]prefixes{},
+		allowed:  map[netip.Prefix]bool{}, groups: map[netip.Prefix]groups{}, heard: map[netip.Addr]prefixes{}, readings: map[netip.Addr]reading{},
 	}
 	if err := s.checkPeers(c.Peers); err != nil {
 		return nil, err
@@ -67,6 +72,10 @@ func New(c Config) (*Speaker, error) {
 	return s, nil
 }
 
+// tables are the families that GoBGP keeps tables for. Its default is all it knows,
+// at half a megabyte each.
+var tables = []uint32{uint32(oc.AFI_SAFI_TYPE_IPV4_UNICAST.ToInt()), uint32(oc.AFI_SAFI_TYPE_IPV6_UNICAST.ToInt())}
+
 // start brings the server up in an order that lets nothing in or out before the
 // policy stands.
 func (s *Speaker) start(c Config) error {
@@ -75,7 +84,7 @@ func (s *Speaker) start(c Config) error {
 		port = -1 // to GoBGP 0 is the default port
 	}
 	ctx := context.Background()
-	global := &api.Global{Asn: c.ASN, RouterId: c.RouterID.String(), ListenPort: port}
+	global := &api.Global{Asn: c.ASN, RouterId: c.RouterID.String(), ListenPort: port, Families: tables}
 	if err := s.server.StartBgp(ctx, &api.StartBgpRequest{Global: global}); err != nil {
 		return fmt.Errorf("cannot start BGP with AS %d, port %d: %w", c.ASN, c.Listen, err)
 	}

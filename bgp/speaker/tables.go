@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"net/netip"
 	"slices"
+	"time"
 
 	"github.com/osrg/gobgp/v4/api"
 	"github.com/osrg/gobgp/v4/pkg/apiutil"
@@ -30,7 +31,8 @@ type SentRoute struct {
 
 // Sent returns, for each peer with a session, its adjacent-out table: the routes
 // that passed the export policy and were given to the session to send, in the
-// order in which peers are configured.
+// order in which peers are configured. While nothing changes it is read every ten
+// seconds. The routes must not be changed.
 func (s *Speaker) Sent() []PeerRoutes {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -47,7 +49,38 @@ func (s *Speaker) Sent() []PeerRoutes {
 	return all
 }
 
+// reading is a peer's adjacent-out table as it was read last. GoBGP makes the table
+// anew for each look, with thousands of maps: nodes that look five times a second
+// at what is the same would do little else.
+type reading struct {
+	routes  []SentRoute
+	at      time.Time
+	session time.Time // since when it was up
+}
+
+const (
+	readAgain = 10 * time.Second
+	settled   = time.Second // after a change each look is a reading
+)
+
+// holds says whether a reading will do now, with the session as it is and after
+// the last change of routes, policy or peers.
+func (r reading) holds(session record, changed, now time.Time) bool {
+	return session.up && session.since.Equal(r.session) && r.at.Sub(session.since) >= settled &&
+		r.at.Sub(changed) >= settled && now.Sub(r.at) < readAgain
+}
+
 func (s *Speaker) sentTo(p Peer) []SentRoute {
+	now, session := time.Now(), s.sessions.get(p.Address)
+	r := s.readings[p.Address]
+	if !r.holds(session, s.changed, now) {
+		r = reading{routes: s.readSent(p), at: now, session: session.since}
+		s.readings[p.Address] = r
+	}
+	return r.routes
+}
+
+func (s *Speaker) readSent(p Peer) []SentRoute {
 	var routes []SentRoute
 	for _, family := range p.families() {
 		request := apiutil.ListPathRequest{TableType: api.TableType_TABLE_TYPE_ADJ_OUT, Name: p.Address.String(), Family: family}

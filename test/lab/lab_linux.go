@@ -76,7 +76,9 @@ func Possible(kinds ...Kind) error {
 // module.
 func Build(dir string) (string, error) {
 	path := filepath.Join(dir, "edged")
-	if out, err := exec.Command("go", "build", "-o", path, "edged/cmd/edged").CombinedOutput(); err != nil {
+	build := exec.Command("go", "build", "-tags", "grpcnotrace", "-o", path, "edged/cmd/edged")
+	build.Env = append(os.Environ(), "CGO_ENABLED=0")
+	if out, err := build.CombinedOutput(); err != nil {
 		return "", fmt.Errorf("build: %w\n%s", err, out)
 	}
 	return path, nil
