@@ -76,13 +76,19 @@ func Build(in Input) (*maps.Contents, Report, error) {
 	}
 	contents := &maps.Contents{
 		PoPs: in.PoPs, Inputs: in.Sources, Created: in.Created, Prices: b.pricing(classes),
-		Orders: classes.orders(b.orders.list), Rankings: classes.list, ECS: b.table(b.clients),
+		Orders: classes.orders(b.orders.list), Rankings: classes.list,
 	}
-	contents.Resolver = contents.ECS
-	if b.resolvers[0] != b.clients[0] {
-		contents.Resolver = b.table(b.resolvers)
-	}
-	contents.Origins = b.origins(contents)
+	var writing sync.WaitGroup
+	writing.Go(func() {
+		contents.ECS = b.table(b.clients)
+		contents.Resolver = contents.ECS
+		if b.resolvers[0] != b.clients[0] {
+			contents.Resolver = b.table(b.resolvers)
+		}
+	})
+	origins := b.origins(contents.Rankings)
+	writing.Wait()
+	contents.Origins = origins
 	return contents, b.report(contents), nil
 }
 

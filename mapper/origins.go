@@ -46,30 +46,29 @@ func (o *outlook) origin(pop uint16) maps.Origin {
 // origins says where the numbers of a map come from; nil when nothing was
 // measured. Ranges that share a ranking have origins of the same levels, but for
 // guesses that were merged, and of the numbers behind them it takes the least.
-func (b *builder) origins(c *maps.Contents) *maps.Origins {
+func (b *builder) origins(rankings []maps.Ranking) *maps.Origins {
 	e := b.in.Measured
 	if e == nil || len(e.units) == 0 {
 		return nil
 	}
-	at, hops := make([]int, len(c.Rankings)), 0
-	for i, r := range c.Rankings {
+	at, hops := make([]int, len(rankings)), 0
+	for i, r := range rankings {
 		at[i] = hops
 		hops += len(r.Hops)
 	}
 	const unset = maps.Origin(0xff)
 	o := &maps.Origins{Newest: time.Unix(e.newest, 0).UTC(), Hops: slices.Repeat([]maps.Origin{unset}, hops)}
-	type pair struct{ outlook, class uint32 }
-	seen := map[pair]struct{}{}
+	last := make([]uint32, len(b.outlooks)) // 1 + the ranking that took note of each last
 	for _, s := range slices.Concat(b.clients[:], b.resolvers[:]) {
 		for _, r := range s.runs {
-			p := pair{s.leaves[r.leaf].outlook, r.class}
-			if _, ok := seen[p]; ok {
+			outlook := s.leaves[r.leaf].outlook
+			if last[outlook] == r.class+1 {
 				continue
 			}
-			seen[p] = struct{}{}
-			for i, h := range c.Rankings[r.class].Hops {
+			last[outlook] = r.class + 1
+			for i, h := range rankings[r.class].Hops {
 				to := &o.Hops[at[r.class]+i]
-				*to = min(*to, b.outlooks[p.outlook].origin(h.PoP))
+				*to = min(*to, b.outlooks[outlook].origin(h.PoP))
 			}
 		}
 	}
@@ -94,12 +93,13 @@ func (b *builder) unitOrigins(e *Estimates) []maps.UnitOrigin {
 		order = order[:maps.MaxUnitOrigins]
 	}
 	list := make([]maps.UnitOrigin, len(order))
-	for k, i := range order {
+	inParallel(len(order), func(k int) {
+		i := order[k]
 		u := e.units[i]
 		list[k] = maps.UnitOrigin{
 			Prefix: u.Unit.Prefix(), Sessions: u.Sessions, Sources: u.Sources, Access: e.model.Access(i), Age: int(u.Age + 0.5), Kept: b.kept(u),
 		}
-	}
+	})
 	return list
 }
 

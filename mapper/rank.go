@@ -7,36 +7,70 @@ import (
 	"edged/maps"
 )
 
-// rank gives every run its ranking.
-func (b *builder) rank() *classes {
-	c := newClasses()
-	type key struct {
-		outlook uint32
-		pop     uint16
+// wanted is a ranking that runs have: an outlook's, with a PoP first.
+type wanted struct {
+	outlook uint32
+	pop     uint16
+}
+
+// ask numbers what runs have, by its first use, and puts the numbers into the runs.
+// uses says how many runs have each.
+func ask(spaces []*space, outlooks int) (list []wanted, uses []int) {
+	type asked struct {
+		pop uint16
+		id  uint32 // 1 + the number; 0: none yet
 	}
-	made := map[key]uint32{}
-	spaces := b.clients[:]
-	if b.resolvers[0] != b.clients[0] {
-		spaces = append(spaces, b.resolvers[:]...)
+	first := make([]asked, outlooks) // what was asked of each first, which mostly is all that is
+	others := map[wanted]uint32{}
+	add := func(w wanted) uint32 {
+		list, uses = append(list, w), append(uses, 0)
+		return uint32(len(list)) - 1
 	}
 	for _, s := range spaces {
 		for i := range s.runs {
 			r := &s.runs[i]
-			k := key{s.leaves[r.leaf].outlook, r.pop}
-			class, ok := made[k]
-			if !ok {
-				o := &b.outlooks[k.outlook]
-				class = c.of(b.ranking(o, k.pop), o.origin)
-				made[k] = class
+			w := wanted{s.leaves[r.leaf].outlook, r.pop}
+			switch f := &first[w.outlook]; {
+			case f.id == 0:
+				r.class = add(w)
+				*f = asked{w.pop, r.class + 1}
+			case f.pop == w.pop:
+				r.class = f.id - 1
+			default:
+				id, ok := others[w]
+				if !ok {
+					id = add(w)
+					others[w] = id
+				}
+				r.class = id
 			}
-			c.uses[class]++
-			r.class = class
+			uses[r.class]++
 		}
 	}
-	if b.in.Tolerance == 0 {
-		return c
+	return list, uses
+}
+
+// rank gives every run its ranking.
+func (b *builder) rank() *classes {
+	spaces := b.clients[:]
+	if b.resolvers[0] != b.clients[0] {
+		spaces = slices.Concat(spaces, b.resolvers[:])
 	}
-	ids := c.join(len(b.in.PoPs))
+	list, uses := ask(spaces, len(b.outlooks))
+	rankings := make([]maps.Ranking, len(list))
+	inParallel(len(list), func(i int) { rankings[i] = b.ranking(&b.outlooks[list[i].outlook], list[i].pop) })
+	c := newClasses()
+	ids := make([]uint32, len(list))
+	for i, w := range list {
+		ids[i] = c.of(rankings[i], b.outlooks[w.outlook].origin)
+		c.uses[ids[i]] += uses[i]
+	}
+	if b.in.Tolerance > 0 {
+		joined := c.join(len(b.in.PoPs))
+		for i, id := range ids {
+			ids[i] = joined[id]
+		}
+	}
 	for _, s := range spaces {
 		for i := range s.runs {
 			s.runs[i].class = ids[s.runs[i].class]
