@@ -1,6 +1,7 @@
 package beacon
 
 import (
+	"math"
 	"slices"
 
 	"edged/edge"
@@ -21,18 +22,65 @@ const sourcesToDoubt = 3
 // few of a hundred units somewhere else. So when several sources of a unit agree,
 // its place is doubted; when a single one says so, that source is.
 type Doubts struct {
-	places map[uint16]Point // of PoPs, by the index in sessions
-	where  func(Unit) (Point, bool)
+	places []spot // of PoPs, by the index in sessions
+	where  func(Unit) spot
 	fast   map[Unit]map[Source]bool
+}
+
+// spot is a point that may be known, and its direction from the middle of the earth.
+type spot struct {
+	Point
+	known     bool
+	direction [3]float64
+}
+
+func newSpot(p Point, known bool) spot {
+	if !known {
+		return spot{}
+	}
+	sinLat, cosLat := math.Sincos(p.Lat * math.Pi / 180)
+	sinLon, cosLon := math.Sincos(p.Lon * math.Pi / 180)
+	return spot{p, true, [3]float64{cosLat * cosLon, cosLat * sinLon, sinLat}}
+}
+
+// spotOf returns where for spots.
+func spotOf(where func(Unit) (Point, bool)) func(Unit) spot {
+	return func(u Unit) spot { return newSpot(where(u)) }
+}
+
+// farthest is the cosine of the angle that light covers there and back, by the round
+// trip in 0.1 ms; in longer ones it gets anywhere. There is a little to spare, for
+// what is lost by rounding.
+var farthest = func() (list [maxKm / 10]float64) {
+	for rtt := range list {
+		list[rtt] = math.Cos(float64(rtt)/10*kmPerMS/earthKm) + 1e-12
+	}
+	return list
+}()
+
+const (
+	earthKm = 6371.01 // radius, and a little more, so that angles are not too large
+	maxKm   = 20_020  // half of the circumference, and a little more
+)
+
+// near reports that a round trip of so many tenths of a millisecond is certainly
+// possible, by a dot product: working out the distance takes many times as long.
+func near(a, b *spot, rtt uint16) bool {
+	return int(rtt) >= len(farthest) ||
+		a.direction[0]*b.direction[0]+a.direction[1]*b.direction[1]+a.direction[2]*b.direction[2] >= farthest[rtt]
 }
 
 // NewDoubts begins to collect. pops says where PoPs are, by name; where says where
 // a unit is, as far as that is known.
 func NewDoubts(set *Set, pops []edge.PoP, where func(Unit) (Point, bool)) *Doubts {
-	d := &Doubts{places: map[uint16]Point{}, where: where, fast: map[Unit]map[Source]bool{}}
+	return newDoubts(set, pops, spotOf(where))
+}
+
+func newDoubts(set *Set, pops []edge.PoP, where func(Unit) spot) *Doubts {
+	d := &Doubts{places: make([]spot, len(set.PoPs)), where: where, fast: map[Unit]map[Source]bool{}}
 	for _, p := range pops {
 		if i, found := slices.BinarySearch(set.PoPs, p.Name); found {
-			d.places[uint16(i)] = Point{p.Lat, p.Lon}
+			d.places[i] = newSpot(Point{p.Lat, p.Lon}, true)
 		}
 	}
 	return d
@@ -41,16 +89,15 @@ func NewDoubts(set *Set, pops []edge.PoP, where func(Unit) (Point, bool)) *Doubt
 // Add looks at the rows of a session of the set.
 func (d *Doubts) Add(s Session) {
 	var unit Unit
-	var at Point
-	var located bool
+	var at spot
 	for i := range s.Rows {
 		r := &s.Rows[i]
 		if i == 0 || r.Client != s.Rows[i-1].Client {
 			unit = UnitOf(r.Client)
-			at, located = d.where(unit)
+			at = d.where(unit)
 		}
-		pop, known := d.places[r.PoP]
-		if !known || !located || float64(r.RTT)/10 >= edge.DistanceKm(at.Lat, at.Lon, pop.Lat, pop.Lon)/kmPerMS {
+		pop := &d.places[r.PoP]
+		if !pop.known || !at.known || near(&at, pop, r.RTT) || float64(r.RTT)/10 >= edge.DistanceKm(at.Lat, at.Lon, pop.Lat, pop.Lon)/kmPerMS {
 			continue
 		}
 		if d.fast[unit] == nil {

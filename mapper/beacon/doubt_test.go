@@ -2,6 +2,8 @@ package beacon
 
 import (
 	"maps"
+	"math"
+	"math/rand/v2"
 	"net/netip"
 	"slices"
 	"strings"
@@ -50,6 +52,37 @@ func TestDoubts(t *testing.T) {
 		if got := strings.Join(places, " "); got != tt.places || len(d.Sources()) != tt.sources {
 			t.Errorf("%s: places %q and %d sources are doubted, want %q and %d", tt.what, got, len(d.Sources()), tt.places, tt.sources)
 		}
+	}
+}
+
+// TestNearIsNotTooFast holds the quick answer to distances: what it lets pass is
+// possible, and what it does not is impossible but for a few metres.
+func TestNearIsNotTooFast(t *testing.T) {
+	rng := rand.New(rand.NewPCG(6, 6))
+	passed := 0
+	for range 200_000 {
+		a := newSpot(Point{rng.Float64()*180 - 90, rng.Float64()*360 - 180}, true)
+		b := newSpot(Point{rng.Float64()*180 - 90, rng.Float64()*360 - 180}, true)
+		if rng.IntN(2) == 0 { // in one town
+			b = newSpot(Point{min(90, a.Lat+rng.Float64()), a.Lon + rng.Float64()}, true)
+		}
+		km := edge.DistanceKm(a.Lat, a.Lon, b.Lat, b.Lon)
+		rtt := uint16(math.Floor(km/kmPerMS*10)) + uint16(rng.IntN(3))
+		possible := float64(rtt)/10 >= km/kmPerMS
+		switch fast := near(&a, &b, rtt); {
+		case fast && !possible:
+			t.Fatalf("%v to %v, %v km, in %v tenths of a ms passes", a.Point, b.Point, km, rtt)
+		case fast:
+			passed++
+		case possible && float64(rtt)/10*kmPerMS-km > 0.1:
+			t.Fatalf("%v to %v, %v km, in %v tenths of a ms does not pass", a.Point, b.Point, km, rtt)
+		}
+	}
+	if passed == 0 {
+		t.Error("none passes")
+	}
+	if !near(&spot{}, &spot{}, math.MaxUint16) {
+		t.Error("the longest round trip does not pass")
 	}
 }
 

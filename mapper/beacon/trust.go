@@ -31,11 +31,11 @@ func FindTrust(ctx context.Context, set *Set, pops []edge.PoP, where func(Unit) 
 	if where == nil {
 		return t, nil
 	}
-	where = remembered(where)
-	all := NewDoubts(set, pops, where)
+	spots := remembered(spotOf(where))
+	all := newDoubts(set, pops, spots)
 	var mu sync.Mutex // guards all
 	err = eachHour(ctx, set, workers, func(h *Hour) error {
-		part := NewDoubts(set, pops, where)
+		part := newDoubts(set, pops, spots)
 		for s, err := range h.sessions(false) {
 			if err != nil {
 				return err
@@ -60,31 +60,27 @@ func FindTrust(ctx context.Context, set *Set, pops []edge.PoP, where func(Unit) 
 }
 
 // remembered asks where a unit is once, whichever hours and goroutines ask.
-func remembered(where func(Unit) (Point, bool)) func(Unit) (Point, bool) {
-	type answer struct {
-		at    Point
-		known bool
-	}
+func remembered(where func(Unit) spot) func(Unit) spot {
 	type shard struct {
 		mu      sync.Mutex // guards answers
-		answers map[Unit]answer
+		answers map[Unit]spot
 	}
 	shards := make([]shard, 64) // so that goroutines hardly wait for each other
 	for i := range shards {
-		shards[i].answers = map[Unit]answer{}
+		shards[i].answers = map[Unit]spot{}
 	}
-	return func(u Unit) (Point, bool) {
+	return func(u Unit) spot {
 		s := &shards[u.turn(uint64(len(shards)))]
 		s.mu.Lock()
 		a, ok := s.answers[u]
 		s.mu.Unlock()
 		if !ok {
-			a.at, a.known = where(u)
+			a = where(u)
 			s.mu.Lock()
 			s.answers[u] = a
 			s.mu.Unlock()
 		}
-		return a.at, a.known
+		return a
 	}
 }
 
