@@ -1,10 +1,10 @@
 package estimate
 
 import (
-	"cmp"
 	"math"
 	"net/netip"
 	"slices"
+	"sync"
 )
 
 // Session is what one client measured in one go.
@@ -71,7 +71,9 @@ func Correct(sessions []Session, expected func(pop uint16) float64) ([]Sample, [
 	if expected == nil {
 		expected = func(uint16) float64 { return 0 }
 	}
-	f := newTwoWay(sessions, expected)
+	f := twoWays.Get().(*twoWay)
+	defer f.release()
+	f.begin(sessions, expected)
 	for range rounds {
 		f.fitSessions()
 		if !f.fitCells() { // and never would again
@@ -84,6 +86,7 @@ func Correct(sessions []Session, expected func(pop uint16) float64) ([]Sample, [
 // twoWay is a fit in progress.
 type twoWay struct {
 	sessions []Session
+	client   []int32   // of each session; who they are does not matter
 	pops     []uint16  // measured ones, ascending
 	at       [][]int   // position in pops of each value of each session
 	level    []float64 // of each PoP, ms
@@ -92,7 +95,25 @@ type twoWay struct {
 	scratch []weighted  // of one median
 	all     []weighted  // of the typical last mile
 	column  [][]reading // of each PoP
+
+	flatAt   []int     // what at is cut from
+	readings []reading // what column is cut from
+	said     []uint64  // of one PoP
+	heard    []float64 // of one PoP
 }
+
+// twoWays have the memory of fits before: there are as many fits as units.
+var twoWays = sync.Pool{New: func() any { return new(twoWay) }}
+
+// release lets others use the memory.
+func (f *twoWay) release() {
+	f.sessions = nil
+	twoWays.Put(f)
+}
+
+// resize returns a slice of n with the memory of another, where that is enough. What
+// it holds is not said.
+func resize[T any](s []T, n int) []T { return slices.Grow(s[:0], n)[:n] }
 
 // reading is one value's place in the fit.
 type reading struct {
@@ -100,32 +121,31 @@ type reading struct {
 	weight         float64 // a source's samples of one PoP weigh as much as one
 }
 
-func newTwoWay(sessions []Session, expected func(uint16) float64) *twoWay {
-	f := &twoWay{sessions: sessions, at: make([][]int, len(sessions)), lastMile: make([]float64, len(sessions))}
-	n := 0
-	for i := range sessions {
-		n += len(sessions[i].Values)
-	}
-	all := make([]uint16, 0, n)
+// begin makes a fit that has not begun to fit.
+func (f *twoWay) begin(sessions []Session, expected func(uint16) float64) {
+	f.sessions = sessions
+	f.at, f.lastMile = resize(f.at, len(sessions)), resize(f.lastMile, len(sessions))
+	clear(f.lastMile)
+	f.numberClients()
+	all := f.pops[:0]
 	for i := range sessions {
 		for _, v := range sessions[i].Values {
 			all = append(all, v.PoP)
 		}
 	}
 	slices.Sort(all)
-	f.column = make([][]reading, 0, n)
-	readings := make([]reading, n) // of all columns, one after another
+	n := len(all)
+	f.column, f.readings, f.flatAt = f.column[:0], resize(f.readings, n), resize(f.flatAt, n)
 	for i := 0; i < n; {
 		j := i
 		for j < n && all[j] == all[i] {
 			j++
 		}
-		f.column = append(f.column, readings[i:i:j])
+		f.column = append(f.column, f.readings[i:i:j])
 		i = j
 	}
 	f.pops = slices.Compact(all)
-	f.level = make([]float64, 0, len(f.pops))
-	at := make([]int, n)
+	at := f.flatAt
 	for i := range sessions {
 		s := &sessions[i]
 		f.at[i], at = at[:len(s.Values):len(s.Values)], at[len(s.Values):]
@@ -135,21 +155,47 @@ func newTwoWay(sessions []Session, expected func(uint16) float64) *twoWay {
 			f.column[p] = append(f.column[p], reading{i, j, s.Weight * (1 - v.Less)})
 		}
 	}
+	f.level = f.level[:0]
 	for i, p := range f.pops {
 		f.level = append(f.level, expected(p))
 		f.share(f.column[i])
 	}
-	return f
+}
+
+// few is how many are compared one with another, and not in a map.
+const few = 16
+
+// numberClients gives the sessions of one client one number.
+func (f *twoWay) numberClients() {
+	f.client = resize(f.client, len(f.sessions))
+	if len(f.sessions) <= few {
+		for i := range f.sessions {
+			k := 0
+			for f.sessions[k].Client != f.sessions[i].Client {
+				k++
+			}
+			f.client[i] = int32(k)
+		}
+		return
+	}
+	numbers := map[netip.Addr]int32{}
+	for i := range f.sessions {
+		number, ok := numbers[f.sessions[i].Client]
+		if !ok {
+			number = int32(len(numbers))
+			numbers[f.sessions[i].Client] = number
+		}
+		f.client[i] = number
+	}
 }
 
 // share makes the samples of one source weigh as much as one.
 func (f *twoWay) share(column []reading) {
-	const few = 16
 	if len(column) <= few {
 		var count [few]float64
 		for i, r := range column {
 			for _, other := range column {
-				if f.sessions[other.session].Client == f.sessions[r.session].Client {
+				if f.client[other.session] == f.client[r.session] {
 					count[i]++
 				}
 			}
@@ -159,12 +205,12 @@ func (f *twoWay) share(column []reading) {
 		}
 		return
 	}
-	count := map[netip.Addr]float64{}
+	count := map[int32]float64{}
 	for _, r := range column {
-		count[f.sessions[r.session].Client]++
+		count[f.client[r.session]]++
 	}
 	for i := range column {
-		column[i].weight /= count[f.sessions[column[i].session].Client]
+		column[i].weight /= count[f.client[column[i].session]]
 	}
 }
 
@@ -239,27 +285,25 @@ func tenths(ms float64) int16 {
 }
 
 // voices returns what each source says about a PoP: one median each, in ms,
-// ascending. The samples are those of the column.
+// ascending, good until the next one. The samples are those of the column.
 func (f *twoWay) voices(column []reading, samples []Sample) []float64 {
-	type said struct {
-		by    netip.Addr
-		value int16
-	}
-	all := make([]said, len(column))
+	// The client is above the value, whose order is that of unsigned numbers then.
+	said := f.said[:0]
 	for i, r := range column {
-		all[i] = said{f.sessions[r.session].Client, samples[i].Tenths}
+		said = append(said, uint64(f.client[r.session])<<16|uint64(uint16(samples[i].Tenths)^1<<15))
 	}
-	slices.SortFunc(all, func(a, b said) int { return cmp.Or(a.by.Compare(b.by), cmp.Compare(a.value, b.value)) })
-	var voices []float64
-	for i := 0; i < len(all); {
+	slices.Sort(said)
+	voices := f.heard[:0]
+	for i := 0; i < len(said); {
 		j := i
-		for j < len(all) && all[j].by == all[i].by {
+		for j < len(said) && said[j]>>16 == said[i]>>16 {
 			j++
 		}
-		voices = append(voices, float64(all[i+(j-i)/2].value)/10)
+		voices = append(voices, float64(int16(uint16(said[i+(j-i)/2])^1<<15))/10)
 		i = j
 	}
 	slices.Sort(voices)
+	f.said, f.heard = said, voices
 	return voices
 }
 
