@@ -21,6 +21,7 @@ type Input struct {
 	Nets     []Net                                // as ReadNets gives them; may be empty
 	Place    iter.Seq2[netip.Prefix, place.Place] // disjoint, ascending, v4 first; nil: no place is known
 	Measured *Estimates                           // may be nil; Nets go before it
+	Spent    bool                                 // Measured is not needed after: see Estimates.release
 	Sources  []maps.Input                         // named in the map
 	Created  time.Time
 
@@ -164,6 +165,9 @@ func (b *builder) layAll(demand []simulate.Demand) {
 		b.lay(v4, nets[:split], table, places4, flattenDemand(demand, 32))
 		b.lay(v6, nets[split:], table, places6, flattenDemand(demand, 128))
 		return [2]*space{v4, v6}
+	}
+	if in.Measured != nil && in.Spent {
+		in.Measured.release()
 	}
 	b.clients = lay(ECS, demand)
 	b.cut()

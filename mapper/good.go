@@ -23,6 +23,7 @@ type goodPoPs struct {
 	common []goodSet // by outlook: what was asked first, which mostly is all that is
 	others map[goodKey]compress.Set
 	pops   []uint16
+	leaves []compress.Leaf // of the round before, whose memory serves again
 }
 
 type goodKey struct {

@@ -97,8 +97,10 @@ type Estimates struct {
 
 	resolvers []MeasuredResolver
 	locate    func(netip.Addr) place.Place
-	newest    int64 // Unix time of the newest session
-	hosting   int   // units
+	newest    int64     // Unix time of the newest session
+	hosting   int       // units
+	limited   int       // networks
+	access    []float64 // of units, ms
 }
 
 // Estimate fits the model to measurements. The place of a unit is that of its
@@ -117,7 +119,20 @@ func Estimate(m *Measurements, pops []edge.PoP, locate func(netip.Addr) place.Pl
 		}
 	}
 	e.model = estimate.Fit(pops, units)
+	e.limited, e.access = e.model.Limited(), make([]float64, len(units))
+	for i := range e.access {
+		e.access[i] = e.model.Access(i)
+	}
 	return e
+}
+
+// release lets go of all that estimates are made from, which is most of what a build
+// remembers, also of the cells of the Measurements. Nothing is estimated after it.
+func (e *Estimates) release() {
+	e.model, e.resolvers, e.locate = nil, nil, nil
+	for i := range e.units {
+		e.units[i].Cells = nil
+	}
 }
 
 // Hosting returns how many units are of networks of servers.
@@ -125,7 +140,7 @@ func (e *Estimates) Hosting() int { return e.hosting }
 
 // Limited returns how many networks would have spoken for a country
 // (estimate.Model.Limited).
-func (e *Estimates) Limited() int { return e.model.Limited() }
+func (e *Estimates) Limited() int { return e.limited }
 
 // nets returns the units' rankings as measured networks. The PoP in force at an
 // address, if there is one, is among a unit's when anything is known of it.

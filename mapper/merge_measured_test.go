@@ -5,6 +5,7 @@ import (
 	"math"
 	"math/rand/v2"
 	"net/netip"
+	"runtime"
 	"slices"
 	"strings"
 	"testing"
@@ -138,5 +139,27 @@ func TestMergedGuessesHold(t *testing.T) {
 				}
 			}
 		}
+	}
+}
+
+// TestSpentEstimatesMakeTheSameMap also holds the map of one processor to that of
+// several.
+func TestSpentEstimatesMakeTheSameMap(t *testing.T) {
+	m, places := measuredAtRandom(rand.New(rand.NewPCG(6, 7)), 3000)
+	locate := func(a netip.Addr) place.Place {
+		at := slices.IndexFunc(places, func(l located) bool { return l.prefix.Contains(a) })
+		return places[at].at
+	}
+	e := Estimate(m, pops, locate, nil)
+	in := Input{PoPs: pops, Place: sequence(places), Measured: e, Tolerance: DefaultTolerance}
+	want, _ := mustBuild(t, in)
+	in.Spent = true
+	defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(1))
+	got, _ := mustBuild(t, in)
+	if got.Version() != want.Version() {
+		t.Errorf("version %s, want %s", got.Version(), want.Version())
+	}
+	if e.model != nil || m.Units[0].Cells != nil {
+		t.Error("what was spent is kept")
 	}
 }

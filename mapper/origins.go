@@ -97,7 +97,7 @@ func (b *builder) unitOrigins(e *Estimates) []maps.UnitOrigin {
 		i := order[k]
 		u := e.units[i]
 		list[k] = maps.UnitOrigin{
-			Prefix: u.Unit.Prefix(), Sessions: u.Sessions, Sources: u.Sources, Access: e.model.Access(i), Age: int(u.Age + 0.5), Kept: b.kept(u),
+			Prefix: u.Unit.Prefix(), Sessions: u.Sessions, Sources: u.Sources, Access: e.access[i], Age: int(u.Age + 0.5), Kept: b.kept(u),
 		}
 	})
 	return list

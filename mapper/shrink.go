@@ -119,7 +119,8 @@ func (s *space) goes() iter.Seq2[served, run] {
 // those who measured, whose times are not given up.
 func (b *builder) merge(s *space, held []bool, good *goodPoPs) []run {
 	unknown := good.sets.Of(noPoP)
-	leaves := make([]compress.Leaf, len(s.leaves))
+	leaves := slices.Grow(good.leaves[:0], len(s.leaves))[:len(s.leaves)]
+	good.leaves = leaves
 	next := 0
 	for i, l := range s.leaves {
 		kind := free
@@ -147,6 +148,9 @@ func (b *builder) merge(s *space, held []bool, good *goodPoPs) []run {
 		wg.Go(func() { parts[p] = b.splitAll(s, merged, from, to) })
 	}
 	wg.Wait()
+	if len(parts) == 1 {
+		return parts[0]
+	}
 	return slices.Concat(parts...)
 }
 

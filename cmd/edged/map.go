@@ -208,6 +208,7 @@ type mapWriter struct {
 // write builds a map, has the gate judge it and writes it. What was measured is the
 // zero value where nothing was.
 func (w mapWriter) write(in mapper.Input, m measured) error {
+	in.Spent = true
 	contents, report, err := mapper.Build(in)
 	if err != nil {
 		return err
