@@ -253,6 +253,9 @@ func (w mapWriter) write(in mapper.Input, m measured) error {
 	if m.Measurements != nil {
 		m.writeChecks(w.out, in.Measured)
 	}
+	if w.gate.accept != "" && contents.Gate.Accepted == nil {
+		fmt.Fprintln(w.out, "not signed: no rule refuses the map, so --accept is not in it")
+	}
 	return writeGate(w.out, contents.Gate)
 }
 

@@ -52,6 +52,11 @@ func TestMapBuildIsGated(t *testing.T) {
 	if out := mustMapRun(t, "show", after); !strings.Contains(out, "accepted by ann: nyc has a new cable\n") {
 		t.Errorf("show says\n%s", out)
 	}
+	// Where nothing refuses, there is nothing to sign.
+	again := []string{"build", "--config", config, "--demand", demand, "--in-force", before, "--accept", "why not", "-o", filepath.Join(dir, "again.edmap")}
+	if out := mustMapRun(t, again...); !strings.Contains(out, "not signed: no rule refuses the map, so --accept is not in it\n") || strings.Contains(out, "why not") {
+		t.Errorf("a build that needs no signature says\n%s", out)
+	}
 	// The signature counts for that map in force alone.
 	mustMapRun(t, "gate", "--demand", demand, "--config", config, before, after)
 	other := filepath.Join(dir, "other.edmap")

@@ -83,7 +83,7 @@ func (r buildReport) writeText(w io.Writer) error {
 		fmt.Fprintln(w)
 	}
 	if r.Uncounted > 0 {
-		fmt.Fprintf(w, "uncounted: %s of the ipv4 addresses that have a pop (%.0f of %.0f /24 blocks) have no demand: they go by the same prices, and are in no load\n",
+		fmt.Fprintf(w, "uncounted: %s of the ipv4 addresses that have a pop (%.0f of %.0f /24 blocks) have no demand: the map answers them as well, and they are in no load\n",
 			percent(r.Uncounted/r.Ranked), r.Uncounted, r.Ranked)
 	}
 	if r.InForce > 0 {

@@ -131,7 +131,7 @@ func TestMapBuildSplitsOneNetwork(t *testing.T) {
 	}
 	for _, want := range []string{
 		"demand: 320.0 requests/s, 100.00 % of it measured\n",
-		" /24 blocks) have no demand: they go by the same prices, and are in no load\n",
+		" /24 blocks) have no demand: the map answers them as well, and they are in no load\n",
 		"split: 120.0 requests/s of networks that are too large for one pop\n  203.0.116.0 - 203.0.121.255, 120.0 requests/s: fra 66.67 %, ams 33.33 %\n",
 		"fra  200.0  62.50 %",
 	} {
