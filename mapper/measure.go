@@ -22,6 +22,7 @@ type Measurements struct {
 	Resolvers []MeasuredResolver
 	Sessions  int
 	Rows      int
+	Failures  int           // attempts that brought no answer, in sessions that reached another PoP
 	Unknown   int           // rows of PoPs that are not in the fleet
 	Refused   int           // rows that are not believed at all
 	Lowered   int           // rows that count less than others
@@ -36,6 +37,7 @@ type MeasuredUnit struct {
 	Cells    []estimate.Cell // by PoP; none when all its samples weigh next to nothing
 	Sources  int             // addresses that the sessions come from
 	Age      float64         // mean of the sessions' ages, hours
+	Failing  []Failing       // PoPs that are no candidates, by PoP
 }
 
 // MeasuredResolver is a resolver and the sessions that each unit had through it.
@@ -147,7 +149,9 @@ func (e *Estimates) Limited() int { return e.limited }
 func (e *Estimates) nets(inForce func(netip.Addr) uint16) []Net {
 	nets := make([]Net, len(e.units))
 	e.model.EachUnit(func(r *estimate.Ranker, i int) {
-		prefix, list := e.units[i].Unit.Prefix(), r.Best(i, maps.MaxHops)
+		unit := &e.units[i]
+		list := unit.reachable(r.Best(i, maps.MaxHops+len(unit.Failing)))
+		prefix := unit.Unit.Prefix()
 		net := Net{Prefix: prefix, Tables: Both}
 		now := inForce(prefix.Addr())
 		if at := slices.IndexFunc(list, func(e estimate.Estimate) bool { return e.PoP == now }); at >= 0 {

@@ -56,7 +56,13 @@ func (e *Estimates) rankResolvers(units []Net, demand []simulate.Demand) ([]Net,
 		Hops: func(i int) []maps.Hop { return units[i].Hops },
 		RTT: func() func(int, uint16) float64 {
 			r := e.model.NewRanker()
-			return func(i int, pop uint16) float64 { return r.Between(i, pop).RTT }
+			return func(i int, pop uint16) float64 {
+				rtt := r.Between(i, pop).RTT
+				if f := e.units[i].failing(pop); f != nil {
+					rtt += float64(f.Share * failedMs)
+				}
+				return rtt
+			}
 		},
 		Place: func(resolver netip.Addr) []maps.Hop {
 			hops, _ := e.at(e.locate(resolver))

@@ -55,9 +55,10 @@ func (r *reader) unit(unit beacon.Unit, list []beacon.Session) error {
 		asked    = map[netip.Addr]float64{}
 		sources  = map[netip.Addr]struct{}{}
 		age      = 0.0
+		failures [][]estimate.Value // of each session
 	)
 	for _, s := range list {
-		session := r.session(s, &m)
+		session, failed := r.session(s, &m)
 		if len(session.Values) == 0 {
 			continue
 		}
@@ -72,6 +73,8 @@ func (r *reader) unit(unit beacon.Unit, list []beacon.Session) error {
 		m.Newest = max(m.Newest, s.Time())
 		sessions = append(sessions, session)
 		m.Rows += len(session.Values)
+		m.Failures += len(failed)
+		failures = append(failures, failed)
 		if resolver := s.Rows[0].Resolver; resolver.IsValid() {
 			asked[resolver]++
 		}
@@ -95,9 +98,10 @@ func (r *reader) unit(unit beacon.Unit, list []beacon.Session) error {
 	if len(sessions) == 0 {
 		return nil
 	}
-	r.m.Units = append(r.m.Units, MeasuredUnit{unit, len(sessions), cells, len(sources), age / float64(len(sessions))})
+	r.m.Units = append(r.m.Units, MeasuredUnit{unit, len(sessions), cells, len(sources), age / float64(len(sessions)), failing(sessions, failures, m.Failures)})
 	r.m.Sessions += len(sessions)
 	r.m.Rows += m.Rows
+	r.m.Failures += m.Failures
 	for addr, n := range asked {
 		if r.resolvers[addr] == nil {
 			r.resolvers[addr] = map[beacon.Unit]float64{}
@@ -111,9 +115,9 @@ func (r *reader) unit(unit beacon.Unit, list []beacon.Session) error {
 func (r *reader) age(s beacon.Session) float64 { return float64(r.newest - s.Time()/3600) }
 
 // session makes of a session's rows those values that count, and counts the
-// others.
-func (r *reader) session(s beacon.Session, m *Measurements) estimate.Session {
-	session := estimate.Session{
+// others. The attempts that failed have values without a time.
+func (r *reader) session(s beacon.Session, m *Measurements) (session estimate.Session, failed []estimate.Value) {
+	session = estimate.Session{
 		Client: beacon.SourceOf(s.Rows[0].Client).Prefix().Addr(), Weight: math.Exp2(-r.age(s) / beacon.HalfLife),
 	}
 	for _, row := range s.Rows {
@@ -132,9 +136,14 @@ func (r *reader) session(s beacon.Session, m *Measurements) estimate.Session {
 		if counts < 1 {
 			m.Lowered++
 		}
-		session.Values = append(session.Values, estimate.Value{PoP: pop, RTT: float64(row.RTT) / 10, Less: 1 - counts})
+		value := estimate.Value{PoP: pop, RTT: float64(row.RTT) / 10, Less: 1 - counts}
+		if row.Failed() {
+			failed = append(failed, value)
+			continue
+		}
+		session.Values = append(session.Values, value)
 	}
-	return session
+	return session, failed
 }
 
 // weighted makes samples with whole weights. What rounding takes from one goes to

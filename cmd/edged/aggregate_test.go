@@ -29,7 +29,7 @@ func TestMapByClickHouse(t *testing.T) {
 	}()
 	dir := mapFiles(t)
 	plain, segments, password := filepath.Join(dir, "edged.yaml"), filepath.Join(dir, "segments"), filepath.Join(dir, "password")
-	writeSegments(t, segments)
+	writeSegments(t, segments, 4) // with attempts that fail: both leave the same pop out
 	text, err := os.ReadFile(plain)
 	if err != nil {
 		t.Fatal(err)

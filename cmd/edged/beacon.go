@@ -46,8 +46,9 @@ columns are, in any order:
 	client    IPv4 or IPv6 address
 	resolver  that asked for the session's name; may be empty
 	pop       name
-	rtt_ms    0.3 to 3000
-	method    resource, connect, tcp or ping
+	rtt_ms    0.3 to 3000; empty when no answer came
+	method    resource, connect, tcp or ping; resource-failed and so on when no
+	          answer came
 
 A wrong row is rejected and counted, the others are taken. A wrong header rejects
 the file. What is reported as accepted is on disk, and readers find it. A file

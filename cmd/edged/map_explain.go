@@ -45,6 +45,16 @@ type mapTrace struct {
 	Steps  []mapStep `json:"levels"`
 	Parent float64   `json:"without_own_ms"`
 	Own    *mapWord  `json:"own,omitempty"`
+	Out    *mapOut   `json:"left_out,omitempty"` // why the PoP is no candidate
+}
+
+// mapOut is a PoP that the block's clients fail to reach too often.
+type mapOut struct {
+	Attempts int     `json:"attempts"`
+	Failures int     `json:"failures"`
+	Sources  int     `json:"sources"`
+	Share    float64 `json:"failing"`          // by sources, 0 to 1
+	AtLeast  float64 `json:"failing_at_least"` // what that proves
 }
 
 type mapStep struct {
@@ -173,6 +183,9 @@ func tracesOf(again *mapper.Estimates, addr netip.Addr, pops []edge.PoP) (list [
 		if o := t.Own; o != nil {
 			trace.Own = &mapWord{o.RTT, o.P90, o.Spread, o.Samples, o.Sources, o.Weight, o.Trust, o.Held}
 		}
+		if f := again.Failing(addr, t.PoP); f != nil {
+			trace.Out = &mapOut{f.Attempts, f.Failures, f.Sources, f.Share, f.AtLeast}
+		}
 		list = append(list, trace)
 	}
 	return list
@@ -220,7 +233,11 @@ func writeTraces(w io.Writer, traces []mapTrace) error {
 	tw := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
 	fmt.Fprintf(tw, "\nestimated again\tms\t\n")
 	for _, t := range traces {
-		fmt.Fprintf(tw, "%s\t%.1f\t\n", t.PoP, t.RTT)
+		out := ""
+		if o := t.Out; o != nil {
+			out = fmt.Sprintf("not among the choices: %d of %d attempts of %d sources fail, surely more than %s of them", o.Failures, o.Attempts, o.Sources, percent(o.AtLeast))
+		}
+		fmt.Fprintf(tw, "%s\t%.1f\t%s\n", t.PoP, t.RTT, out)
 		fmt.Fprintf(tw, "  distance\t%.1f\t%.0f km along the line\n", t.Line, t.Km)
 		fmt.Fprintf(tw, "  access\t%+.1f\t\n", t.Access)
 		for _, s := range t.Steps {

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"fmt"
 	"path/filepath"
 	"regexp"
 	"strings"
@@ -75,5 +76,31 @@ sin              254.5
 	}
 	if _, err := mapRun("explain", "--segments", segments, file, "203.0.113.9"); err == nil || !strings.Contains(err.Error(), "name the configuration, too (--config)") {
 		t.Errorf("without places: error %v", err)
+	}
+}
+
+// TestMapLeavesOutWhatFails: nyc is the fastest for most, and four of ten do not
+// reach it.
+func TestMapLeavesOutWhatFails(t *testing.T) {
+	dir := mapFiles(t)
+	config, segments, file := filepath.Join(dir, "edged.yaml"), filepath.Join(dir, "segments"), filepath.Join(dir, "m.edmap")
+	writeSegments(t, segments, 4)
+	out := mustMapRun(t, "build", "--config", config, "--segments", segments, "-o", file)
+	for _, want := range []string{
+		"measured: 10 sessions, 26 rows of 1 blocks\n  failed: 4 attempts to reach a pop, of clients who reached another\n" +
+			"  not among the choices: pops of which surely more than 5 % of a block's attempts fail: 1 (nyc at 203.0.113.0/24)\n",
+	} {
+		if !strings.Contains(out, want) {
+			t.Errorf("build says\n%s\nwant in it\n%s", out, want)
+		}
+	}
+	out = mustMapRun(t, "explain", "--config", config, "--segments", segments, file, "203.0.113.9")
+	if want := "not among the choices: 4 of 10 attempts of 10 sources fail, surely more than 16.82 % of them\n"; !strings.Contains(out, want) || strings.Count(out, "not among") != 1 {
+		t.Errorf("explain says\n%s\nwant in it\n%s", out, want)
+	}
+	var answers []mapAnswer
+	decode(t, mustMapRun(t, "lookup", "--json", file, "203.0.113.9"), &answers)
+	if got := fmt.Sprint(answers[0].Ranking[0].PoP, len(answers[0].Ranking)); got != "fra2" {
+		t.Errorf("ranking %v, want fra first, and not nyc", answers[0].Ranking)
 	}
 }

@@ -29,6 +29,7 @@ const measureWindow = 7 * 24 * time.Hour
 // measured is what a folder of segments says, and how far it is believed.
 type measured struct {
 	*mapper.Measurements
+	pops   []edge.PoP // what PoPs in them index
 	trust  *beacon.Trust
 	again  beacon.Repeats // what came at more than one node
 	source maps.Input     // names them by their hash
@@ -54,7 +55,7 @@ func readSegments(ctx context.Context, dir string, pops []edge.PoP, locate func(
 	if err = cmp.Or(err, hashed); err != nil {
 		return m, err
 	}
-	m.again = set.Repeats()
+	m.pops, m.again = pops, set.Repeats()
 	m.source = maps.Input{Name: "beacons", Version: fmt.Sprintf("sha256:%x", sum[:6])}
 	m.Measurements, err = mapper.ReadBeacons(ctx, set, mapper.Reading{
 		PoPs: pops, Locate: m.wellPlaced(locate), Weigh: m.trust.Weight, Part: part, Engine: engine, Workers: runtime.GOMAXPROCS(0),
@@ -94,6 +95,12 @@ func (m measured) writeChecks(w io.Writer, e *mapper.Estimates) {
 	fmt.Fprintf(w, "measured: %d sessions, %d rows of %d blocks\n", m.Sessions, m.Rows, len(m.Units))
 	if n := len(m.Held); n > 0 {
 		fmt.Fprintf(w, "  held back: %d more sessions, to judge maps by\n", n)
+	}
+	if m.Failures > 0 {
+		fmt.Fprintf(w, "  failed: %d attempts to reach a pop, of clients who reached another\n", m.Failures)
+	}
+	if list := m.FailingAt(m.pops); len(list) > 0 {
+		fmt.Fprintf(w, "  not among the choices: pops of which surely more than %.0f %% of a block's attempts fail: %s\n", 100*mapper.MostFailures, some(list))
 	}
 	if m.again.Rows > 0 {
 		fmt.Fprintf(w, "  counted once: %d sessions that were reported to several nodes; %d rows of later reports do not count\n", m.again.Sessions, m.again.Rows)

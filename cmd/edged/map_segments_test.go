@@ -14,8 +14,8 @@ import (
 )
 
 // writeSegments has ten clients of 203.0.113.0/24, which is in Berlin, measure
-// fra as slow, nyc as fast and sin as far.
-func writeSegments(t *testing.T, dir string) {
+// fra as slow, nyc as fast and sin as far; so many of them do not reach nyc.
+func writeSegments(t *testing.T, dir string, failing ...int) {
 	t.Helper()
 	w, err := beacon.NewWriter(dir)
 	if err != nil {
@@ -24,8 +24,12 @@ func writeSegments(t *testing.T, dir string) {
 	var rows []beacon.Row
 	for i := range 10 {
 		for pop, rtt := range []uint16{900, 700, 2500} {
+			rtt += uint16(10 * i)
+			if len(failing) > 0 && pop == 1 && i < failing[0] {
+				rtt = 0
+			}
 			rows = append(rows, beacon.Row{
-				Session: uint64(i + 1), Time: 1_700_000_000 + int64(i), PoP: uint16(pop), RTT: rtt + uint16(10*i),
+				Session: uint64(i + 1), Time: 1_700_000_000 + int64(i), PoP: uint16(pop), RTT: rtt,
 				Client: netip.AddrFrom4([4]byte{203, 0, 113, byte(i)}),
 			})
 		}

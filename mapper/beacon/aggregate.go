@@ -73,7 +73,7 @@ const Skip = math.MinInt16
 // Plan says how sessions become samples. Its functions may be called by several
 // goroutines, and may not keep the sessions they are given.
 type Plan struct {
-	PoPs []string // what Sample.PoP indexes; rows of other PoPs make no sample
+	PoPs []string // what Sample.PoP indexes; rows of other PoPs make no sample, nor do those that failed
 
 	// Correct appends the corrected value of each row of a session to dst, in
 	// 0.1 ms, or Skip. Nil: values are as measured.
@@ -229,7 +229,7 @@ func (a *adder) session(s Session) error {
 	}
 	for i, r := range s.Rows {
 		pop, weight := a.pops[r.PoP], uint16(1)
-		if pop == notPlanned || a.values[i] == Skip {
+		if pop == notPlanned || r.Failed() || a.values[i] == Skip {
 			continue
 		}
 		if a.plan.Weight != nil {

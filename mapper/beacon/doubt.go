@@ -97,7 +97,7 @@ func (d *Doubts) Add(s Session) {
 			at = d.where(unit)
 		}
 		pop := &d.places[r.PoP]
-		if !pop.known || !at.known || near(&at, pop, r.RTT) || float64(r.RTT)/10 >= edge.DistanceKm(at.Lat, at.Lon, pop.Lat, pop.Lon)/kmPerMS {
+		if !pop.known || !at.known || r.Failed() || near(&at, pop, r.RTT) || float64(r.RTT)/10 >= edge.DistanceKm(at.Lat, at.Lon, pop.Lat, pop.Lon)/kmPerMS {
 			continue
 		}
 		if d.fast[unit] == nil {

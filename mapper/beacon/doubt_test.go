@@ -25,6 +25,7 @@ func TestDoubts(t *testing.T) {
 		sources int
 	}{
 		{"possible", "81.2.3.1 fra 43; 81.2.3.2 sin 2000", "", 0},
+		{"no answer is not fast", "81.2.3.1 sin 0; 81.2.3.2 fra 90", "", 0},
 		{"one liar", "81.2.3.1 sin 10; 81.2.3.1 sin 20; 81.2.3.2 fra 90", "", 1},
 		{"two", "81.2.3.1 sin 10; 81.2.3.2 sin 20", "", 0},
 		{"three agree", "81.2.3.1 sin 10; 81.2.3.2 fra 42; 81.2.3.3 sin 90", "81.2.3.0/24", 0},

@@ -4,10 +4,13 @@ import (
 	"bytes"
 	"compress/gzip"
 	"context"
+	"encoding/binary"
 	"encoding/json"
 	"errors"
 	"fmt"
+	"hash/crc32"
 	"io"
+	"net/netip"
 	"slices"
 	"strings"
 	"testing"
@@ -73,6 +76,14 @@ func TestRowsAreJudged(t *testing.T) {
 		{"1781697600,s,81.2.3.4,8.8.8.8,fra,+Inf,resource", "implausible rtt_ms: +Inf ms: want 0.3 to 3000"},
 		{"1781697600,s,81.2.3.4,8.8.8.8,fra,3000.1,resource", "implausible rtt_ms: 3000.1 ms: want 0.3 to 3000"},
 		{"1781697600,s,81.2.3.4,8.8.8.8,fra,12.5,guess", `unknown method: "guess"`},
+		{"1781697600,s,81.2.3.4,8.8.8.8,fra,,resource-failed", ""},
+		{"1781697600,s,81.2.3.4,8.8.8.8,fra,,ping-failed", ""},
+		{"1781697600,s,81.2.3.4,8.8.8.8,fra,,guess-failed", `unknown method: "guess-failed"`},
+		{"1781697600,s,81.2.3.4,8.8.8.8,fra,,-failed", `unknown method: "-failed"`},
+		{"1781697600,s,81.2.3.4,8.8.8.8,fra,,resource-failed-failed", `unknown method: "resource-failed-failed"`},
+		{"1781697600,s,81.2.3.4,8.8.8.8,fra,,resource", `bad rtt_ms: "": want milliseconds`},
+		{"1781697600,s,81.2.3.4,8.8.8.8,fra,12.5,resource-failed", `failed, with a time: "resource-failed" with rtt_ms "12.5": want it empty`},
+		{"1781697600,s,81.2.3.4,8.8.8.8,fra,0,resource-failed", `failed, with a time: "resource-failed" with rtt_ms "0": want it empty`},
 	} {
 		o := options()
 		o.PoPs = fleet
@@ -92,6 +103,58 @@ func TestRowsAreJudged(t *testing.T) {
 		}
 		if want := 3 - min(1, len(tt.want)); got != tt.want || report.Accepted != want {
 			t.Errorf("%.80q: %d accepted, %q, want %d and %q", tt.row, report.Accepted, got, want, tt.want)
+		}
+	}
+}
+
+// TestFailedRows: attempts that brought no answer come back as such, from all that
+// rows are written in, and from segments of the format before, which has none.
+func TestFailedRows(t *testing.T) {
+	for _, text := range []string{
+		header7 + "1781697600,s,81.2.3.4,,fra,12.5,tcp\n1781697600,s,81.2.3.4,,nyc,,connect-failed\n",
+		`{"time":1781697600,"session":"s","client":"81.2.3.4","pop":"fra","rtt_ms":12.5,"method":"tcp"}` + "\n" +
+			`{"time":1781697600,"session":"s","client":"81.2.3.4","pop":"nyc","rtt_ms":null,"method":"connect-failed"}` + "\n",
+	} {
+		dir := t.TempDir()
+		o := options()
+		o.Into, o.Batch = writer(t, dir), "b"
+		if report, err := Intake(t.Context(), strings.NewReader(text), o); err != nil || report.Accepted != 2 {
+			t.Fatalf("%s, %v", summary(report), err)
+		}
+		set, err := OpenAll(dir)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for s, err := range set.Sessions() {
+			if err != nil {
+				t.Fatal(err)
+			}
+			var got []string
+			for _, r := range s.Rows {
+				got = append(got, fmt.Sprint(s.PoPs[r.PoP], " ", r.RTT, " ", r.Method, " ", r.Failed()))
+			}
+			if want := []string{"fra 125 tcp false", "nyc 0 connect true"}; !slices.Equal(got, want) {
+				t.Errorf("rows %q, want %q", got, want)
+			}
+		}
+		set.Close()
+	}
+}
+
+// TestSegmentVersions: the version before is read, one of the future is not.
+func TestSegmentVersions(t *testing.T) {
+	whole, err := encodeSegment(header{hour: uint32(noon.Unix() / hourLength), batches: []string{"a"}, pops: fleet},
+		[]Row{{Session: 1, Time: noon.Unix(), Client: netip.MustParseAddr("81.2.3.4"), RTT: 125}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for version, want := range []string{"version 0, want 2", "", "", "version 3, want 2"} {
+		b := bytes.Clone(whole[:len(whole)-trailerSize])
+		b[8] = byte(version)
+		b = binary.LittleEndian.AppendUint32(b, crc32.Checksum(b, castagnoli))
+		_, err := parseSegment(bytes.NewReader(b), int64(len(b)))
+		if (err != nil) != (want != "") || err != nil && !strings.Contains(err.Error(), want) {
+			t.Errorf("version %d: %v, want %q", version, err, want)
 		}
 	}
 }

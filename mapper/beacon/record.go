@@ -5,6 +5,7 @@ import (
 	"math"
 	"net/netip"
 	"strconv"
+	"strings"
 	"time"
 
 	"edged/edge"
@@ -47,6 +48,7 @@ const (
 	BadRTT      Reason = "bad rtt_ms"          // no number
 	Implausible Reason = "implausible rtt_ms"  // below 0.3 or above 3000
 	BadMethod   Reason = "unknown method"
+	Ambiguous   Reason = "failed, with a time" // a method that failed, and rtt_ms
 )
 
 // The bounds of what is believed (round-trip times in ms).
@@ -130,6 +132,13 @@ func (p *rowParser) row(c *record) (r Row, f *fault) {
 	if r.PoP, f = p.pop(c[colPoP]); f != nil {
 		return r, f
 	}
+	method, failed := strings.CutSuffix(string(c[colMethod]), failedSuffix)
+	if r.Method, f = parseMethod(method, c[colMethod]); failed || f != nil && len(c[colRTT]) == 0 {
+		if f == nil && len(c[colRTT]) > 0 {
+			f = reject(Ambiguous, "%q with rtt_ms %q: want it empty", c[colMethod], c[colRTT])
+		}
+		return r, f
+	}
 	ms, err := strconv.ParseFloat(string(c[colRTT]), 64)
 	if err != nil || math.IsNaN(ms) {
 		return r, reject(BadRTT, "%q: want milliseconds", c[colRTT])
@@ -137,10 +146,19 @@ func (p *rowParser) row(c *record) (r Row, f *fault) {
 	if r.RTT, ok = Plausible(ms); !ok {
 		return r, reject(Implausible, "%s ms: want %v to %v", c[colRTT], minRTT, maxRTT)
 	}
-	if r.Method, err = ParseMethod(string(c[colMethod])); err != nil {
-		return r, reject(BadMethod, "%q", c[colMethod])
+	return r, f
+}
+
+// failedSuffix ends the method of a row whose attempt brought no answer; its rtt_ms
+// is empty.
+const failedSuffix = "-failed"
+
+func parseMethod(name string, whole []byte) (Method, *fault) {
+	m, err := ParseMethod(name)
+	if err != nil {
+		return 0, reject(BadMethod, "%q", whole)
 	}
-	return r, nil
+	return m, nil
 }
 
 // Plausible returns a round-trip time as rows have it, and whether it can be true.

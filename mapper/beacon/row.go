@@ -9,16 +9,19 @@ import (
 	"slices"
 )
 
-// Row is one round-trip time that a beacon measured.
+// Row is one round-trip time that a beacon measured, or an attempt that failed.
 type Row struct {
 	Session  uint64     // SessionID of the session's name
 	Time     int64      // Unix time in seconds
 	Client   netip.Addr // never an IPv4-mapped one
 	Resolver netip.Addr // that asked for the session's name; may be invalid: not known
 	PoP      uint16     // index in the table of PoPs that comes with the row
-	RTT      uint16     // in 0.1 ms
+	RTT      uint16     // in 0.1 ms; 0: no answer came (Failed)
 	Method   Method
 }
+
+// Failed reports whether the row is an attempt that brought no answer.
+func (r Row) Failed() bool { return r.RTT == 0 }
 
 // compareRows orders the rows of a session; rows that compare equal are equal.
 func compareRows(a, b Row) int {

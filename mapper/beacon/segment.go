@@ -16,7 +16,8 @@ import (
 // The format is drawn in docs/format/beacon-segments.md.
 const (
 	segmentMagic   = "edbeacon"
-	segmentVersion = 1
+	segmentVersion = 2
+	segmentOldest  = 1 // that is read: it has no rows of attempts that failed
 	fixedHeader    = 32
 	groupHeader    = 10
 	measureSize    = 7
@@ -133,7 +134,7 @@ func readHeader(r io.Reader) (h header, size int, err error) {
 	if string(fixed[:8]) != segmentMagic {
 		return h, 0, errors.New("it is not a segment of beacon rows")
 	}
-	if v := le.Uint16(fixed[8:]); v != segmentVersion || le.Uint16(fixed[10:]) != 0 || le.Uint32(fixed[28:]) != 0 {
+	if v := le.Uint16(fixed[8:]); v < segmentOldest || v > segmentVersion || le.Uint16(fixed[10:]) != 0 || le.Uint32(fixed[28:]) != 0 {
 		return h, 0, fmt.Errorf("it has version %d, want %d: it may be from a newer edged", v, segmentVersion)
 	}
 	h = header{hour: le.Uint32(fixed[12:]), rows: le.Uint32(fixed[16:]), groups: le.Uint32(fixed[20:])}

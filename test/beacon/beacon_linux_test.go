@@ -44,6 +44,7 @@ const (
 	fraAway  = "12.1.0.11" // where the nodes are measured
 	iadAway  = "12.1.0.12"
 	siteAddr = "12.1.0.9"
+	sinAddr  = "12.1.0.13" // nobody listens there
 )
 
 // own are the browser's addresses, all of one block: so many that the map
@@ -120,11 +121,12 @@ func newLab(t *testing.T) *lab {
 	possible(t)
 	l := &lab{dir: t.TempDir(), edged: binary}
 	writeFiles(t, l.dir)
+	addSin(t, l.dir)
 	run(t, l.dir, l.edged, "map", "build", "--config", "fra.yaml", "-o", "default.edmap")
 	network, err := netns.NewNetwork("one")
 	must(t, err)
 	t.Cleanup(network.Close)
-	l.edge = plug(t, network, fraAddr, iadAddr, fraAway, iadAway, siteAddr)
+	l.edge = plug(t, network, fraAddr, iadAddr, fraAway, iadAway, siteAddr, sinAddr)
 	l.client = plug(t, network, own...)
 	proxy(t, l.edge, fraAway+":443", fraAddr+":443", fraDelay)
 	proxy(t, l.edge, iadAway+":443", iadAddr+":443", iadDelay)
@@ -212,12 +214,21 @@ func checkRows(t *testing.T, dir string) {
 	set, err := beacon.OpenAll(dir)
 	must(t, err)
 	defer set.Close()
-	seen, whole := map[string]bool{}, 0
+	seen, whole, failed := map[string]bool{}, 0, 0
 	for s, err := range set.Sessions() {
 		must(t, err)
 		least := map[string]time.Duration{"fra": fraDelay, "iad": iadDelay}
 		for _, r := range s.Rows {
 			t.Log(r.Client, r.Resolver, s.PoPs[r.PoP], r.RTT, r.Method)
+			if down := s.PoPs[r.PoP] == "sin"; r.Failed() || down {
+				if !r.Failed() {
+					t.Errorf("%s measured %d to sin, where nobody listens", r.Client, r.RTT)
+				}
+				if down {
+					failed++
+				}
+				continue
+			}
 			if rtt := time.Duration(r.RTT) * 100 * time.Microsecond; rtt < least[s.PoPs[r.PoP]] {
 				t.Errorf("%s measured %v to %s, want %v or more", r.Client, rtt, s.PoPs[r.PoP], least[s.PoPs[r.PoP]])
 			}
@@ -233,6 +244,9 @@ func checkRows(t *testing.T, dir string) {
 	}
 	if want := len(own)/2 + 1; whole < want {
 		t.Errorf("%d of %d sessions measured both PoPs, want %d", whole, len(own), want)
+	}
+	if failed < len(own)/2+1 {
+		t.Errorf("%d of %d sessions say that sin fails, want %d", failed, len(own), len(own)/2+1)
 	}
 	for _, addr := range own {
 		if !seen[addr] {
@@ -270,6 +284,21 @@ func plug(t *testing.T, n *netns.Network, addrs ...string) *netns.Host {
 	h, err := n.Plug(link)
 	must(t, err)
 	return h
+}
+
+// addSin adds a PoP where nobody listens.
+func addSin(t *testing.T, dir string) {
+	t.Helper()
+	for name, change := range map[string][2]string{
+		"fra.yaml": {"pops: [", "pops: [{name: sin, lat: 1.35, lon: 103.82}, "},
+		"iad.yaml": {"pops: [", "pops: [{name: sin, lat: 1.35, lon: 103.82}, "},
+		"b.zone":   {"fra A", "sin A " + sinAddr + "\nfra A"},
+	} {
+		path := filepath.Join(dir, name)
+		text, err := os.ReadFile(path)
+		must(t, err)
+		must(t, os.WriteFile(path, []byte(strings.Replace(string(text), change[0], change[1], 1)), 0o600))
+	}
 }
 
 // writeFiles writes what the nodes read.

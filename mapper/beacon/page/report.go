@@ -19,8 +19,11 @@ const (
 type Report struct {
 	Token string
 	PoPs  []string  // all of the session, in its order
-	MS    []float64 // the time of each; 0: it was not measured
+	MS    []float64 // the time of each; 0: it was not measured; Failed: no answer came
 }
+
+// Failed stands for the time of a PoP that did not answer.
+const Failed = -1
 
 // ParseReport reads a report.
 func ParseReport(text string) (Report, error) {
@@ -46,10 +49,13 @@ func ParseReport(text string) (Report, error) {
 	return r, nil
 }
 
-// parseMS reads a time in plain decimals, or "-".
+// parseMS reads a time in plain decimals, or "-" or "failed".
 func parseMS(text string) (float64, error) {
 	if text == "-" {
 		return 0, nil
+	}
+	if text == "failed" {
+		return Failed, nil
 	}
 	if text == "" || len(text) > 10 || strings.Trim(text, "0123456789.") != "" {
 		return 0, fmt.Errorf("%q is no time in milliseconds", text)

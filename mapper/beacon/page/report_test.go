@@ -13,13 +13,13 @@ import (
 func normal(x float64) float64 { return math.Exp(-x * x / 2) }
 
 func TestParseReport(t *testing.T) {
-	got, err := ParseReport("TOKEN\nfra 12.3\nams -\nx-1 0.25\nsin 3000")
-	want := Report{Token: "TOKEN", PoPs: []string{"fra", "ams", "x-1", "sin"}, MS: []float64{12.3, 0, 0.25, 3000}}
+	got, err := ParseReport("TOKEN\nfra 12.3\nams -\nx-1 0.25\nsin 3000\niad failed")
+	want := Report{Token: "TOKEN", PoPs: []string{"fra", "ams", "x-1", "sin", "iad"}, MS: []float64{12.3, 0, 0.25, 3000, Failed}}
 	if err != nil || !reflect.DeepEqual(got, want) {
 		t.Errorf("got %+v, %v; want %+v", got, err, want)
 	}
 	for _, text := range []string{
-		"", "token", "token\n", "token\nfra", "token\nfra ", "token\nfra x", "token\nfra -1", "token\nfra 1e3", "token\nfra 0x1",
+		"", "token", "token\n", "token\nfra", "token\nfra ", "token\nfra x", "token\nfra -1", "token\nfra Failed", "token\nfra failed 1", "token\nfra 1e3", "token\nfra 0x1",
 		"token\nfra NaN", "token\nfra 1.2.3", "token\nfra .", "token\nfra 12345678901", "token\nfra 1 2", "token\nFRA 1", "token\n 1",
 		"token\n" + strings.Repeat("a", 64) + " 1", "token\nfra 1\n\n", "token\r\nfra 1\r\n",
 		"token" + strings.Repeat("\nfra 1", 17), "token\nfra 1" + strings.Repeat(" ", MaxReport),
@@ -32,6 +32,7 @@ func TestParseReport(t *testing.T) {
 
 func FuzzParseReport(f *testing.F) {
 	f.Add("TOKEN\nfra 12.3\nams -\n")
+	f.Add("TOKEN\nfra failed\n")
 	f.Add("\n\n")
 	f.Fuzz(func(t *testing.T, text string) {
 		r, err := ParseReport(text)
@@ -42,7 +43,7 @@ func FuzzParseReport(f *testing.F) {
 			t.Fatalf("%q: %+v", text, r)
 		}
 		for _, ms := range r.MS {
-			if !(ms >= 0 && ms < 1e10) {
+			if !(ms >= 0 && ms < 1e10) && ms != Failed {
 				t.Fatalf("%q: %v ms", text, ms)
 			}
 		}

@@ -17,31 +17,32 @@
 
   // The time from sending the request to the first octet of the response. It has
   // no part of setting the connection up, and is 0 if the server does not let us
-  // see it.
+  // see it. Fails with 1 when no answer comes.
   function timed(u) {
     return new Promise(function (done, fail) {
       known[u] = function (e) { done(e.requestStart && e.responseStart - e.requestStart); };
-      object(u).catch(fail);
+      object(u).catch(function () { fail(1); });
       setTimeout(fail, 5000);
     });
   }
 
   async function run() {
     if (hidden()) return;
-    var s = await (await ask('https://' + host + '/session')).json(), ms = {}, any = 0;
+    var s = await (await ask('https://' + host + '/session')).json(), ms = {}, bad = {}, any = 0;
     // The session's own name tells the DNS server which resolver we have, and
     // whether the first way to report works.
     var first = object(url(s.token, '/o')).then(function () { return 1; }, function () { return 0; });
     var warm = await Promise.all(s.pops.map(function (p) {
-      return object(url(p, '/o?1')).then(function () { return p; }, function () { });
+      return object(url(p, '/o?1')).then(function () { return p; }, function () { bad[p] = 1; });
     }));
     // One after the other, so that they do not wait for each other.
     for (var p of warm) {
       if (!p || hidden()) continue;
-      try { if (ms[p] = await timed(url(p, '/o?2'))) any++; } catch (e) { }
+      try { if (ms[p] = await timed(url(p, '/o?2'))) any++; } catch (e) { bad[p] = e; }
     }
     if (!any) return;
-    var body = s.token + '\n' + s.pops.map(function (p) { return p + ' ' + (ms[p] ? ms[p].toFixed(1) : '-') + '\n'; }).join('');
+    if (hidden()) bad = {};
+    var body = s.token + '\n' + s.pops.map(function (p) { return p + ' ' + (ms[p] ? ms[p].toFixed(1) : bad[p] ? 'failed' : '-') + '\n'; }).join('');
     if (await first && nav.sendBeacon(url(s.token, '/r'), body)) return;
     for (p of warm) {
       try { if (p && (await ask(url(p, '/r'), { method: 'POST', body: body, keepalive: true })).ok) return; } catch (e) { }

@@ -144,12 +144,15 @@ func (s *Server) judge(site *Site, client netip.Addr, text string, now time.Time
 		return nil, nil, private
 	}
 	var rows []beacon.Row
+	measured := false
 	for i, ms := range report.MS {
-		if rtt, ok := beacon.Plausible(ms); ok {
+		rtt, ok := beacon.Plausible(ms)
+		measured = measured || ok
+		if ok || ms == Failed {
 			rows = append(rows, beacon.Row{Session: t.Session, Time: now.Unix(), Client: client, PoP: uint16(i), RTT: rtt, Method: beacon.Resource})
 		}
 	}
-	if len(rows) == 0 {
+	if !measured { // a client that reaches no PoP tells of itself, not of them
 		return nil, nil, empty
 	}
 	switch first, noRoom := s.used.Take(t.Session, now); {

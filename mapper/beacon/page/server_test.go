@@ -120,6 +120,7 @@ func TestReports(t *testing.T) {
 		fake := fresh
 		fake.Token = token.Make(token.Key{9}, 1, time.Now().Add(token.Life), client, fresh.PoPs)
 		rotated := session{token.Make(token.Key{2}, 0xabc, time.Now().Add(token.Life), client, []string{"p01"}), []string{"p01"}}
+		partly, nothing := begin(t, s, client), begin(t, s, client)
 		implausible := begin(t, s, client)
 		six := begin(t, s, netip.MustParseAddr("2001:db8::7"))
 		for _, c := range []struct {
@@ -137,6 +138,8 @@ func TestReports(t *testing.T) {
 			{"expired", client, report(late, "5"), expired},
 			{"forged", client, report(fake, "5"), forged},
 			{"other order", client, report(swapped, "5"), others},
+			{"one that fails", client, strings.Replace(report(partly, "8"), " 8", " failed", 1), kept},
+			{"all that fail tell of the client", client, report(nothing, "failed"), empty},
 			{"nothing plausible", client, report(implausible, "0.2"), empty},
 			{"no report", client, "hello", bad},
 			{"no token", client, "fra\nfra 1\n", bad},
@@ -164,6 +167,7 @@ func TestReports(t *testing.T) {
 		}
 		add(one, "192.0.2.77", map[int]int{0: 123, 1: 123, 2: 123, 3: 123})
 		add(two, "192.0.2.77", map[int]int{0: 50, 3: 71})
+		add(partly, "192.0.2.77", map[int]int{0: 0, 1: 80, 2: 80, 3: 80})
 		add(rotated, "192.0.2.77", map[int]int{0: 10})
 		add(six, "192.0.2.9", map[int]int{0: 80, 1: 80, 2: 80, 3: 80})
 		got := rows(t, dir) // on disk now: they were acknowledged
