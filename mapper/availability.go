@@ -153,12 +153,15 @@ func (u *MeasuredUnit) reachable(list []estimate.Estimate) []estimate.Estimate {
 }
 
 // failing returns why a PoP is no candidate; nil: it may be one.
-func (u *MeasuredUnit) failing(pop uint16) *Failing {
-	i, found := slices.BinarySearchFunc(u.Failing, pop, func(f Failing, pop uint16) int { return cmp.Compare(f.PoP, pop) })
+func (u *MeasuredUnit) failing(pop uint16) *Failing { return failingAmong(u.Failing, pop) }
+
+// failingAmong finds a PoP in a list by PoP; nil: it is not there.
+func failingAmong(list []Failing, pop uint16) *Failing {
+	i, found := slices.BinarySearchFunc(list, pop, func(f Failing, pop uint16) int { return cmp.Compare(f.PoP, pop) })
 	if !found {
 		return nil
 	}
-	return &u.Failing[i]
+	return &list[i]
 }
 
 // FailingAt is a PoP that is no candidate at a unit.

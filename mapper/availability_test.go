@@ -158,6 +158,40 @@ func TestPoPThatClientsDoNotReach(t *testing.T) {
 	}
 }
 
+// TestHeldSessionsSayWhatFails: sessions that are held back know what their unit fails
+// to reach, by the others.
+func TestHeldSessionsSayWhatFails(t *testing.T) {
+	var rows []beacon.Row
+	for _, r := range unreachable(4) {
+		for again := range uint64(4) {
+			r.Session += 100 * again
+			rows = append(rows, r)
+		}
+	}
+	dir := filepath.Join(t.TempDir(), "segments")
+	w, err := beacon.NewWriter(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := w.Append(beacon.Batch{ID: "b", PoPs: []string{"fra", "nyc", "sin"}, Rows: rows}); err != nil {
+		t.Fatal(err)
+	}
+	set, err := beacon.OpenAll(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer set.Close()
+	m, err := ReadBeacons(t.Context(), set, Reading{PoPs: []edge.PoP{{Name: "fra"}, {Name: "nyc"}, {Name: "sin"}}, Part: Seen})
+	if err != nil || len(m.Held) == 0 {
+		t.Fatalf("%d sessions held back, error %v", len(m.Held), err)
+	}
+	for _, s := range m.Held {
+		if len(s.Failing) != 1 || s.Failing[0].PoP != 1 {
+			t.Errorf("session %d of a unit that fails to reach %v, want nyc", s.ID, s.Failing)
+		}
+	}
+}
+
 // TestNothingReached: a unit whose every candidate fails keeps them all.
 func TestNothingReached(t *testing.T) {
 	u := MeasuredUnit{Failing: []Failing{{PoP: 2}, {PoP: 5}}}

@@ -139,6 +139,8 @@ func (e *Explanation) why(i int) string {
 		return "least round trip and price"
 	case best.PoP == h.PoP:
 		return "least round trip"
+	case less < 0.05: // round trips have half a millisecond, so prices make it so
+		return fmt.Sprintf("as good as %s at these prices: clients are shared out between them", best.PoP)
 	case e.Unit != nil && e.Unit.Kept:
 		return fmt.Sprintf("kept, although %s takes %.1f ms less: a change must gain 3 ms and a tenth, and probably so, and limits of PoPs hold", best.PoP, less)
 	default:

@@ -112,4 +112,11 @@ fra 10  0: nobody says: 1.5 ms behind ams, prices counted`
 	if h := Explain(m, false, netip.MustParseAddr("10.1.0.1")).Hops; h[0].Price != 4 || h[0].Why != "merged with its neighbours, although ams takes 0.5 ms less: that is within the tolerance, or was in the list" {
 		t.Errorf("with a price on the first: %+v", h[0])
 	}
+
+	// What prices make alike was shared out, and not merged.
+	c.Prices[0].Price = 3500 + 20
+	m = parse()
+	if h := Explain(m, false, netip.MustParseAddr("10.1.0.1")).Hops; h[0].Why != "as good as ams at these prices: clients are shared out between them" {
+		t.Errorf("with as much: %+v", h[0])
+	}
 }

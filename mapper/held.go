@@ -11,9 +11,10 @@ import (
 // HeldSession is a session that no estimate has seen, so that maps can be judged by
 // it. Its values' PoPs are indexes of the fleet.
 type HeldSession struct {
-	ID     uint64
-	Client netip.Addr
-	Values []estimate.Value
+	ID      uint64
+	Client  netip.Addr
+	Values  []estimate.Value
+	Failing []Failing // PoPs that are no candidates for its unit, by PoP
 }
 
 // heldShare: one session in so many is held back.
@@ -43,11 +44,14 @@ func (p Part) takes(session uint64) bool { return p == Whole || HeldBack(session
 
 // HeldRegret is what two maps cost on sessions that neither was made from: what the
 // first choices take above the best PoP of the session, as means. A session's
-// values share its last mile, so their differences do not have it.
+// values share its last mile, so their differences do not have it. Where clients fail to
+// reach the choice before, what those took who did reach it says nothing against
+// leaving it.
 type HeldRegret struct {
 	Sessions int     `json:"sessions"` // held back
 	Compared int     `json:"compared"` // of them, those that measured both maps' first choices
 	Weight   float64 `json:"weight"`   // of the latter: 1 each, less where a source brings too much
+	Left     int     `json:"left"`     // not compared: the new map leaves a PoP that too many fail to reach
 	Before   float64 `json:"before_ms"`
 	After    float64 `json:"after_ms"`
 }
@@ -76,6 +80,10 @@ func CompareHeld(before, after *maps.Map, held []HeldSession) HeldRegret {
 		}
 		new, ok := after.First(newRow)
 		if !ok {
+			continue
+		}
+		if failingAmong(s.Failing, old) != nil && failingAmong(s.Failing, new) == nil {
+			r.Left++
 			continue
 		}
 		best, was, is, weight := math.Inf(1), math.Inf(1), math.Inf(1), 1.0

@@ -64,7 +64,7 @@ func (r *reader) unit(unit beacon.Unit, list []beacon.Session) error {
 		}
 		if !r.o.Part.takes(s.ID) {
 			if r.o.Part == Seen {
-				m.Held = append(m.Held, HeldSession{s.ID, s.Rows[0].Client, session.Values})
+				m.Held = append(m.Held, HeldSession{ID: s.ID, Client: s.Rows[0].Client, Values: session.Values})
 			}
 			continue
 		}
@@ -88,6 +88,10 @@ func (r *reader) unit(unit beacon.Unit, list []beacon.Session) error {
 	if err := r.agg.Add(samples); err != nil {
 		return err
 	}
+	left := failing(sessions, failures, m.Failures)
+	for i := range m.Held {
+		m.Held[i].Failing = left
+	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.m.Unknown += m.Unknown
@@ -98,7 +102,7 @@ func (r *reader) unit(unit beacon.Unit, list []beacon.Session) error {
 	if len(sessions) == 0 {
 		return nil
 	}
-	r.m.Units = append(r.m.Units, MeasuredUnit{unit, len(sessions), cells, len(sources), age / float64(len(sessions)), failing(sessions, failures, m.Failures)})
+	r.m.Units = append(r.m.Units, MeasuredUnit{unit, len(sessions), cells, len(sources), age / float64(len(sessions)), left})
 	r.m.Sessions += len(sessions)
 	r.m.Rows += m.Rows
 	r.m.Failures += m.Failures

@@ -43,7 +43,7 @@ type Report struct {
 	// first MaxResolvers.
 	Resolvers []ResolverNeed `json:"resolvers"`
 	// Above is how much more the assignment costs than any could at least, as a
-	// share of that.
+	// share of that. It says nothing where a PoP is above its hard limit.
 	Above float64 `json:"above_bound"`
 }
 

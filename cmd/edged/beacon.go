@@ -62,9 +62,12 @@ their own. At the end, the segments of hours that are over are merged.`,
 			if batch != "" && len(args) > 1 {
 				return errors.New("--batch names one file's rows: import the files one by one")
 			}
+			if days < 0 {
+				return fmt.Errorf("bad days %d: want 0 or more", days)
+			}
 			o := beacon.Options{Now: time.Now(), AllowPrivate: private}
 			o.Oldest = o.Now.AddDate(0, 0, -days)
-			if days <= 0 {
+			if days == 0 {
 				o.Oldest = time.Time{}
 			}
 			if configPath != "" {

@@ -94,6 +94,9 @@ pops  fra
 	if _, err := beaconRun("import", wrong, "--into", into); err == nil || !strings.HasPrefix(err.Error(), wrong+`: bad header: column "a" is unknown`) {
 		t.Errorf("import of a wrong header: %v", err)
 	}
+	if _, err := beaconRun("import", file, "--into", into, "--days", "-3"); fmt.Sprint(err) != "bad days -3: want 0 or more" {
+		t.Errorf("negative days: error %v", err)
+	}
 	if _, err := beaconRun("import", file, wrong, "--into", into, "--batch", "x"); err == nil {
 		t.Error("one batch for two files was taken")
 	}

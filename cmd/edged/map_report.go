@@ -171,7 +171,7 @@ func (r buildReport) capacity() string {
 	case !r.Limited:
 		return "not kept, since nobody said how many requests/s clients make (--demand); loads are in " + string(r.Unit)
 	case full > 0:
-		return fmt.Sprintf("not kept: %d of %d pops are above their hard limit; at %s", full, len(r.PoPs), cost)
+		return fmt.Sprintf("not kept: %d of %d pops are above their hard limit", full, len(r.PoPs))
 	case len(r.Shortages) > 0:
 		return "kept by hard limits, not by all soft ones; at " + cost
 	default:

@@ -152,6 +152,9 @@ func (in *Input) regret() maps.GateRule {
 	}
 	r.Figure = held.Worse()
 	r.Note = fmt.Sprintf("%.2f ms in place of %.2f above the best, by %d sessions held back", held.After, held.Before, held.Compared)
+	if held.Left > 0 {
+		r.Note += fmt.Sprintf("; %d more leave a pop that clients fail to reach", held.Left)
+	}
 	return judged(r, r.Figure > r.Limit)
 }
 

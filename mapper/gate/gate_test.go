@@ -47,6 +47,16 @@ func lowered(list []mapper.HeldSession, less float64) []mapper.HeldSession {
 	return list
 }
 
+// failing has PoPs that clients of the sessions' unit fail to reach.
+func failing(list []mapper.HeldSession, pops ...uint16) []mapper.HeldSession {
+	for i := range list {
+		for _, pop := range pops {
+			list[i].Failing = append(list[i].Failing, mapper.Failing{PoP: pop})
+		}
+	}
+	return list
+}
+
 func demand(list ...any) (d []simulate.Demand) {
 	for i := 0; i < len(list); i += 2 {
 		d = append(d, simulate.Demand{Prefix: netip.MustParsePrefix(list[i].(string)), Requests: float64(list[i+1].(int))})
@@ -137,6 +147,34 @@ coverage: ok 100 %, limit 90 (of demand has a measured ranking, at least nine te
 moved: ok 5 %, limit 10 (of sessions, most (5.00 %) from nyc to fra)
 uncounted: not applicable 0 %, limit 0 (demand is of all IPv4 addresses with a first choice)
 regret: refused 13.33 ms, limit 1 (13.33 ms in place of 0.00 above the best, by 420 sessions held back)`,
+		},
+		{
+			"a pop that clients fail to reach is left",
+			Input{
+				InForce: before, New: mappertest.Map(t, pops, "10.0.0.0/8,nyc:20 fra:21\n11.0.0.0/8,nyc:10 fra:90\n"),
+				Demand: demand("10.0.0.0/8", 5, "11.0.0.0/8", 95), Unit: "sessions",
+				Held: slices.Concat(failing(held(30, "10.0.0.1", 12, 90), 0), failing(held(20, "11.0.0.1", 90, 10), 0)),
+			},
+			"", `holes: ok 0 %, limit 0.1 (of demand had a first choice and would have none)
+pops: ok 0 pops, limit 0 ()
+coverage: ok 100 %, limit 90 (of demand has a measured ranking, at least nine tenths of the map in force)
+moved: ok 5 %, limit 10 (of sessions, most (5.00 %) from fra to nyc)
+uncounted: not applicable 0 %, limit 0 (demand is of all IPv4 addresses with a first choice)
+regret: ok 0 ms, limit 1 (0.00 ms in place of 0.00 above the best, by 20 sessions held back; 30 more leave a pop that clients fail to reach)`,
+		},
+		{
+			"from one that fails to another",
+			Input{
+				InForce: before, New: mappertest.Map(t, pops, "10.0.0.0/8,nyc:20 fra:21\n11.0.0.0/8,nyc:10 fra:90\n"),
+				Demand: demand("10.0.0.0/8", 5, "11.0.0.0/8", 95), Unit: "sessions",
+				Held: failing(held(30, "10.0.0.1", 12, 90), 0, 1),
+			},
+			"regret", `holes: ok 0 %, limit 0.1 (of demand had a first choice and would have none)
+pops: ok 0 pops, limit 0 ()
+coverage: ok 100 %, limit 90 (of demand has a measured ranking, at least nine tenths of the map in force)
+moved: ok 5 %, limit 10 (of sessions, most (5.00 %) from fra to nyc)
+uncounted: not applicable 0 %, limit 0 (demand is of all IPv4 addresses with a first choice)
+regret: refused 78 ms, limit 1 (78.00 ms in place of 0.00 above the best, by 30 sessions held back)`,
 		},
 		{
 			"half of those whom nobody counts",

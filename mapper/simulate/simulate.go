@@ -30,6 +30,13 @@ type Demand struct {
 // demandHeader is the header that a file of demand may have.
 const demandHeader = "prefix,requests"
 
+// The bounds of demand, requests/s: the least of a line, one in thirty years, and the most
+// of all lines, which maps can still say of a PoP.
+const (
+	leastDemand = 1e-9
+	mostDemand  = 1e12
+)
+
 // ReadDemand reads lines of prefix,requests in CSV. The first may be this header,
 // and lines that begin with # do not count. The error names the first line that is
 // wrong.
@@ -39,6 +46,7 @@ func ReadDemand(r io.Reader, name string) ([]Demand, error) {
 	records.FieldsPerRecord = 2
 	records.TrimLeadingSpace = true
 	var list []Demand
+	total := 0.0
 	for first := true; ; first = false {
 		record, err := records.Read()
 		if errors.Is(err, io.EOF) {
@@ -61,6 +69,9 @@ func ReadDemand(r io.Reader, name string) ([]Demand, error) {
 		requests, err := strconv.ParseFloat(strings.TrimSpace(record[1]), 64)
 		if err != nil || !(requests >= 0) || math.IsInf(requests, 0) {
 			return nil, fmt.Errorf("%s:%d: %q is not a number of requests per second", name, line, record[1])
+		}
+		if total += requests; total > mostDemand || requests > 0 && requests < leastDemand {
+			return nil, fmt.Errorf("%s:%d: %q requests per second: want 0 or %v and more, and %v at most in all lines together", name, line, record[1], leastDemand, mostDemand)
 		}
 		list = append(list, Demand{prefix, requests})
 	}

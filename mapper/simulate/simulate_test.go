@@ -110,6 +110,9 @@ func TestReadDemand(t *testing.T) {
 		"192.0.2.0/24,-1\n":                 `d:1: "-1" is not a number of requests`,
 		"192.0.2.0/24,Inf\n":                `d:1: "Inf" is not a number of requests`,
 		"192.0.2.0/24,NaN\n":                `d:1: "NaN" is not a number of requests`,
+		"192.0.2.0/24,1e300\n":              `d:1: "1e300" requests per second: want 0 or 1e-09 and more, and 1e+12 at most in all lines together`,
+		"192.0.2.0/24,1e-300\n":             `d:1: "1e-300" requests per second: want 0 or`,
+		"192.0.2.0/24,9e11\n::/0,2e11\n":    `d:2: "2e11" requests per second: want 0 or`,
 		"a,b,c\n":                           "wrong number of fields",
 		"::ffff:1.2.3.0/120,1":              "is not a network",
 	} {
