@@ -63,7 +63,7 @@ type observerReport struct {
 func (n *node) Verdicts() any {
 	l, view, targets := n.serving(), n.fleet.View(), n.fleet.Targets()
 	r := healthReport{
-		Node: l.config.Node.Name, Fleet: n.started.config.Fleet.Name, Incarnation: n.fleet.Incarnation(),
+		Node: l.config.Node.Name, Fleet: n.started.Fleet.Name, Incarnation: n.fleet.Incarnation(),
 		Frozen: view.Frozen, Hash: fmt.Sprintf("%016x", view.Hash),
 		Targets: []targetReport{}, Observers: []observerReport{}, Differences: []string{},
 	}

@@ -116,7 +116,7 @@ func (n *node) followLoad(was *pricer.Prices) *pricer.Prices {
 	}
 	full := ""
 	for _, s := range now.Standings {
-		if s.PoP == n.started.config.Node.PoP && s.Known && s.Hard > 0 && s.Load >= s.Hard {
+		if s.PoP == n.started.Node.PoP && s.Known && s.Hard > 0 && s.Load >= s.Hard {
 			full = fmt.Sprintf("%s has a load of %.0f requests/s, its hard limit is %.0f", s.PoP, s.Load, s.Hard)
 		}
 	}

@@ -52,7 +52,7 @@ var errLocked = errors.New("another node runs on it")
 type node struct {
 	source  string // the configuration file
 	log     *slog.Logger
-	started *loaded // what the sockets and limits were opened with
+	started *config.Config // what the sockets and limits were opened with
 	lock    *os.File
 	tap     *dnsserver.Tap
 	watch   *dnsserver.Watch // nil without a beacon, as is page
@@ -87,7 +87,7 @@ type node struct {
 // the parts that it can answer without, and raises an alarm for them.
 func newNode(source string, l *loaded, log *slog.Logger, kept bool) (n *node, err error) {
 	c := l.config
-	n = &node{source: source, log: log, started: l, current: l, lastReloadOK: true, leave: make(chan struct{})}
+	n = &node{source: source, log: log, started: c, current: l, lastReloadOK: true, leave: make(chan struct{})}
 	defer func() {
 		if err != nil {
 			err = errors.Join(err, n.stop())
@@ -140,12 +140,12 @@ func newNode(source string, l *loaded, log *slog.Logger, kept bool) (n *node, er
 		return n, fmt.Errorf("listen.external: %w", err)
 	}
 	n.measured = newMeasurements(c.DataDir, func() *config.Config { return n.serving().config }, log)
-	if err := n.startAdmin(c.Listen.Admin); err != nil {
+	if err := n.startAdmin(l, c.Listen.Admin); err != nil {
 		if !kept {
 			return n, err
 		}
 		missing = append(missing, err.Error())
-		if err := n.startAdmin(netip.AddrPort{}); err != nil { // the control socket alone
+		if err := n.startAdmin(l, netip.AddrPort{}); err != nil { // the control socket alone
 			missing = append(missing, err.Error())
 		}
 	}
@@ -153,8 +153,8 @@ func newNode(source string, l *loaded, log *slog.Logger, kept bool) (n *node, er
 		n.raise(alarmPart, "started without a part", missing)
 	}
 	n.server.Start()
-	for _, start := range []func() error{n.startPage, n.startVIPs} {
-		if err := start(); err != nil {
+	for _, start := range []func(*loaded) error{n.startPage, n.startVIPs} {
+		if err := start(l); err != nil {
 			if !kept {
 				return n, err
 			}
@@ -169,7 +169,7 @@ func newNode(source string, l *loaded, log *slog.Logger, kept bool) (n *node, er
 }
 
 func (n *node) startTap() (err error) {
-	c := n.started.config
+	c := n.started
 	if d := c.Dnstap; d.Sample > 0 && d.Socket+d.File != "" {
 		if n.tap, err = dnsserver.NewTap(string(d.Socket), string(d.File), c.Node.Name, uint64(d.Sample)); err != nil {
 			return fmt.Errorf("dnstap: %w", err)
@@ -178,8 +178,7 @@ func (n *node) startTap() (err error) {
 	return nil
 }
 
-func (n *node) startAdmin(listen netip.AddrPort) error {
-	l := n.started
+func (n *node) startAdmin(l *loaded, listen netip.AddrPort) error {
 	n.admin = admin.New(admin.Config{
 		Listen:  listen,
 		Hosts:   l.config.Admin.Hosts,
@@ -231,7 +230,7 @@ func (n *node) adminURL() string {
 	if n.admin.Addr() == nil {
 		return ""
 	}
-	if n.started.config.Admin.CertFile != "" {
+	if n.started.Admin.CertFile != "" {
 		return "https://" + n.admin.Addr().String()
 	}
 	return "http://" + n.admin.Addr().String()
@@ -330,7 +329,7 @@ func restartOnly(c *config.Config) map[string]any {
 // needsRestart lists what l says that only a restart brings into force.
 func (n *node) needsRestart(l *loaded) []string {
 	out := []string{}
-	was, is := restartOnly(n.started.config), restartOnly(l.config)
+	was, is := restartOnly(n.started), restartOnly(l.config)
 	for _, key := range sortedKeys(is) {
 		if fmt.Sprint(was[key]) != fmt.Sprint(is[key]) { // an empty list and none are the same
 			out = append(out, l.config.Problem(key, "changed; a restart brings it into force").String())
@@ -349,7 +348,7 @@ func (n *node) keep() {
 	l := n.current
 	n.mu.Unlock()
 	c := *l.config
-	was := n.started.config
+	was := n.started
 	c.Listen, c.RRL, c.EDNS, c.TCP, c.Dnstap, c.Log = was.Listen, was.RRL, was.EDNS, was.TCP, was.Dnstap, was.Log
 	if err := lastGoodIn(c.DataDir).keep(n.source, l, &c); err != nil {
 		n.raise(alarmLastGood, "what is served could not be kept for the next start", lines(err))

@@ -131,8 +131,7 @@ func (l *loaded) watch() *dnsserver.Watch {
 func beaconDir(dataDir config.Path) string { return filepath.Join(string(dataDir), "beacons") }
 
 // startPage starts the beacon's server, if there is one.
-func (n *node) startPage() error {
-	l := n.started
+func (n *node) startPage(l *loaded) error {
 	c := l.config
 	if c.Beacon.Zone == "" {
 		return nil

@@ -53,7 +53,7 @@ func serve(ctx context.Context, path string, stderr io.Writer) error {
 	if err != nil {
 		return err
 	}
-	n.log.Info("serving", "node", n.started.config.Node.Name, "dns", n.server.Addrs(), "admin", n.adminURL(), "config", path)
+	n.log.Info("serving", "node", n.started.Node.Name, "dns", n.server.Addrs(), "admin", n.adminURL(), "config", path)
 	reloader := make(chan struct{})
 	go func() {
 		defer close(reloader)

@@ -126,8 +126,8 @@ func (b *builder) warnUnheard(v bgp.VIP) {
 }
 
 // startVIPs starts what announces VIPs, if the configuration has BGP.
-func (n *node) startVIPs() (err error) {
-	l, c := n.started, n.started.config
+func (n *node) startVIPs(l *loaded) (err error) {
+	c := l.config
 	if c.BGP.ASN == 0 {
 		return nil
 	}
@@ -189,7 +189,7 @@ func (n *node) useVIPs(l *loaded) (resets []string) {
 	if a == nil {
 		return nil
 	}
-	f, was, is := l.announce, n.started.config.BGP, l.config.BGP
+	f, was, is := l.announce, n.started.BGP, l.config.BGP
 	if was.ASN != is.ASN || was.RouterID != is.RouterID || was.Listen != is.Listen {
 		f.Peers = a.Peers()
 	}
@@ -242,7 +242,7 @@ func (n *node) answers() bgp.Tally {
 
 // required says whether a pool requires a VIP.
 func (n *node) required(vip string) bool {
-	_, ok := n.serving().vips[vipAt{vip, n.started.config.Node.PoP}]
+	_, ok := n.serving().vips[vipAt{vip, n.started.Node.PoP}]
 	return ok
 }
 
