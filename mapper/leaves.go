@@ -132,12 +132,19 @@ func (b *builder) outlookOf(ids map[uint32]uint32, n *Net, order uint32) uint32 
 // sizeOf returns how many addresses there are from start to next, or to the end
 // of the space.
 func sizeOf(start, next maps.Addr6, more bool, bits int) float64 {
-	number := func(a maps.Addr6) float64 { return math.Ldexp(float64(a.Hi), 64) + float64(a.Lo) }
-	if !more {
-		return math.Ldexp(1, bits) - number(start)
+	switch {
+	case !more && bits == 32:
+		return float64(1<<32 - start.Lo)
+	case !more:
+		return math.Ldexp(float64(^start.Hi), 64) + float64(^start.Lo) + 1
 	}
-	// The halves apart: the difference of two large numbers has no small digits.
-	return math.Ldexp(float64(next.Hi-start.Hi), 64) + (float64(next.Lo) - float64(start.Lo))
+	// Differences of whole numbers: that of two large floats has no small digits, and
+	// a /128 would have no address.
+	hi, lo := next.Hi-start.Hi, next.Lo-start.Lo
+	if next.Lo < start.Lo {
+		hi--
+	}
+	return math.Ldexp(float64(hi), 64) + float64(lo)
 }
 
 // spot is a kind of place: what is known about its clients is the same.
