@@ -163,3 +163,24 @@ func TestAgainBesideDamage(t *testing.T) {
 		t.Errorf("%d rows are there, want 20", n)
 	}
 }
+
+// TestKnownByHour: rows of hours that are there are known, also when others are not.
+func TestKnownByHour(t *testing.T) {
+	dir := t.TempDir()
+	w := writer(t, dir)
+	rows := random(rand.New(rand.NewPCG(7, 8)), 30, 1)[:30]
+	for i := range rows {
+		rows[i].Session, rows[i].Time = uint64(i), noon.Unix()+int64(i%3/2)*hourLength // 20 and 10
+	}
+	for round, want := range []int{0, 20, 30} {
+		known, err := w.append(Batch{ID: "b", PoPs: fleet, Rows: slices.Clone(rows)}, false)
+		if err != nil || known != want {
+			t.Errorf("round %d: %d rows known, %v, want %d", round, known, err, want)
+		}
+		if round == 0 {
+			if err := os.Remove(filepath.Join(dir, names(t, dir)[1])); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+}

@@ -279,7 +279,7 @@ func (o Options) keep(report *Report, chunk int, rows []Row, pops []string) erro
 	}
 	if o.Into != nil {
 		goesOn := o.Skip > 0 && chunk == o.Skip/o.chunkRows()+1 // the last one that was there, if in part
-		added, err := o.Into.append(Batch{ID: fmt.Sprintf("%s.%d", o.Batch, chunk), PoPs: pops, Rows: rows}, goesOn)
+		known, err := o.Into.append(Batch{ID: fmt.Sprintf("%s.%d", o.Batch, chunk), PoPs: pops, Rows: rows}, goesOn)
 		var other *OtherRows
 		if errors.As(err, &other) {
 			return fmt.Errorf("%w: its name %q stands for another file, or for this one as it was taken with other pops or rules; "+
@@ -289,9 +289,7 @@ func (o Options) keep(report *Report, chunk int, rows []Row, pops []string) erro
 		if err != nil {
 			return fmt.Errorf("%w: %w", ErrNotKept, err)
 		}
-		if !added {
-			report.Known += n
-		}
+		report.Known += known
 	}
 	report.Accepted += n
 	return nil

@@ -52,35 +52,38 @@ func NewWriter(dir string) (*Writer, error) {
 // A row's client must be valid, neither client nor resolver may be IPv4-mapped
 // or have a zone, the time must not be negative. Append sorts the rows and
 // changes their PoPs.
-func (w *Writer) Append(b Batch) (added bool, err error) { return w.append(b, false) }
+func (w *Writer) Append(b Batch) (added bool, err error) {
+	known, err := w.append(b, false)
+	return err == nil && known < len(b.Rows), err
+}
 
 // append is Append; a batch that goes on has one hour there at least, or is
-// another.
-func (w *Writer) append(b Batch, goesOn bool) (added bool, err error) {
+// another. It returns how many rows were there.
+func (w *Writer) append(b Batch, goesOn bool) (known int, err error) {
 	if !validBatch.MatchString(b.ID) {
-		return false, fmt.Errorf("bad batch id %q: want 1 to %d letters, digits, '-', '_' and '.'", b.ID, maxName)
+		return 0, fmt.Errorf("bad batch id %q: want 1 to %d letters, digits, '-', '_' and '.'", b.ID, maxName)
 	}
 	if err := checkRows(b); err != nil {
-		return false, fmt.Errorf("batch %q: %w", b.ID, err)
+		return 0, fmt.Errorf("batch %q: %w", b.ID, err)
 	}
 	hours := hourly(b.Rows)
 	there, err := w.compare(b, hours, goesOn)
 	if err != nil {
-		return false, err
+		return 0, err
 	}
 	for hour, rows := range hours {
 		if there[hour] != "" {
+			known += len(rows)
 			continue
 		}
 		if err := w.write(header{hour: hour, batches: []string{b.ID}}, segmentName(hour, b.ID), rows, b.PoPs); err != nil {
-			return false, err
+			return 0, err
 		}
-		added = true
 	}
-	if added {
+	if known < len(b.Rows) {
 		err = edge.SyncFolder(w.dir)
 	}
-	return added, err
+	return known, err
 }
 
 var validBatch = regexp.MustCompile(`^[0-9A-Za-z_.-]{1,64}$`)
