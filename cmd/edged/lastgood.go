@@ -151,7 +151,7 @@ func (k *keeping) name() string {
 }
 
 // write makes the generation and puts it in force. old is the folder of the
-// one in force until now.
+// one in force until now; "" when nothing may be taken from one.
 func (g lastGood) write(k *keeping, final, old string) (err error) {
 	if err := os.MkdirAll(string(g), 0o700); err != nil {
 		return err
@@ -176,7 +176,7 @@ func (g lastGood) write(k *keeping, final, old string) (err error) {
 		}
 	}
 	for name, m := range k.maps {
-		if err := keepMap(filepath.Join(dir, mapPath(name)), m, filepath.Join(old, mapPath(name))); err != nil {
+		if err := keepMap(filepath.Join(dir, mapPath(name)), m, old, mapPath(name)); err != nil {
 			return err
 		}
 	}
@@ -219,11 +219,13 @@ func (g lastGood) removeOthers(name string) error {
 	return err
 }
 
-// keepMap puts the map m at to. The last generation's copy is linked when it is the
-// same.
-func keepMap(to string, m *maps.Map, last string) error {
-	if holds(last, m) && os.Link(last, to) == nil {
-		return nil
+// keepMap puts the map m at to. The copy of the generation old, at path in it, is
+// linked when it is the same. Files of others are never linked: they are written over.
+func keepMap(to string, m *maps.Map, old, path string) error {
+	if old != "" {
+		if last := filepath.Join(old, path); holds(last, m) && os.Link(last, to) == nil {
+			return nil
+		}
 	}
 	return writeSynced(to, m)
 }

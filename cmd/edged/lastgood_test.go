@@ -111,6 +111,25 @@ func TestKeepIsWholeAndSmall(t *testing.T) {
 	}
 }
 
+// TestKeptMapWasTheOperatorsFile: a node whose own map was maps/NAME.edmap of its working
+// folder linked that file in place of a copy, and lost both when it was written over.
+func TestKeptMapWasTheOperatorsFile(t *testing.T) {
+	d := newNodeDir(t)
+	if err := os.Mkdir(d.file("maps"), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Rename(d.file("default.edmap"), d.file("maps/default.edmap")); err != nil {
+		t.Fatal(err)
+	}
+	d.change("edged.yaml", "default.edmap", "maps/default.edmap")
+	t.Chdir(d.file("."))
+	g, _ := d.kept()
+	spoil(t, "maps/default.edmap")
+	if _, err := g.open(d.file("edged.yaml")); err != nil {
+		t.Error(err)
+	}
+}
+
 // spoil changes the last octet of a file.
 func spoil(t *testing.T, path string) {
 	t.Helper()
