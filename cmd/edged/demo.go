@@ -8,6 +8,7 @@ import (
 	"net"
 	"net/netip"
 	"os"
+	"os/signal"
 	"path/filepath"
 	"strings"
 	"syscall"
@@ -78,6 +79,8 @@ needs to be installed or edited, and nothing is left behind. Ctrl-C ends it.`,
 }
 
 func demo(ctx context.Context, stdout, stderr io.Writer) (err error) {
+	ctx, stop := signal.NotifyContext(ctx, syscall.SIGHUP) // its terminal was closed
+	defer stop()
 	dir, err := os.MkdirTemp("", "edged-demo-")
 	if err != nil {
 		return err

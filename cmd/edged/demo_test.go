@@ -118,7 +118,10 @@ func TestDemo(t *testing.T) {
 		}
 	}
 
-	cancel()
+	// Its terminal is closed.
+	if self, err := os.FindProcess(os.Getpid()); err != nil || self.Signal(syscall.SIGHUP) != nil {
+		t.Fatalf("no signal for the demo: %v", err)
+	}
 	if code := <-ended; code != 0 {
 		t.Errorf("exit code %d:\n%s", code, log)
 	}
