@@ -10,6 +10,7 @@ import (
 
 	"edged/edge"
 	"edged/maps"
+	"edged/maps/mapstest"
 )
 
 // The test fleet stands on the equator, so that distances read off longitudes:
@@ -29,20 +30,7 @@ type net struct{ prefix, ranking string }
 // testMap makes a map in which listed prefixes are measured.
 func testMap(t testing.TB, nets ...net) *maps.Map {
 	t.Helper()
-	return parsed(t, contents(nets))
-}
-
-func parsed(t testing.TB, c *maps.Contents) *maps.Map {
-	t.Helper()
-	b, err := maps.Encode(c)
-	if err != nil {
-		t.Fatal(err)
-	}
-	m, err := maps.Parse(b)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return m
+	return mapstest.Map(t, contents(nets))
 }
 
 // contents makes what is in such a map. PoPs are 5 ms apart, unless a ranking says

@@ -11,6 +11,7 @@ import (
 	"edged/edge"
 	"edged/geo/shed"
 	"edged/maps"
+	"edged/maps/mapstest"
 )
 
 // pricedMap makes a map whose rankings were made with these prices, in
@@ -24,7 +25,7 @@ func pricedMap(t testing.TB, prices []uint32, nets ...net) *maps.Map {
 			c.Prices[i].Price = prices[i]
 		}
 	}
-	return parsed(t, c)
+	return mapstest.Map(t, c)
 }
 
 var four = []string{"a 192.0.2.1", "b 192.0.2.2", "c 192.0.2.3", "d 192.0.2.4"}
@@ -371,7 +372,7 @@ func BenchmarkPriceChange(b *testing.B) {
 	}
 	c.ECS.V4 = v4.Finish()
 	c.Resolver = c.ECS
-	v := mustBuild(b, testConfig(parsed(b, c), testPool(b, "www", Closest, four...)))
+	v := mustBuild(b, testConfig(mapstest.Map(b, c), testPool(b, "www", Closest, four...)))
 	for _, bm := range []struct {
 		name string
 		live []shed.Price

@@ -10,7 +10,7 @@ import (
 	"edged/mapper/beacon"
 	"edged/mapper/estimate"
 	"edged/mapper/simulate"
-	"edged/maps"
+	"edged/maps/mapstest"
 )
 
 // TestEvaluate has four blocks in Berlin, nearest to fra, with sessions and round
@@ -89,14 +89,7 @@ func TestEvaluate(t *testing.T) {
 func TestEvaluateWithoutPlaces(t *testing.T) {
 	nets, _ := ReadNets(strings.NewReader("203.0.1.0/24,ams:10\n"), "n", pops)
 	contents, _, _ := Build(Input{PoPs: pops, Nets: nets, Created: created, Place: sequence([]located{{netip.MustParsePrefix("9.0.0.0/8"), place.Place{}}})})
-	b, err := maps.Encode(contents)
-	if err != nil {
-		t.Fatal(err)
-	}
-	m, err := maps.Parse(b)
-	if err != nil {
-		t.Fatal(err)
-	}
+	m := mapstest.Map(t, contents)
 	e := Evaluate(m, &Measurements{Units: []MeasuredUnit{{
 		Unit: beacon.UnitOf(netip.MustParseAddr("203.0.1.0")), Sessions: 5, Cells: []estimate.Cell{{PoP: 1, RTT: 7}},
 	}}}, nil)

@@ -8,6 +8,7 @@ import (
 	"testing"
 
 	"edged/maps"
+	"edged/maps/mapstest"
 )
 
 // TestExplain has a ranking of every kind in 10.0.0.0/8, whose second octets are
@@ -64,15 +65,7 @@ fra 10 metro 4: 4 or more blocks of the metro: after ams`,
 	c.ECS = maps.Table{V4: v4.Finish(), V6: v6.Finish()}
 	c.Resolver = c.ECS
 	parse := func() *maps.Map {
-		b, err := maps.Encode(c)
-		if err != nil {
-			t.Fatal(err)
-		}
-		m, err := maps.Parse(b)
-		if err != nil {
-			t.Fatal(err)
-		}
-		return m
+		return mapstest.Map(t, c)
 	}
 	m := parse()
 	text := func(e Explanation) string {

@@ -12,6 +12,7 @@ import (
 	"edged/geo/place"
 	"edged/mapper/simulate"
 	"edged/maps"
+	"edged/maps/mapstest"
 )
 
 // near and far are two PoPs; most clients are nearer to near.
@@ -56,15 +57,7 @@ func mustBuild(t *testing.T, in Input) (*maps.Map, Report) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	b, err := maps.Encode(contents)
-	if err != nil {
-		t.Fatal(err)
-	}
-	m, err := maps.Parse(b)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return m, report
+	return mapstest.Map(t, contents), report
 }
 
 func firstOf(t *testing.T, m *maps.Map, addr netip.Addr) string {

@@ -27,6 +27,7 @@ import (
 	"edged/mapper/beacon/token"
 	"edged/mapper/estimate"
 	"edged/maps"
+	"edged/maps/mapstest"
 )
 
 const pageConfig = `
@@ -207,18 +208,11 @@ func TestPageSamples(t *testing.T) {
 		var v6 maps.Builder6
 		v6.Add(0, 0, maps.MakeRow(0, true))
 		table := maps.Table{V4: v4.Finish(), V6: v6.Finish()}
-		data, err := maps.Encode(&maps.Contents{
+		m := mapstest.Map(t, &maps.Contents{
 			PoPs: testPoPs, Created: time.Unix(1700000000, 0), Orders: [][]uint16{{0, 1}},
 			Rankings: []maps.Ranking{{Order: 0, Hops: []maps.Hop{{PoP: 0, RTT: 20}, {PoP: 1, RTT: 181}}}},
 			ECS:      table, Resolver: table, Origins: c.origins,
 		})
-		if err != nil {
-			t.Fatal(err)
-		}
-		m, err := maps.Parse(data)
-		if err != nil {
-			t.Fatal(err)
-		}
 		want := []page.Candidate{{PoP: "fra", RTT: 10, Samples: c.want[0]}, {PoP: "iad", RTT: 90.5, Samples: c.want[1]}}
 		if got := ranked(m, netip.MustParseAddr("20.0.0.7")); !reflect.DeepEqual(got, want) {
 			t.Errorf("%s: %v, want %v", name, got, want)

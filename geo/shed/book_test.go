@@ -7,6 +7,7 @@ import (
 
 	"edged/edge"
 	"edged/maps"
+	"edged/maps/mapstest"
 )
 
 func TestReportText(t *testing.T) {
@@ -138,18 +139,10 @@ func TestSites(t *testing.T) {
 		r4.Add(0, maps.MakeRow(0, false))
 		r6.Add(0, 0, maps.MakeRow(0, false))
 		table := maps.Table{V4: r4.Finish(), V6: r6.Finish()}
-		data, err := maps.Encode(&maps.Contents{
+		return mapstest.Map(t, &maps.Contents{
 			PoPs: []edge.PoP{{Name: "fra"}, {Name: "ams"}}, Created: time.Unix(0, 0), Prices: prices,
 			Rankings: []maps.Ranking{{Order: maps.NoOrder}}, ECS: table, Resolver: table,
 		})
-		if err != nil {
-			t.Fatal(err)
-		}
-		parsed, err := maps.Parse(data)
-		if err != nil {
-			t.Fatal(err)
-		}
-		return parsed
 	}
 	one := m(maps.Pricing{Soft: 70, Hard: 95, Demand: 100, Leaving: []maps.Leaving{{Steps: 0, Demand: 50}}}, maps.Pricing{})
 	two := m(maps.Pricing{Soft: 80, Demand: 100, Leaving: []maps.Leaving{{Steps: 0, Demand: 10}, {Steps: 1, Demand: 90}}}, maps.Pricing{Hard: 5})

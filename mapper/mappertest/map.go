@@ -8,6 +8,7 @@ import (
 	"edged/edge"
 	"edged/mapper"
 	"edged/maps"
+	"edged/maps/mapstest"
 )
 
 // Map builds a map of 1970 from measured networks, CSV as mapper.ReadNets has it,
@@ -22,13 +23,5 @@ func Map(t testing.TB, pops []edge.PoP, nets string) *maps.Map {
 	if err != nil {
 		t.Fatal(err)
 	}
-	b, err := maps.Encode(contents)
-	if err != nil {
-		t.Fatal(err)
-	}
-	m, err := maps.Parse(b)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return m
+	return mapstest.Map(t, contents)
 }

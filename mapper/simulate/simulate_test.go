@@ -9,6 +9,7 @@ import (
 
 	"edged/edge"
 	"edged/maps"
+	"edged/maps/mapstest"
 )
 
 // threePoPs has fra, ams and iad. 10.0.0.0/9 is nearest to fra and then ams, by
@@ -26,7 +27,7 @@ func threePoPs(t *testing.T) *maps.Map {
 	v6.Add(0x20010db8<<32, 0, maps.MakeRow(3, true))
 	v6.Add(0x20010db9<<32, 0, maps.MakeRow(0, false))
 	table := maps.Table{V4: v4.Finish(), V6: v6.Finish()}
-	b, err := maps.Encode(&maps.Contents{
+	return mapstest.Map(t, &maps.Contents{
 		PoPs:    []edge.PoP{{Name: "fra", Lat: 50, Lon: 8, Capacity: 100}, {Name: "ams", Lat: 52, Lon: 5, Capacity: 120}, {Name: "iad", Lat: 39, Lon: -77}},
 		Created: time.Unix(0, 0),
 		Orders:  [][]uint16{{2, 1, 0}},
@@ -38,14 +39,6 @@ func threePoPs(t *testing.T) *maps.Map {
 		},
 		ECS: table, Resolver: table,
 	})
-	if err != nil {
-		t.Fatal(err)
-	}
-	m, err := maps.Parse(b)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return m
 }
 
 func TestDown(t *testing.T) {

@@ -31,6 +31,7 @@ var packages = []row{
 	{"zone", []string{"edge"}},
 	{"edge/pages", nil},
 	{"maps", []string{"edge", "edge/pages"}},
+	{"maps/mapstest", []string{"maps"}}, // maps for tests
 	{"geo/place/internal/country", nil},
 	{"geo/place", []string{"edge", "geo/place/internal/country"}},
 	{"geo/place/internal/gen", []string{"geo/place", "geo/place/internal/country"}},
@@ -51,7 +52,7 @@ var packages = []row{
 	{"mapper", []string{
 		"edge", "geo/place", "maps", "mapper/assign", "mapper/beacon", "mapper/compress", "mapper/estimate", "mapper/simulate",
 	}},
-	{"mapper/mappertest", []string{"edge", "mapper", "maps"}}, // small maps for tests
+	{"mapper/mappertest", []string{"edge", "mapper", "maps", "maps/mapstest"}}, // small maps for tests
 	{"mapper/compare", []string{"geo/place", "mapper/simulate", "maps"}},
 	{"mapper/picture", []string{"edge", "mapper/compare"}},
 	{"mapper/gate", []string{"mapper", "mapper/compare", "mapper/simulate", "maps"}},
