@@ -96,6 +96,9 @@ func (s *shares) solve(outlooks []outlook, spaces []*space, inForce *maps.Map, p
 	return nil
 }
 
+// spare is what limits are raised by for rounding, as a part of them.
+const spare = 5e-7
+
 // problem writes the leaves with demand as units. Those without any candidate
 // are left out.
 func (s *shares) problem(outlooks []outlook, spaces []*space) *assign.Problem {
@@ -107,16 +110,21 @@ func (s *shares) problem(outlooks []outlook, spaces []*space) *assign.Problem {
 			largest = max(largest, v.demand)
 		}
 	}
-	// As fine as the sums allow: small demands are not to vanish. Limits have a
-	// millionth to spare, so that what fits exactly does when it is rounded.
+	// As fine as the sums allow: small demands are not to vanish. What rounding takes
+	// from one, the next gets, so that equal demands are not all rounded one way; and
+	// limits have a little to spare, so that what fits exactly does when it is rounded.
 	s.scale = min((1<<35)/total, (1<<32-1)/largest)
+	rest := 0.0
 	for _, space := range spaces {
 		for _, v := range space.served {
 			o := &outlooks[space.leaves[v.leaf].outlook]
 			if len(o.hops) == 0 {
 				continue
 			}
-			p.Demand = append(p.Demand, uint32(min(math.Round(v.demand*s.scale), math.MaxUint32)))
+			exact := float64(v.demand*s.scale) + rest
+			whole := max(0, min(math.Round(exact), math.MaxUint32))
+			rest = exact - whole
+			p.Demand = append(p.Demand, uint32(whole))
 			for _, h := range o.hops[:max(1, o.timed)] {
 				p.Candidates = append(p.Candidates, assign.Candidate{PoP: h.PoP, RTT: uint16(min(5*int(h.RTT), math.MaxUint16))})
 			}
@@ -128,7 +136,7 @@ func (s *shares) problem(outlooks []outlook, spaces []*space) *assign.Problem {
 	for pop, l := range s.limits {
 		// One that all of the demand fits into limits nothing.
 		if soft := l.soft * s.scale; l.capacity > 0 && soft < 1<<35 {
-			p.Limits[pop] = assign.Limit{Soft: int64(math.Ceil(soft * (1 + 1e-6))), Hard: int64(math.Ceil(l.hard * s.scale * (1 + 1e-6)))}
+			p.Limits[pop] = assign.Limit{Soft: int64(math.Ceil(soft * (1 + spare))), Hard: int64(math.Ceil(l.hard * s.scale * (1 + spare)))}
 		}
 	}
 	return p

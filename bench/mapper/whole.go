@@ -119,15 +119,11 @@ func (w *whole) build(name string, args ...string) (b built, err error) {
 	return b, nil
 }
 
-// rounding is how much of its limit a PoP may have above it: the solver's demand is in
-// whole numbers, each rounded. What edged reports as above a limit is more than that.
-const rounding = 1e-5
-
 // judge holds a build under capacity to the bars.
 func (w *whole) judge(name string, b built) {
 	over := 0.0
 	for _, p := range b.PoPs {
-		over += max(0, p.Load-p.Held*(1+rounding))
+		over += max(0, p.Load-p.Held*(1+1e-6))
 	}
 	w.r.most(name+": overload", over, "requests/s", 0)
 	w.r.most(name+": above the bound", 100*b.Above, "%", barAboveBound)
