@@ -107,10 +107,11 @@ type directoryEntry struct {
 	body int
 }
 
-// seal writes both hashes.
+// seal writes both hashes and the checksum.
 func seal(b []byte) {
 	content := sha256.Sum256(b[headerSize:])
 	copy(b[contentHash:], content[:])
+	binary.LittleEndian.PutUint64(b[contentSum:], uint64(checksum(b[headerSize:])))
 	header := sha256.Sum256(b[:headerHash])
 	copy(b[headerHash:], header[:])
 }

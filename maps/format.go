@@ -10,11 +10,12 @@ import (
 // can be used where they lie.
 const (
 	magic         = "edgedmap"
-	formatVersion = 1
+	formatVersion = 2
 
-	headerSize  = 96 // ends with two hashes: of the content, and of the header before it
-	contentHash = 32
-	headerHash  = 64
+	headerSize  = 104
+	contentHash = 32 // SHA-256 of what follows the header
+	contentSum  = 64 // CRC-32C of the same, in 8 bytes
+	headerHash  = 72 // SHA-256 of the header before it
 
 	entrySize   = 32 // of a directory entry
 	nameSize    = 8

@@ -2,6 +2,7 @@ package maps
 
 import (
 	"bytes"
+	"crypto/sha256"
 	"encoding/binary"
 	"math/rand/v2"
 	"net/netip"
@@ -244,13 +245,13 @@ func TestParseRefuses(t *testing.T) {
 		file []byte
 		want string
 	}{
-		{"empty", nil, "0 bytes are too few for a header of 96: is it a map, or was the copy cut short?"},
+		{"empty", nil, "0 bytes are too few for a header of 104: is it a map, or was the copy cut short?"},
 		{"text", []byte(strings.Repeat("prefix,ranking\n", 20)), `begins with "prefix,r", want "edgedmap": is it a map?`},
-		{"newer", raw(8, 2), "format version 2, want 1: was it built by a newer edged?"},
+		{"newer", raw(8, 3), "format version 3, want 2: was it built by another edged? Build it again"},
 		{"header damaged", raw(24, 1, 2, 3), "hash of the header differs: the file is damaged"},
 		{"cut short", good[:len(good)-100], "copy was cut short: "},
 		{"longer", append(slices.Clone(good), 0), "1 bytes after the end of the map"},
-		{"content damaged", raw(len(good)-20, 0xaa), "hash of the content differs: the file is damaged"},
+		{"content damaged", raw(len(good)-20, 0xaa), "checksum of the content differs: the file is damaged"},
 		{"no pops", put(good, "pops", 0, 0, 0), `section "pops", before byte 4: map has 0 pops, want 1 to 4096`},
 		{"many pops", put(good, "pops", 0, 4), `section "pops", before byte `},
 		{"order of others", put(good, "orders", 4, 4), `section "orders", before byte 8: orders are of 4 pops, but the map has 3`},
@@ -272,6 +273,33 @@ func TestParseRefuses(t *testing.T) {
 				t.Errorf("error %v, want %q in it", err, tt.want)
 			}
 		})
+	}
+}
+
+// A file whose checksum is right is still not the map that it says to be when
+// its hash is of another one.
+func TestHashOfAnotherMap(t *testing.T) {
+	b := encode(t, sample())
+	b[contentHash]++
+	header := sha256.Sum256(b[:headerHash])
+	copy(b[headerHash:], header[:])
+	path := filepath.Join(t.TempDir(), "default.edmap")
+	if err := WriteFile(path, b); err != nil {
+		t.Fatal(err)
+	}
+	const want = "hash of the content differs: this is not the map that its version names"
+	if _, err := Parse(b); err == nil || err.Error() != want {
+		t.Errorf("Parse: error %v, want %q", err, want)
+	}
+	if _, err := Open(path); err == nil || !strings.HasSuffix(err.Error(), `default.edmap": `+want) {
+		t.Errorf("Open: error %v, want %q at its end", err, want)
+	}
+	m, err := OpenUnhashed(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := m.CheckHash(); err == nil || err.Error() != want {
+		t.Errorf("CheckHash: error %v, want %q", err, want)
 	}
 }
 

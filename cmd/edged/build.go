@@ -52,11 +52,12 @@ type loaded struct {
 func load(path string) (*loaded, *config.Config, error) { return loadAfter(nil, path) }
 
 // loadAfter is load for a node that has loaded the file before: while the file's
-// text is the same, last's Config goes on, which spares parsing it.
+// text is the same, last's Config goes on, which spares parsing it. It leaves the maps'
+// hashes to keep, for answers wait while it reads.
 func loadAfter(last *loaded, path string) (*loaded, *config.Config, error) {
 	text, ok := digest(path)
 	if ok && last != nil && last.text == text {
-		l, err := build(last.config)
+		l, err := build(last.config, maps.OpenUnhashed)
 		if l != nil {
 			l.text = text
 		}
@@ -66,7 +67,11 @@ func loadAfter(last *loaded, path string) (*loaded, *config.Config, error) {
 	if err != nil {
 		return nil, nil, withFiles(c, err)
 	}
-	l, err := build(c)
+	open := maps.Open
+	if last != nil {
+		open = maps.OpenUnhashed
+	}
+	l, err := build(c, open)
 	if again, _ := digest(path); ok && l != nil && again == text { // it did not change between two reads
 		l.text = text
 	}
@@ -118,10 +123,10 @@ func withFiles(c *config.Config, err error) error {
 
 // build reads everything that a configuration names, and compiles it. Its error
 // is a config.Problems with all that is wrong. It starts and changes nothing.
-func build(c *config.Config) (*loaded, error) {
+func build(c *config.Config, open openMap) (*loaded, error) {
 	b := newBuilder(c)
 	b.readZones()
-	b.readMaps()
+	b.readMaps(open)
 	b.readSecrets(b.fault)
 	b.readFleet(b.fault)
 	b.readVIPs(b.fault)
@@ -135,7 +140,7 @@ func build(c *config.Config) (*loaded, error) {
 func buildKept(c *config.Config) (*loaded, error) {
 	b := newBuilder(c)
 	b.readZones()
-	b.readMaps()
+	b.readMaps(maps.Open)
 	warn := func(key string, err error) { b.warnf(key, "%v", err) }
 	b.readSecrets(warn)
 	b.readFleet(warn)
@@ -238,9 +243,12 @@ func (b *builder) checkTargets(z *zone.Zone, name string) {
 		pool, targets[0], z.Origin(), strings.Join(words, ", "))
 }
 
-func (b *builder) readMaps() {
+// openMap is maps.Open or maps.OpenUnhashed.
+type openMap func(path string) (*maps.Map, error)
+
+func (b *builder) readMaps(open openMap) {
 	for _, name := range sortedKeys(b.config.Maps) {
-		m, err := maps.Open(string(b.config.Maps[name].File))
+		m, err := open(string(b.config.Maps[name].File))
 		if err != nil {
 			b.fault("maps."+name+".file", err)
 			continue

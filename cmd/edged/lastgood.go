@@ -176,6 +176,9 @@ func (g lastGood) write(k *keeping, final, old string) (err error) {
 		}
 	}
 	for name, m := range k.maps {
+		if err := m.CheckHash(); err != nil {
+			return fmt.Errorf("map %q: %w", name, err)
+		}
 		if err := keepMap(filepath.Join(dir, mapPath(name)), m, old, mapPath(name)); err != nil {
 			return err
 		}

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"crypto/sha256"
 	"os"
 	"path/filepath"
 	"slices"
@@ -108,6 +109,36 @@ func TestKeepIsWholeAndSmall(t *testing.T) {
 	}
 	if got, want := again.maps["default"].Version(), l.maps["default"].Version(); got != want {
 		t.Errorf("kept map %s, served is %s", got, want)
+	}
+}
+
+// TestKeepHashesMaps: a reload leaves a map's hash to keep, a start does not.
+func TestKeepHashesMaps(t *testing.T) {
+	d := newNodeDir(t)
+	g, l := d.kept()
+	before, err := g.current()
+	if err != nil {
+		t.Fatal(err)
+	}
+	file := testMap(t, testPoPs, 1)
+	file[32]++ // in the content's hash, which that of the header at 72 covers
+	header := sha256.Sum256(file[:72])
+	copy(file[72:], header[:])
+	d.write("default.edmap", string(file))
+
+	const want = "hash of the content differs: this is not the map that its version names"
+	if _, _, err := load(d.file("edged.yaml")); err == nil || !strings.HasSuffix(err.Error(), want) {
+		t.Errorf("load: error %v, want %q at its end", err, want)
+	}
+	again, c, err := loadAfter(l, d.file("edged.yaml"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := g.keep(d.file("edged.yaml"), again, c); err == nil || !strings.HasSuffix(err.Error(), `map "default": `+want) {
+		t.Errorf("keep: error %v, want %q at its end", err, want)
+	}
+	if after, err := g.current(); after != before || err != nil {
+		t.Errorf("kept is %q, %v, want %q still", after, err, before)
 	}
 }
 
