@@ -37,6 +37,13 @@ type options struct {
 }
 
 func main() {
+	if len(os.Args) == 2 && os.Args[1] == watchProcessor {
+		if err := watch(os.Stdin, os.Stdout); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			os.Exit(1)
+		}
+		return
+	}
 	if len(os.Args) == 2 && os.Args[1] == holdMemory {
 		if err := hold(os.Stdin, os.Stdout); err != nil {
 			fmt.Fprintln(os.Stderr, "answers:", err)

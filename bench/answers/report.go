@@ -131,13 +131,16 @@ func (r *report) judge() {
 	atMost("memory: edged / gdnsd, resident after the loads", 0.5, float64(e[0])/float64(max(1, g[0])), e[0] > 0 && g[0] > 0)
 	start, ok := r.Startup["edged"]
 	atMost("start: ms to the first right answer", 1000, start, ok)
-	var took, slowest, bad float64
+	var took, slowest, bad, ownTook, ownSlowest float64
 	for _, s := range r.Swaps {
 		took, slowest, bad = max(took, s.ReloadMs+s.MixedMs), max(slowest, s.WorstMs), bad+float64(s.Lost+s.Wrong+s.BackAgain)
+		ownTook, ownSlowest = max(ownTook, s.OwnReload), max(ownSlowest, s.OwnWorst)
 	}
 	swapped := len(r.Swaps) > 0 && r.SwapNote == ""
 	atMost("map swap: ms from SIGHUP until only the new map answers", 50, took, swapped)
+	atMost("map swap: the same without pauses of the processor", 50, ownTook, swapped)
 	atMost("map swap: slowest answer in ms", 10, slowest, swapped)
+	atMost("map swap: the same without pauses", 10, ownSlowest, swapped)
 	atMost("map swap: queries lost or wrong", 0, bad, swapped)
 }
 
@@ -209,9 +212,9 @@ func (r *report) writeMarkdown(w io.Writer, servers []*server) {
 		}
 		for i, s := range r.Swaps {
 			if i == 0 {
-				fmt.Fprintf(w, "\nMap swap at %d q/s, half of the most:\n\n| new map after SIGHUP, ms | both maps answer for, ms | slowest answer, ms | slowest before, ms | loader held up for, ms | answered | lost | wrong |\n|---:|---:|---:|---:|---:|---:|---:|---:|\n", s.Rate)
+				fmt.Fprintf(w, "\nMap swap at %d q/s, half of the most:\n\n| new map after SIGHUP, ms | without pauses | both maps answer for, ms | slowest answer, ms | without pauses | slowest before, ms | longest pause of the server's processor, ms | loader held up for, ms | answered | lost | wrong |\n|---:|---:|---:|---:|---:|---:|---:|---:|---:|---:|---:|\n", s.Rate)
 			}
-			fmt.Fprintf(w, "| %.1f | %.2f | %.2f | %.2f | %.2f | %d | %d | %d |\n", s.ReloadMs, s.MixedMs, s.WorstMs, s.QuietMs, s.StallMs, s.Answered, s.Lost, s.Wrong+s.BackAgain)
+			fmt.Fprintf(w, "| %.1f | %.1f | %.2f | %.2f | %.2f | %.2f | %.2f | %.2f | %d | %d | %d |\n", s.ReloadMs, s.OwnReload, s.MixedMs, s.WorstMs, s.OwnWorst, s.QuietMs, s.AwayMs, s.StallMs, s.Answered, s.Lost, s.Wrong+s.BackAgain)
 		}
 		if r.SwapNote != "" {
 			fmt.Fprintf(w, "\nMap swap: %s.\n", r.SwapNote)

@@ -17,9 +17,12 @@ type swapResult struct {
 	Answered  int     `json:"answered"`
 	Lost      int     `json:"lost"`
 	Wrong     int     `json:"wrong"`           // neither the old map's address nor the new one's
-	WorstMs   float64 `json:"worst_ms"`        // slowest answer from SIGHUP to the end
-	QuietMs   float64 `json:"quiet_ms"`        // slowest answer before, for comparison
+	WorstMs   float64 `json:"worst_ms"`        // slowest answer in swapWindow after SIGHUP
+	QuietMs   float64 `json:"quiet_ms"`        // slowest answer in swapWindow before, for comparison
 	StallMs   float64 `json:"stall_ms"`        // longest that the loader itself was kept from running
+	AwayMs    float64 `json:"away_ms"`         // longest in swapWindow after SIGHUP that nobody could run on the server's processor
+	OwnWorst  float64 `json:"own_worst_ms"`    // WorstMs without such times
+	OwnReload float64 `json:"own_reload_ms"`   // ReloadMs + MixedMs without such times
 	ReloadMs  float64 `json:"reload_ms"`       // SIGHUP to the first answer of the new map
 	MixedMs   float64 `json:"mixed_ms"`        // first answer of the new map to the last of the old
 	BackAgain int     `json:"back_again"`      // answers of the old map to questions sent after a new one came
@@ -29,6 +32,13 @@ type swapResult struct {
 // stall is how long the loader may have been kept from running without leaving
 // out the questions that were due, which would come as a burst.
 const stall = 2 * time.Millisecond
+
+// swapWindow is for how long before and after SIGHUP answers are timed: it holds the
+// change, and what a node does after it.
+const swapWindow = 500 * time.Millisecond
+
+// notable is the time from which on answers are noted one by one.
+const notable = time.Millisecond
 
 // swap loads edged at a steady rate over one socket, sends it SIGHUP half-way,
 // and times every answer from before it is sent to its arrival, as the kernel
@@ -46,9 +56,14 @@ func swap(p *process, list []query, rate int, length time.Duration, old, next *d
 	res := swapResult{Rate: rate}
 	var sentAt [65536]time.Duration
 	var pending [65536]bool
-	var firstNew, lastOld, worst, quiet time.Duration
-	var hup time.Duration
-	sent, begin := 0, time.Now()
+	var firstNew, lastOld, hup time.Duration
+	var answers []span // that took notable time
+	watcher, err := newAway()
+	if err != nil {
+		return res, err
+	}
+	defer watcher.end()
+	sent, begin, beginAt := 0, time.Now(), monotonic()
 	var skipped, before time.Duration
 	for {
 		now := time.Since(begin)
@@ -70,12 +85,16 @@ func swap(p *process, list []query, rate int, length time.Duration, old, next *d
 		if due := int((now-skipped).Seconds()*float64(rate)) - sent; due > 0 && now < length {
 			at := sent % len(list)
 			n := r.send(list[at:min(at+due, len(list))])
+			from := now
+			if after := time.Since(begin); after-now > stall {
+				from = after // we were not running, and cannot tell when they went out
+			}
 			for i := range n {
 				id := (sent + i) & 0xffff
 				if pending[id] {
 					res.Lost++
 				}
-				pending[id], sentAt[id] = true, now
+				pending[id], sentAt[id] = true, from
 			}
 			sent += n
 		}
@@ -92,11 +111,8 @@ func swap(p *process, list []query, rate int, length time.Duration, old, next *d
 			}
 			pending[id] = false
 			res.Answered++
-			took := now - sentAt[id]
-			if hup == 0 {
-				quiet = max(quiet, took)
-			} else {
-				worst = max(worst, took)
+			if now-sentAt[id] > notable {
+				answers = append(answers, span{sentAt[id], now})
 			}
 			q := list[((sent-1)-((sent-1-id)&0xffff))%len(list)]
 			// The one answer stands right behind the question: a compressed
@@ -134,9 +150,42 @@ func swap(p *process, list []query, rate int, length time.Duration, old, next *d
 	if firstNew == 0 {
 		return res, errors.New("no answer of the new map came: did the reload fail?")
 	}
-	res.WorstMs, res.QuietMs, res.ReloadMs = ms(worst), ms(quiet), ms(firstNew-hup)
-	res.MixedMs = ms(max(0, lastOld-firstNew))
+	away, err := watcher.end()
+	if err != nil {
+		return res, err
+	}
+	for i := range away { // to the loader's clock
+		away[i].from -= beginAt
+		away[i].to -= beginAt
+	}
+	quiet, busy := span{hup - swapWindow, hup}, span{hup, hup + swapWindow}
+	res.ReloadMs, res.MixedMs = ms(firstNew-hup), ms(max(0, lastOld-firstNew))
+	res.OwnReload = ms(own(span{hup, max(firstNew, lastOld)}, away))
+	res.QuietMs, res.WorstMs = ms(longest(answers, quiet, nil)), ms(longest(answers, busy, nil))
+	res.OwnWorst = ms(longest(answers, busy, away))
+	res.AwayMs = ms(longest(away, busy, nil))
 	return res, nil
+}
+
+// longest returns the longest of spans that touch the window, each without what of it
+// lies in away.
+func longest(spans []span, window span, away []span) (most time.Duration) {
+	for _, s := range spans {
+		if s.to >= window.from && s.from < window.to {
+			most = max(most, own(s, away))
+		}
+	}
+	return most
+}
+
+// own returns the length of s without what of it lies in away, whose spans do not
+// overlap.
+func own(s span, away []span) time.Duration {
+	rest := s.to - s.from
+	for _, a := range away {
+		rest -= max(0, min(s.to, a.to)-max(s.from, a.from))
+	}
+	return rest
 }
 
 func ms(d time.Duration) float64 { return float64(d) / float64(time.Millisecond) }

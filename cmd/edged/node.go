@@ -248,6 +248,7 @@ func (n *node) Reload(ctx context.Context) (r admin.Reload) {
 func (n *node) reload(ctx context.Context) admin.Reload {
 	yielded := n.server.Yield() // answers can wait a little, and the new files less
 	defer yielded()
+	defer withHeapRoom()()
 	l, _, err := loadAfter(n.serving(), n.source)
 	if err == nil {
 		err = ctx.Err() // nobody waits for it any more: perhaps the node has stopped
