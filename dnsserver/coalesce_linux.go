@@ -15,33 +15,45 @@ import (
 type coalescing struct {
 	since   time.Time // start of the window
 	queries int       // in it
-	on      bool
+	pause   time.Duration
 }
 
 const (
 	coalesceWindow  = time.Millisecond
-	coalescePause   = 50 * time.Microsecond
-	yieldPause      = 250 * time.Microsecond // while Server.Yield is in force
-	coalesceQueries = 5                      // expected in one pause: from 100,000 or 20,000 queries/s per worker on
+	coalesceQueries = 8 // to gather in one pause
+	shortestPause   = 50 * time.Microsecond
+	longestPause    = 200 * time.Microsecond // so pauses begin at 40,000 queries/s per worker
+
+	// While Server.Yield is in force.
+	yieldPause   = 250 * time.Microsecond
+	yieldQueries = 5 // so they begin at 20,000 queries/s
 )
 
 // took says, after a batch of n queries that was received at now, for how long to
 // pause before the next receive. A full batch is never followed by a pause: there
 // is more to take.
-func (c *coalescing) took(now time.Time, n int, yield bool) (pause time.Duration) {
-	pause = coalescePause
-	if yield {
-		pause = yieldPause
-	}
+func (c *coalescing) took(now time.Time, n int, yield bool) time.Duration {
 	c.queries += n
 	if d := now.Sub(c.since); d >= coalesceWindow {
-		c.on = time.Duration(c.queries)*pause >= coalesceQueries*d
+		c.pause = pauseAt(c.queries, d, yield)
 		c.since, c.queries = now, 0
 	}
-	if !c.on || n == batch {
+	if n == batch {
 		return 0
 	}
-	return pause
+	return c.pause
+}
+
+// pauseAt returns the pause that pays when so many queries come in d, or 0.
+func pauseAt(queries int, d time.Duration, yield bool) time.Duration {
+	each := d / time.Duration(max(1, queries))
+	switch {
+	case yield && each <= yieldPause/yieldQueries:
+		return yieldPause
+	case each > longestPause/coalesceQueries:
+		return 0
+	}
+	return max(coalesceQueries*each, shortestPause)
 }
 
 // sleep pauses for d, or until a signal. As for a receive, the scheduler does not

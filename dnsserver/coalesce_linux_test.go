@@ -5,10 +5,10 @@ import (
 	"time"
 )
 
-// Batches of n queries at an even distance, for 20 ms: how many were followed by a
-// pause, and its length, 0 when they differ.
+// Batches of n queries at an even distance, for 20 ms from start on: how many were
+// followed by a pause, and its length, 0 when they differ.
 func pauses(c *coalescing, start time.Time, n int, every time.Duration, yield bool) (pauses, turns int, length time.Duration) {
-	for at := time.Duration(0); at < 20*time.Millisecond; at += every {
+	for at := every; at <= 20*time.Millisecond; at += every {
 		turns++
 		d := c.took(start.Add(at), n, yield)
 		if d == 0 {
@@ -36,10 +36,11 @@ func TestCoalescing(t *testing.T) {
 		{"one at a time, as from one client in a loop", 1, 60 * us, 0, 0},
 		{"below 20,000/s", 2, 110 * us, 0, 0},
 		{"20,000/s", 2, 100 * us, 0, 250 * us},
-		{"bursts of 6, 50,000/s", 6, 120 * us, 0, 250 * us},
-		{"just below 100,000/s", 4, 41 * us, 0, 250 * us},
-		{"100,000/s", 4, 40 * us, 50 * us, 250 * us},
-		{"150,000/s", 8, 53 * us, 50 * us, 250 * us},
+		{"just below 40,000/s", 4, 101 * us, 0, 250 * us},
+		{"40,000/s", 4, 100 * us, 200 * us, 250 * us},
+		{"bursts of 6, 50,000/s", 6, 120 * us, 160 * us, 250 * us},
+		{"100,000/s", 4, 40 * us, 80 * us, 250 * us},
+		{"160,000/s and more", 20, 50 * us, 50 * us, 250 * us},
 		{"full batches", batch, 200 * us, 0, 0},
 	} {
 		for _, yield := range []bool{false, true} {
@@ -48,8 +49,9 @@ func TestCoalescing(t *testing.T) {
 				want = test.whileYield
 			}
 			var c coalescing
-			pauses(&c, start, test.n, test.every, yield) // the first window measures
-			got, turns, length := pauses(&c, start.Add(20*time.Millisecond), test.n, test.every, yield)
+			_, turns, _ := pauses(&c, start, test.n, test.every, yield) // the first window measures
+			again := start.Add(time.Duration(turns) * test.every)
+			got, turns, length := pauses(&c, again, test.n, test.every, yield)
 			if want == 0 && got != 0 || want > 0 && (got != turns || length != want) {
 				t.Errorf("%s, yield %v: %d pauses of %v in %d turns, want %v after each", test.what, yield, got, length, turns, want)
 			}
@@ -60,9 +62,12 @@ func TestCoalescing(t *testing.T) {
 func TestCoalescingEnds(t *testing.T) {
 	var c coalescing
 	start := time.Unix(1e9, 0)
+	if got := c.took(start, 1, true); got != 0 {
+		t.Errorf("pauses for %v after the first query ever", got)
+	}
 	pauses(&c, start, 8, 50*time.Microsecond, false)
-	if !c.on {
-		t.Fatal("not on at 160,000/s")
+	if c.pause != 50*time.Microsecond {
+		t.Fatalf("pauses for %v at 160,000/s", c.pause)
 	}
 	// A quiet second, and then a single query: its sender waits for nothing.
 	if got := c.took(start.Add(time.Second), 1, true); got != 0 {
