@@ -53,6 +53,7 @@ func serve(ctx context.Context, path string, stderr io.Writer) error {
 	if err != nil {
 		return err
 	}
+	unmapProgram()
 	n.log.Info("serving", "node", n.started.Node.Name, "dns", n.server.Addrs(), "admin", n.adminURL(), "config", path)
 	reloader := make(chan struct{})
 	go func() {
