@@ -274,7 +274,7 @@ func TestLongTexts(t *testing.T) {
 
 func TestVerifyDirWithout(t *testing.T) {
 	dir := t.TempDir()
-	if _, err := VerifyDir(dir); err == nil || !strings.HasSuffix(err.Error(), "holds no audit log: want files such as audit-000001.jsonl") {
+	if _, err := VerifyDir(dir); err == nil || !strings.HasSuffix(err.Error(), "holds no audit log: want files such as audit-000001.jsonl; a node that never had VIPs keeps none") {
 		t.Errorf("an empty folder: %v", err)
 	}
 	if _, err := VerifyDir(filepath.Join(dir, "x")); err == nil {

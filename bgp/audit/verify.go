@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"slices"
@@ -142,11 +143,11 @@ type Report struct {
 // too.
 func VerifyDir(dir string) (Report, error) {
 	names, err := files(dir)
-	if err != nil {
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return Report{}, err
 	}
 	if len(names) == 0 {
-		return Report{}, fmt.Errorf("%q holds no audit log: want files such as %s", dir, fileName(1))
+		return Report{}, fmt.Errorf("%q holds no audit log: want files such as %s; a node that never had VIPs keeps none", dir, fileName(1))
 	}
 	var r Report
 	var faults []error
