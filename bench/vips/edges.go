@@ -179,7 +179,11 @@ func operate(e *lab.Edge, what string) error {
 
 // killed kills edges with SIGKILL. The limits are of queries lost, and of the
 // window in ms.
-func (b *bench) killed(kind lab.Kind, lost, window float64) error {
+func (b *bench) killed(kind lab.Kind) error {
+	lost, window := 2.0, 20+gathers(kind)
+	if gathers(kind) > 0 {
+		lost = queries * window / 1000 // all that is asked in the window
+	}
 	s, err := b.eachEdge(lab.Config{Router: kind}, func(_ *lab.Lab, e *lab.Edge) error { e.Kill(); return nil }, start)
 	if err != nil {
 		return err

@@ -95,7 +95,7 @@ var experiments = []experiment{
 	{"B2", (*bench).thousand},
 	{"B3", func(b *bench) error { return b.drained(lab.BIRD) }},
 	{"B4", (*bench).preferences},
-	{"B5", func(b *bench) error { return b.killed(lab.BIRD, 2, 20) }},
+	{"B5", func(b *bench) error { return b.killed(lab.BIRD) }},
 	{"B6", (*bench).silent}, // and B7
 	{"B8", (*bench).restarted},
 	{"B13", (*bench).terminated},

@@ -23,12 +23,9 @@ func ms(d time.Duration) float64 { return float64(d.Microseconds()) / 1000 }
 
 // routes times a route's way into the router's kernel, and out of it.
 func (b *bench) routes(kind lab.Kind) error {
-	rounds, limits := b.rounds, []limit{most95(10), most(100)}
-	switch kind {
-	case lab.FRR: // it gathers changes for 50 ms
-		rounds, limits = max(1, b.rounds/4), []limit{most95(100), most(500)}
-	case lab.ExaBGP: // each change is a process of the lab's
-		rounds, limits = max(1, b.rounds/4), []limit{most95(50), most(200)}
+	rounds, limits := b.rounds, []limit{most95(10 + gathers(kind)), most(100 + gathers(kind))}
+	if kind != lab.BIRD {
+		rounds = max(1, b.rounds/4)
 	}
 	l, err := b.lab(lab.Config{Edges: 1, PoPs: 1, Router: kind})
 	if err != nil {
@@ -63,6 +60,15 @@ func (b *bench) routes(kind lab.Kind) error {
 		b.add(fmt.Sprintf("%s, %s: withdrawn, to the FIB", kind, f), "ms", down, limits...)
 	}
 	return nil
+}
+
+// gathers returns for how many ms a router lets changes gather before it acts on
+// them: FRR 8.4 for 50 in bgpd, by a constant of its main queue, and for 10 in zebra.
+func gathers(kind lab.Kind) float64 {
+	if kind == lab.FRR {
+		return 60
+	}
+	return 0
 }
 
 // flip applies routes, and returns how long it takes until the prefix goes to the
@@ -198,7 +204,7 @@ func (b *bench) otherRouters() error {
 		if err := b.drained(kind); err != nil {
 			return fmt.Errorf("%s: %w", kind, err)
 		}
-		if err := b.killed(kind, 120, 300); err != nil { // what those routers take themselves
+		if err := b.killed(kind); err != nil {
 			return fmt.Errorf("%s: %w", kind, err)
 		}
 	}
