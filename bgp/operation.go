@@ -64,8 +64,8 @@ func (o Operation) Check() error {
 		return fault("%q cannot be the name of a node or PoP", o.Node+o.PoP)
 	case o.VIP != "" && !validName(o.VIP):
 		return fault("%q cannot be the name of a VIP", o.VIP)
-	case !isLine(o.Reason, 200):
-		return fault("reason %q: want one line of 1 to 200 octets: say --reason", o.Reason)
+	case CheckReason(o.Reason) != nil:
+		return fault("%w", CheckReason(o.Reason))
 	case !isLine(o.Actor, 64):
 		return fault("actor %q: want one line of 1 to 64 octets", o.Actor)
 	case o.Since.IsZero():
@@ -80,6 +80,14 @@ func (o Operation) Check() error {
 		return fault("there is nothing to force")
 	case o.ID != shortHash(bare):
 		return fault("its ID is %q, want %q", o.ID, shortHash(bare))
+	}
+	return nil
+}
+
+// CheckReason errs when a reason is no line of 1 to 200 octets.
+func CheckReason(reason string) error {
+	if !isLine(reason, 200) {
+		return fmt.Errorf("reason %q: want one line of 1 to 200 octets: say --reason", reason)
 	}
 	return nil
 }

@@ -24,7 +24,10 @@ func Admit(o Operation, all []Operation, f Fleet, maxOut int, now time.Time) err
 	}
 	for _, other := range all {
 		switch {
-		case other.Local != o.Local || !meet(o, other, about):
+		case !meet(o, other, about) || o.Local && !other.Local: // a node's own word goes before the fleet's
+		case other.Local && !o.Local && o.leaves() && !other.leaves():
+			return fmt.Errorf("%s: %s goes by its own %s: end that there first", o.What(), other.Node, other)
+		case other.Local != o.Local:
 		case o.Replaces(other): // another end, or with force
 		case o.leaves() != other.leaves() && !(o.Kind == Hold && other.Kind == Announce || o.Kind == Announce && other.Kind == Hold):
 			return fmt.Errorf("%s: it contradicts %s: end that first", o.What(), other)

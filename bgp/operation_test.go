@@ -181,6 +181,8 @@ func TestAdmit(t *testing.T) {
 		{"held elsewhere", "hold ns1 node/fra2", "drain all node/fra1", ""},
 		{"held another VIP", "hold ns3 pop/fra", "drain ns1 node/fra2", ""},
 		{"held by the fleet, drained on the node", "hold ns1 pop/fra", "drain all node/fra1 local", ""},
+		{"held on the node, drained by the fleet", "hold ns1 node/fra1 local", "drain all pop/fra", "drain all VIPs on pop/fra: fra1 goes by its own hold ns1 on node/fra1 by ada"},
+		{"announced on the node, drained by the fleet", "announce ns1 node/fra1 local", "maintenance all node/fra1 for=1h", "fra1 goes by its own announce ns1"},
 		{"drained", "drain all pop/fra", "hold all node/fra1", "it contradicts drain all VIPs on pop/fra"},
 		{"drained, announced on the node", "drain all node/fra1 local", "announce ns1 node/fra1 local", "it contradicts drain all VIPs on node/fra1"},
 		{"held and announced", "hold ns9 node/fra1 local", "announce ns9 node/fra1 local", ""},

@@ -239,11 +239,11 @@ func (r *Rollout) pause(now time.Duration, cause string) {
 }
 
 // Resume goes on with a rollout that is paused. What was timed is timed anew.
-func (r *Rollout) Resume(now time.Duration) error {
+func (r *Rollout) Resume(now time.Duration, actor, reason string) error {
 	if r.Phase != PhasePaused {
 		return fmt.Errorf("the rollout of plan %s is %s, not paused", r.Plan.ID, r.Phase)
 	}
-	r.enter(r.Before, now, "")
+	r.enter(r.Before, now, fmt.Sprintf("resumed by %s: %s", actor, reason))
 	r.Before = ""
 	return nil
 }

@@ -163,7 +163,7 @@ func FuzzRollout(f *testing.F) {
 			case 4:
 				_ = s.rollout.Pause(s.now, "ada", "x")
 			case 5:
-				_ = s.rollout.Resume(s.now)
+				_ = s.rollout.Resume(s.now, "root", "go on")
 			case 6:
 				_ = s.rollout.Abort(s.now, "ada", "x")
 			case 7:

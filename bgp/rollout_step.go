@@ -33,8 +33,8 @@ func (r *Rollout) Step(now time.Duration, facts map[string]NodeFacts) []Action {
 			r.gaugeMark(facts)
 		}
 	case PhaseBaking:
-		if now-r.since < r.Bake {
-			return nil
+		if now-r.since < r.Bake || !r.every(func(node string) bool { return facts[node].Reached && r.asPlanned(node, facts[node]) }) {
+			return nil // a node that stays away aborts, see watch
 		}
 		if r.Wave == len(r.Waves)-1 {
 			r.enter(PhaseDone, now, "")

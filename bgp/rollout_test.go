@@ -225,6 +225,20 @@ func TestRestoreOvertakesApply(t *testing.T) {
 	s.restored("ams1")
 }
 
+// TestGoneAtTheEnd: a node that dies just before its bake is over is no success.
+func TestGoneAtTheEnd(t *testing.T) {
+	s := newStage(t, "ams1")
+	s.run("baking", 10)
+	for s.now-s.rollout.since < s.rollout.Bake-3*time.Second {
+		s.second()
+	}
+	s.nodes["ams1"].away = true
+	s.run("aborting", 30)
+	if want := "ams1 was not reached for 15s"; s.rollout.Cause != want {
+		t.Errorf("aborted for %q, want %q", s.rollout.Cause, want)
+	}
+}
+
 func TestPauseAndResume(t *testing.T) {
 	s := newStage(t, "ams1")
 	s.run("baking", 10)
@@ -240,13 +254,16 @@ func TestPauseAndResume(t *testing.T) {
 	if err := s.rollout.Pause(s.now, "ada", "tea"); err == nil {
 		t.Error("paused twice")
 	}
-	if err := s.rollout.Resume(s.now); err != nil {
+	if err := s.rollout.Resume(s.now, "root", "go on"); err != nil {
 		t.Fatal(err)
+	}
+	if want := "plan p1: wave 1 of 1 (ams1): baking: resumed by root: go on"; s.rollout.String() != want {
+		t.Errorf("says %q, want %q", s.rollout, want)
 	}
 	s.log = nil
 	s.run("done", 100)
 	s.expect("1065 done wave 1") // it bakes anew
-	if err := s.rollout.Resume(s.now); err == nil {
+	if err := s.rollout.Resume(s.now, "root", "go on"); err == nil {
 		t.Error("resumed when done")
 	}
 }
@@ -277,7 +294,7 @@ func TestCoordinatorRestarts(t *testing.T) {
 		if r := s.rollout; r.Phase != PhasePaused || r.Before != phase || cause != "the node that rolls it out restarted" || s.nodes["ams1"].stored.Generation != stored {
 			t.Errorf("%s: ten minutes after the restart it is %s, generation %d", phase, r, s.nodes["ams1"].stored.Generation)
 		}
-		if err := s.rollout.Resume(s.now); err != nil {
+		if err := s.rollout.Resume(s.now, "root", "go on"); err != nil {
 			t.Fatal(err)
 		}
 		if phase == PhaseAborting {

@@ -392,6 +392,66 @@ func TestAnnounceLocally(t *testing.T) {
 	})
 }
 
+// TestAddressTakenAway: what something else removes from the machine comes back, for
+// else the VIP is down, and by no failure of the node's own.
+func TestAddressTakenAway(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := newFleet(t, "a1", "b1")
+		f.start("a1", "b1")
+		defer f.stopAll()
+		f.await("announced", 15*time.Second, f.all(bgp.Announced, "a1", "b1"))
+		n := f.nodes["a1"]
+		had := n.held()
+		n.takeAway()
+		f.await("the addresses", 3*time.Second, func() bool { return n.held() == had })
+		f.await("announced as planned", 10*time.Second, func() bool { return n.state() == bgp.Announced && n.route() == "64512:100" })
+	})
+}
+
+// TestBreakGlassWithoutDisk: what a node is asked on the node itself begins and ends
+// when nothing can be stored.
+func TestBreakGlassWithoutDisk(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := newFleet(t, "a1", "b1")
+		f.start("a1", "b1")
+		defer f.stopAll()
+		f.await("announced", 15*time.Second, f.all(bgp.Announced, "a1", "b1"))
+		n := f.nodes["a1"]
+		if err := os.Rename(n.dir, n.dir+".away"); err != nil {
+			t.Fatal(err)
+		}
+		drain := Request{Kind: bgp.Drain, Local: true, Force: true, Reason: "disk", Actor: "ann"}
+		if _, err := n.Operate(t.Context(), drain); err != nil {
+			t.Fatal(err)
+		}
+		f.await("out", time.Minute, func() bool { return n.route() == "none" })
+		undrain := Request{End: "undrain", Node: "a1", Reason: "in again", Actor: "ann"}
+		if _, err := n.Operate(t.Context(), undrain); err == nil || !strings.Contains(err.Error(), "it cannot be stored") {
+			t.Errorf("undrain by the fleet: error %v, want that it cannot be stored", err)
+		}
+		undrain.Local = true
+		if _, err := n.Operate(t.Context(), undrain); err != nil {
+			t.Fatal(err)
+		}
+		f.await("back", time.Minute, f.all(bgp.Announced, "a1"))
+		if err := os.Rename(n.dir+".away", n.dir); err != nil {
+			t.Fatal(err)
+		}
+	})
+}
+
+func TestEndWantsAReason(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := newFleet(t, "a1")
+		f.start("a1")
+		defer f.stopAll()
+		_, err := f.nodes["a1"].Operate(t.Context(), Request{End: "undrain", Node: "a1", Actor: "ann"})
+		if want := `undrain: reason "": want one line of 1 to 200 octets: say --reason`; err == nil || err.Error() != want {
+			t.Errorf("error %v, want %q", err, want)
+		}
+	})
+}
+
 // TestPendingOutlivesRestarts has a VIP come into the file of a running node: a
 // restart does not announce it, and the first start of another node does.
 func TestPendingOutlivesRestarts(t *testing.T) {

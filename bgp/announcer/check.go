@@ -27,6 +27,7 @@ func (a *Announcer) check(now time.Duration) {
 			defer a.mu.Unlock()
 			v.checking = false
 			v.asked += uint64(asked)
+			v.failed = v.failed || err != nil
 			if a.ctx.Err() != nil {
 				return
 			}

@@ -208,13 +208,25 @@ func (f *fleet) all(want bgp.State, names ...string) func() bool {
 	}
 }
 
-func (n *testNode) check(context.Context, bgp.VIP) (int, error) {
+func (n *testNode) check(_ context.Context, v bgp.VIP) (int, error) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	if n.broken != "" {
 		return 2, errors.New(n.broken)
 	}
+	for _, p := range v.Prefixes {
+		if !n.addresses[p] {
+			return 0, fmt.Errorf("%s is not on this machine", p)
+		}
+	}
 	return 2, nil
+}
+
+// takeAway removes the addresses behind the node's back.
+func (n *testNode) takeAway() {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	clear(n.addresses)
 }
 
 // probeVIP is answered by all nodes alike that announce ns1, but those that are hidden.

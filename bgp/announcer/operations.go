@@ -35,6 +35,7 @@ type ending struct {
 	bgp.Ending
 	Actor  string
 	Reason string
+	Local  bool // asked on this node for this node alone
 }
 
 // Outcome is what became of a request on one node.
@@ -239,7 +240,10 @@ const maxOperations = 256
 
 // endAll ends operations on all nodes that are meant.
 func (a *Announcer) endAll(ctx context.Context, q Request) ([]Outcome, error) {
-	e := ending{bgp.Ending{ID: q.ID, VIP: q.VIP, Node: q.Node, PoP: q.PoP}, q.Actor, q.Reason}
+	e := ending{bgp.Ending{ID: q.ID, VIP: q.VIP, Node: q.Node, PoP: q.PoP}, q.Actor, q.Reason, q.Local}
+	if err := bgp.CheckReason(q.Reason); err != nil {
+		return nil, fmt.Errorf("%s: %w", q.End, err)
+	}
 	switch q.End {
 	case "undrain":
 		e.Kinds = bgp.Undrain
@@ -289,8 +293,14 @@ func (a *Announcer) end(e ending) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	if err := a.stored(before); err != nil {
+	if err := a.stored(before); err != nil && !e.Local {
 		return "", err
+	} else if err != nil {
+		// Break glass, as in accept.
+		a.mu.Lock()
+		a.operations, a.dirty = stay, true
+		a.mu.Unlock()
+		a.cfg.Log.Error("an operation has ended, but a restart brings it back", "operations", len(ended), "error", err)
 	}
 	var words []string
 	for _, o := range ended {

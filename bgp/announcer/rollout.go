@@ -114,7 +114,7 @@ func (c *coordinator) steer(s Steering) error {
 	case "pause":
 		err = r.Pause(now, s.Actor, s.Reason)
 	case "resume":
-		err = r.Resume(now)
+		err = r.Resume(now, s.Actor, s.Reason)
 	case "abort":
 		err = r.Abort(now, s.Actor, s.Reason)
 	case "rollback":

@@ -342,19 +342,22 @@ func sockets(v bgp.VIP) []netip.AddrPort {
 	return all
 }
 
-// open brings the addresses and sockets of a VIP that are not there yet.
+// open brings the addresses and sockets of a VIP that are not there yet. After a
+// check that failed it makes sure of the addresses too: something else may have taken
+// one away.
 func (a *Announcer) open(w wished) {
 	want := sockets(w.spec)
 	a.mu.Lock()
-	have := w.vip.have
+	have, failed := w.vip.have, w.vip.failed
+	w.vip.failed = false
 	a.mu.Unlock()
 	missing := without(want, have)
-	if len(missing) == 0 {
+	if len(missing) == 0 && !failed {
 		a.have(w, have, true)
 		return
 	}
 	err := a.cfg.Addresses.Ensure(w.spec.Name, w.spec.Prefixes)
-	if err == nil {
+	if err == nil && len(missing) > 0 {
 		ctx, cancel := context.WithTimeout(a.ctx, 5*time.Second)
 		err = a.cfg.Listener.Listen(ctx, missing)
 		cancel()

@@ -67,6 +67,9 @@ func (a *Addresses) ensure(lo uint32, vip string, p netip.Prefix) error {
 	if !ours && !a.foreign[p] {
 		a.log.Warn("the address of a vip is already there, and not ours: it stays when the vip goes", "vip", vip, "address", p, "device", device)
 	}
+	if added {
+		a.log.Info("the address of a vip was added", "vip", vip, "address", p, "device", device)
+	}
 	a.marks = a.marks || added
 	a.foreign[p] = !ours
 	return nil

@@ -208,7 +208,7 @@ func watchRollout(cmd *cobra.Command, c *admin.Client, asJSON bool) error {
 		last = r.String()
 		select {
 		case <-cmd.Context().Done():
-			return cmd.Context().Err()
+			return fmt.Errorf("it is watched no more, and goes on: %s; edged vip rollout shows it, pause and abort stop it", last)
 		case <-tick.C:
 		}
 	}
