@@ -328,6 +328,9 @@ func vipOperationCommand(kind, short, long string) *cobra.Command {
 			if q.For <= 0 && cmd.Flags().Changed("for") {
 				return fmt.Errorf("--for %s: want more than nothing", q.For)
 			}
+			if q.MaxOut < 1 && cmd.Flags().Changed("max-out") {
+				return fmt.Errorf("--max-out %d: want 1 or more", q.MaxOut)
+			}
 			if since != "" {
 				if q.Since, err = time.Parse(time.RFC3339, since); err != nil {
 					return fmt.Errorf("--begin %q: want a time such as 2026-11-22T22:00:00Z", since)
