@@ -110,7 +110,7 @@ func (b *bench) doom(l *lab.Lab) (doomsday, error) {
 		failing.Go(func() {
 			time.Sleep(delay)
 			for _, v := range doomed {
-				broken[i] = errors.Join(broken[i], e.IP(fmt.Sprintf("address del %s dev lo", v.Prefixes[0])))
+				broken[i] = errors.Join(broken[i], e.IP(fmt.Sprintf("route del table local local %s dev lo", v.Prefixes[0])))
 			}
 		})
 	}

@@ -11,11 +11,12 @@ import (
 )
 
 // breaks has the checks of an edge fail, as a bad setting of the machine would:
-// the VIP's address goes, and nothing is told of it.
-func breaks(e *Edge) error { return e.IP("address del " + vip4.String() + " dev lo") }
+// packets for the VIP's address are delivered no more. The address itself would be
+// put back.
+func breaks(e *Edge) error { return e.IP("route del table local local " + vip4.String() + " dev lo") }
 
 // mends takes that back.
-func mends(e *Edge) error { return e.IP("address add " + vip4.String() + " dev lo") }
+func mends(e *Edge) error { return e.IP("route add table local local " + vip4.String() + " dev lo proto kernel scope host") }
 
 // The checks of all edges fail at once. Nobody can vouch for anybody, so nobody
 // withdraws: they stay, as the last resort.
