@@ -138,6 +138,11 @@ func (b *bench) doom(l *lab.Lab) (doomsday, error) {
 	// Anew, without the penalties for what was done to them.
 	for _, e := range l.Edges {
 		e.Kill()
+		for _, v := range doomed { // comes back with its local route
+			if err := e.IP(fmt.Sprintf("address del %s dev lo", v.Prefixes[0])); err != nil {
+				return o, err
+			}
+		}
 		if err := os.RemoveAll(filepath.Join(e.Dir, "state", "vips")); err != nil {
 			return o, err
 		}

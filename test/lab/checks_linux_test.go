@@ -16,7 +16,9 @@ import (
 func breaks(e *Edge) error { return e.IP("route del table local local " + vip4.String() + " dev lo") }
 
 // mends takes that back.
-func mends(e *Edge) error { return e.IP("route add table local local " + vip4.String() + " dev lo proto kernel scope host") }
+func mends(e *Edge) error {
+	return e.IP("route add table local local " + vip4.String() + " dev lo proto kernel scope host")
+}
 
 // The checks of all edges fail at once. Nobody can vouch for anybody, so nobody
 // withdraws: they stay, as the last resort.
