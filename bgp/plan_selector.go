@@ -61,6 +61,6 @@ func Select(selector string, members []Member) ([]string, error) {
 
 // unknownName tells that a name is none of those known, and which may be meant.
 func unknownName(what, name string, known []string) error {
-	slices.Sort(known)
-	return fmt.Errorf("no %s is called %q; %s", what, name, edge.Suggest(name, slices.Compact(known)))
+	known = slices.Compact(slices.Sorted(slices.Values(known)))
+	return fmt.Errorf("no %s is called %q; %s", what, name, edge.Suggest(name, known))
 }

@@ -15,6 +15,7 @@ import (
 	"edged/edge"
 	"edged/geo"
 	"edged/maps"
+	"edged/maps/mapstest"
 )
 
 // bigView answers www.example.com from a map of random /24s to 64 PoPs.
@@ -51,14 +52,7 @@ func bigView(b *testing.B, nets int) (*View, []netip.Prefix) {
 	v6.Add(0, 0, 0)
 	c.ECS = maps.Table{V4: v4.Finish(), V6: v6.Finish()}
 	c.Resolver = c.ECS
-	data, err := maps.Encode(c)
-	if err != nil {
-		b.Fatal(err)
-	}
-	m, err := maps.Parse(data)
-	if err != nil {
-		b.Fatal(err)
-	}
+	m := mapstest.Map(b, c)
 	g, err := geo.Build(geo.Config{Node: "n", PoP: "p0", PoPs: c.PoPs, Pools: []geo.Pool{pool}, Maps: map[string]geo.MapSource{"m": {Map: m}}})
 	if err != nil {
 		b.Fatal(err)

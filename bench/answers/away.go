@@ -24,9 +24,10 @@ const watchProcessor = "watch-processor"
 // lookEach is how often it looks.
 const lookEach = 2 * time.Millisecond
 
-// away tells when nobody could run on the server's processor: a thread of
-// the highest priority there wakes up every two milliseconds and notes when it was late. On a virtual machine that is when the host ran something
-// else; no server can answer then.
+// away tells when not even a thread of the highest priority could run on the
+// server's processor: one that wakes up there every two milliseconds notes when it was
+// late. On a virtual machine that is mostly when the host ran something else; no server
+// can answer then.
 type away struct {
 	cmd  *exec.Cmd
 	stop io.Closer // of the process's input: it ends with it

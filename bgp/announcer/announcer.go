@@ -91,7 +91,7 @@ type vip struct {
 	asked    uint64        // questions of our own checks
 	checked  time.Duration // when the last check began
 	checking bool
-	failed   bool // a check since the addresses were last looked at
+	failed   bool // a check, or making sure of the addresses, since that was last done
 }
 
 // takes is what a session carries beside IPv6 over IPv6.

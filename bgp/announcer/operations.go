@@ -206,15 +206,8 @@ func (a *Announcer) accept(o bgp.Operation) error {
 	a.usePlan() // "announce" may name what no plan does
 	a.dirty = true
 	a.mu.Unlock()
-	if err := a.stored(before); err != nil && !o.Local {
+	if err := a.stored(before, append(stay, o), o.Local); err != nil {
 		return err
-	} else if err != nil {
-		// Break glass: it works with nothing else alive, the disk included.
-		a.mu.Lock()
-		a.operations = append(stay, o)
-		a.dirty = true
-		a.mu.Unlock()
-		a.cfg.Log.Error("an operation is in force, but a restart forgets it", "operation", o.String(), "error", err)
 	}
 	a.recordOperation(o.Actor, o.String(), o.Reason)
 	if err := a.allow(); err != nil {
@@ -224,16 +217,23 @@ func (a *Announcer) accept(o bgp.Operation) error {
 	return nil
 }
 
-// stored puts the operations on disk, or takes those of before again.
-func (a *Announcer) stored(before []bgp.Operation) error {
+// stored puts the operations on disk, or takes those of before again. What was asked
+// on this node alone is break glass: it holds with nothing else alive, the disk
+// included.
+func (a *Announcer) stored(before, after []bgp.Operation, local bool) error {
 	err := a.keep()
-	if err != nil {
-		a.mu.Lock()
-		a.operations = before
-		a.mu.Unlock()
-		err = fmt.Errorf("it cannot be stored: %w", err)
+	if err == nil {
+		return nil
 	}
-	return err
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if !local {
+		a.operations = before
+		return fmt.Errorf("it cannot be stored: %w", err)
+	}
+	a.operations, a.dirty = after, true
+	a.cfg.Log.Error("operations have changed, and a restart forgets that", "error", err)
+	return nil
 }
 
 const maxOperations = 256
@@ -293,14 +293,8 @@ func (a *Announcer) end(e ending) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	if err := a.stored(before); err != nil && !e.Local {
+	if err := a.stored(before, stay, e.Local); err != nil {
 		return "", err
-	} else if err != nil {
-		// Break glass, as in accept.
-		a.mu.Lock()
-		a.operations, a.dirty = stay, true
-		a.mu.Unlock()
-		a.cfg.Log.Error("an operation has ended, but a restart brings it back", "operations", len(ended), "error", err)
 	}
 	var words []string
 	for _, o := range ended {

@@ -365,7 +365,7 @@ func (a *Announcer) open(w wished) {
 	a.fault("address and socket of vip "+w.spec.Name, err)
 	if err != nil {
 		a.mu.Lock()
-		w.vip.fault = err.Error()
+		w.vip.fault, w.vip.failed = err.Error(), true // so that it is tried again
 		a.mu.Unlock()
 		return
 	}

@@ -10,7 +10,7 @@ const heapRoom = 64 << 20
 
 // withHeapRoom keeps the garbage collector away from a reload that allocates
 // little, until restore: on a processor that building shares with answers, marking
-// a small heap again and again took a quarter of the time. A large heap is collected
+// a small heap twice on the way held answers up. A large heap is collected
 // nearly as often as before: the room is added to what GOGC gives.
 func withHeapRoom() (restore func()) {
 	live := []metrics.Sample{{Name: "/gc/heap/live:bytes"}}

@@ -11,7 +11,7 @@ import (
 )
 
 // unmapProgram lets go of the program's own pages that the start has read, of
-// which serving needs a third: what is needed again is mapped again from the file. It
+// which serving needs about half: what is needed again is mapped again from the file. It
 // touches only mappings that nothing was written to. Without it, a node that has
 // started holds nearly all of a program that most of its subcommands are in.
 func unmapProgram() {

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"os"
 	"slices"
 	"strings"
 	"testing"
@@ -30,8 +31,20 @@ Anonymous:             0 kB
 	}
 }
 
-// What the test needs of its own program it has again afterwards.
+// What this program needs of itself it has again afterwards.
 func TestUnmapProgram(t *testing.T) {
+	exe, err := os.Readlink("/proc/self/exe")
+	if err != nil {
+		t.Fatal(err)
+	}
+	f, err := os.Open("/proc/self/smaps")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	if len(cleanMappings(f, exe)) == 0 {
+		t.Errorf("nothing of %q is found in /proc/self/smaps", exe)
+	}
 	unmapProgram()
 	TestCleanMappings(t)
 }
