@@ -402,9 +402,16 @@ func TestAddressTakenAway(t *testing.T) {
 		f.await("announced", 15*time.Second, f.all(bgp.Announced, "a1", "b1"))
 		n := f.nodes["a1"]
 		had := n.held()
-		n.takeAway()
+		n.takeAway(false)
 		f.await("the addresses", 3*time.Second, func() bool { return n.held() == had })
 		f.await("announced as planned", 10*time.Second, func() bool { return n.state() == bgp.Announced && n.route() == "64512:100" })
+
+		const fault = "address and socket of vip ns1"
+		n.takeAway(true)
+		f.await("an alarm", 3*time.Second, func() bool { return strings.Contains(n.alarmed(), fault) })
+		n.unlock()
+		f.await("the addresses again", 3*time.Second, func() bool { return n.held() == had })
+		f.await("no alarm for them", 3*time.Second, func() bool { return !strings.Contains(n.alarmed(), fault) })
 	})
 }
 

@@ -50,6 +50,7 @@ type testNode struct {
 	broken    string // why checks fail
 	session   bool
 	hidden    bool             // no query arrives, whatever it announces
+	locked    bool             // no address can be added
 	peers     [][]speaker.Peer // that it was told to have, each time
 	refuses   map[string]bool  // peers without a session
 	stubborn  string           // will be one when peers change
@@ -222,11 +223,19 @@ func (n *testNode) check(_ context.Context, v bgp.VIP) (int, error) {
 	return 2, nil
 }
 
-// takeAway removes the addresses behind the node's back.
-func (n *testNode) takeAway() {
+// takeAway removes the addresses behind the node's back; locked, they cannot be added
+// again.
+func (n *testNode) takeAway(locked bool) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	clear(n.addresses)
+	n.locked = locked
+}
+
+func (n *testNode) unlock() {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.locked = false
 }
 
 // probeVIP is answered by all nodes alike that announce ns1, but those that are hidden.
@@ -391,6 +400,9 @@ func (a *testAddresses) Ensure(_ string, prefixes []netip.Prefix) error {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	for _, p := range prefixes {
+		if a.locked && !a.addresses[p] {
+			return fmt.Errorf("cannot add %s: no right", p)
+		}
 		a.addresses[p] = true
 	}
 	return nil

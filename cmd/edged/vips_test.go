@@ -11,9 +11,9 @@ import (
 	"edged/config"
 )
 
-// TestUnknownCommands had a flag of a command that is not there named, and not the
-// command.
-func TestUnknownCommands(t *testing.T) {
+// TestVIPCommandLines are refused or explained before a node is asked. Unknown commands had
+// a flag named, and not the command.
+func TestVIPCommandLines(t *testing.T) {
 	for _, c := range []struct {
 		args, want string
 		code       int
@@ -22,6 +22,8 @@ func TestUnknownCommands(t *testing.T) {
 		{"vip lost", `did you mean "list"?`, 1},
 		{"map bogus --json", `edged: unknown command "bogus" for "edged map"; `, 1},
 		{"vip --bogus", `edged: unknown flag "--bogus": edged vip takes a command: abort, `, 1},
+		{"vip maintenance node/a --reason x --for 1h --max-out 0", "edged: --max-out 0: want 1 or more", 1},
+		{"vip drain node/a --reason x --for 0s", "edged: --for 0s: want more than nothing", 1},
 		{"vip", "", 0},
 		{"vip --help", "", 0},
 	} {
