@@ -17,6 +17,7 @@ func TestSettle(t *testing.T) {
 		target := w.plan.Targets[1]
 		w.set(target.Address.String(), true)
 		w.await("the verdict", 15*time.Second, func() bool { return w.say(edge.Dead, target) })
+		time.Sleep(10 * time.Second) // two votes are enough for it: let all find it dead
 
 		w.stop(2)
 		w.dirs[2] = t.TempDir()
