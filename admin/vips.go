@@ -1,12 +1,14 @@
 package admin
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
 	"net/http"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -19,8 +21,8 @@ type VIPs interface {
 	Status() announcer.Status
 	Plan(ctx context.Context, selector string, only []string, limits bgp.Limits) (announcer.Proposal, error)
 	Apply(ctx context.Context, q announcer.Application) (announcer.Proposal, error)
-	Rollout() *bgp.Rollout // nil: there was none
-	Steer(q announcer.Steering) error
+	ShowRollout(ctx context.Context, member string) (*announcer.Rollout, error) // nil: there was none
+	Steer(ctx context.Context, q announcer.Steering) (*announcer.Rollout, error)
 	Operate(ctx context.Context, q announcer.Request) ([]announcer.Outcome, error)
 	WriteAudit(io.Writer) error
 }
@@ -30,7 +32,7 @@ func (s *Server) vipRoutes() []route {
 	return []route{
 		{"GET", "/v1/vips", "", s.vips(func(v VIPs, _ *http.Request, _ caller) (any, error) { return v.Status(), nil })},
 		{"GET", "/v1/vips/plan", "", s.vips(planVIPs)},
-		{"GET", "/v1/vips/rollout", "", s.vips(func(v VIPs, _ *http.Request, _ caller) (any, error) { return v.Rollout(), nil })},
+		{"GET", "/v1/vips/rollout", "", s.vips(showRollout)},
 		{"POST", "/v1/vips/apply", Engineer, s.vips(applyVIPs)},
 		{"POST", "/v1/vips/rollout", Engineer, s.vips(steerVIPs)},
 		{"POST", "/v1/vips/operations", Engineer, s.vips(operateVIPs)},
@@ -74,15 +76,11 @@ func planVIPs(v VIPs, r *http.Request, _ caller) (any, error) {
 			return nil, fmt.Errorf("wide %q: want true or false", text)
 		}
 	}
-	return v.Plan(r.Context(), r.FormValue("nodes"), splitList(r.FormValue("vips")), limits)
-}
-
-// splitList parts a list with commas.
-func splitList(text string) []string {
-	if text == "" {
-		return nil
+	var only []string
+	if r.Form.Has("vips") { // an empty list of names is no wish for all
+		only = strings.Split(r.FormValue("vips"), ",")
 	}
-	return strings.Split(text, ",")
+	return v.Plan(r.Context(), r.FormValue("nodes"), only, limits)
 }
 
 func applyVIPs(v VIPs, r *http.Request, who caller) (any, error) {
@@ -90,23 +88,29 @@ func applyVIPs(v VIPs, r *http.Request, who caller) (any, error) {
 	if err := readJSON(r, &q); err != nil {
 		return nil, err
 	}
+	if q.VIPs != nil && len(q.VIPs) == 0 {
+		return nil, errors.New("vips is empty: name some, or leave vips out")
+	}
 	q.Actor = who.actor(q.Actor)
 	return v.Apply(r.Context(), q)
 }
 
+func showRollout(v VIPs, r *http.Request, _ caller) (any, error) {
+	return v.ShowRollout(r.Context(), r.FormValue("coordinator"))
+}
+
 func steerVIPs(v VIPs, r *http.Request, who caller) (any, error) {
 	var q announcer.Steering
-	if err := readJSON(r, &q); err != nil {
+	if err := readJSON(r, &q, "plan"); err != nil {
 		return nil, err
 	}
 	q.Actor = who.actor(q.Actor)
-	err := v.Steer(q)
-	return v.Rollout(), err
+	return v.Steer(r.Context(), q)
 }
 
 func operateVIPs(v VIPs, r *http.Request, who caller) (any, error) {
 	var q announcer.Request
-	if err := readJSON(r, &q); err != nil {
+	if err := readJSON(r, &q, "vip", "id"); err != nil {
 		return nil, err
 	}
 	q.Actor = who.actor(q.Actor)
@@ -122,15 +126,30 @@ func (c caller) actor(claimed string) string {
 	return c.name
 }
 
-// readJSON reads exactly one value without unknown keys.
-func readJSON(r *http.Request, v any) error {
-	d := json.NewDecoder(r.Body)
+// readJSON reads exactly one value without unknown keys. Some keys mean more when they
+// are not there than with a text: an empty text is refused for these.
+func readJSON(r *http.Request, v any, filled ...string) error {
+	body, err := io.ReadAll(r.Body)
+	if err != nil {
+		return fmt.Errorf("the body cannot be read: %w", err)
+	}
+	d := json.NewDecoder(bytes.NewReader(body))
 	d.DisallowUnknownFields()
 	if err := d.Decode(v); err != nil {
 		return fmt.Errorf("the body is not what the call takes: %w", err)
 	}
 	if _, err := d.Token(); !errors.Is(err, io.EOF) {
 		return errors.New("there is more behind the body")
+	}
+	var given map[string]json.RawMessage
+	if len(filled) == 0 || json.Unmarshal(body, &given) != nil {
+		return nil
+	}
+	for key, text := range given {
+		is := func(name string) bool { return strings.EqualFold(name, key) } // as the decoder takes it
+		if string(text) == `""` && slices.ContainsFunc(filled, is) {
+			return fmt.Errorf("%s is empty: name one, or leave %s out", key, key)
+		}
 	}
 	return nil
 }

@@ -99,6 +99,15 @@ func (g *Guard) Set(v VIP, members []Member) {
 	maps.DeleteFunc(g.grants, func(name string, _ time.Duration) bool { return g.others[name] == "" })
 }
 
+// Split returns a guard for prefixes that the VIP loses: v is the VIP with them
+// alone. It asks for itself, and is bound by the promises that were given for the
+// whole; new ones are not its to give.
+func (g *Guard) Split(v VIP) *Guard {
+	part := NewGuard(v, g.self, nil)
+	part.promises = maps.Clone(g.promises)
+	return part
+}
+
 // Counts returns what the guard did so far.
 func (g *Guard) Counts() GuardCounts { return g.counts }
 
@@ -117,6 +126,11 @@ func (g *Guard) Begin(now time.Duration, nonce Nonce) Ask {
 	g.asks = append(g.asks, round{nonce, now})
 	g.counts.Asked++
 	return Ask{Nonce: nonce, Asker: g.self.Name, VIP: g.vip.Name, Prefixes: g.vip.Prefixes}
+}
+
+// Asked says whether an ask of this guard has the nonce.
+func (g *Guard) Asked(n Nonce) bool {
+	return slices.ContainsFunc(g.asks, func(r round) bool { return r.nonce == n })
 }
 
 // Take notes the grant of another node. It errs with ErrForeign or ErrReplayed
@@ -143,7 +157,7 @@ func (g *Guard) Take(now time.Duration, grant Grant) error {
 }
 
 // Permit says whether the node may withdraw the VIP now, and why or why not, such
-// as "1 of 2 promises, in 1 of 2 PoPs".
+// as "1 promise in 1 PoP, want 2 in 2".
 func (g *Guard) Permit(now time.Duration) (bool, string) {
 	g.expire(now)
 	if len(g.others) == 0 {
@@ -156,7 +170,7 @@ func (g *Guard) Permit(now time.Duration) (bool, string) {
 	for granter := range g.grants {
 		pops[g.others[granter]] = true
 	}
-	words := fmt.Sprintf("%d of %d promises, in %d of %d PoPs", len(g.grants), g.vip.MinAnnouncers, len(pops), g.vip.MinPoPs)
+	words := fmt.Sprintf("%s in %s, want %d in %d", Counted(len(g.grants), "promise"), Counted(len(pops), "PoP"), g.vip.MinAnnouncers, g.vip.MinPoPs)
 	return len(g.grants) >= g.vip.MinAnnouncers && len(pops) >= g.vip.MinPoPs, words
 }
 

@@ -31,7 +31,7 @@ func wantPermit(t *testing.T, g *Guard, now time.Duration, ok bool, words string
 // counted from when they were asked for, in enough PoPs.
 func TestGuardPermit(t *testing.T) {
 	g := guardOf(0)
-	wantPermit(t, g, 0, false, "0 of 2 promises, in 0 of 2 PoPs")
+	wantPermit(t, g, 0, false, "0 promises in 0 PoPs, want 2 in 2")
 
 	const asked = 5 * time.Second
 	ask := g.Begin(asked, first)
@@ -46,12 +46,12 @@ func TestGuardPermit(t *testing.T) {
 			t.Error(err)
 		}
 	}
-	wantPermit(t, g, 6*time.Second, false, "2 of 2 promises, in 1 of 2 PoPs")
+	wantPermit(t, g, 6*time.Second, false, "2 promises in 1 PoP, want 2 in 2")
 	if err := g.Take(14*time.Second, grantTo("ams1", "lon1", first)); err != nil {
 		t.Error(err)
 	}
-	wantPermit(t, g, asked+PromiseFor-1, true, "3 of 2 promises, in 2 of 2 PoPs")
-	wantPermit(t, g, asked+PromiseFor, false, "0 of 2 promises, in 0 of 2 PoPs")
+	wantPermit(t, g, asked+PromiseFor-1, true, "3 promises in 2 PoPs, want 2 in 2")
+	wantPermit(t, g, asked+PromiseFor, false, "0 promises in 0 PoPs, want 2 in 2")
 
 	// A later round prolongs what it renews, and a late grant of the first does not shorten that.
 	g = guardOf(0)
@@ -62,7 +62,7 @@ func TestGuardPermit(t *testing.T) {
 			t.Error(err)
 		}
 	}
-	wantPermit(t, g, 2*time.Second+PromiseFor-1, true, "2 of 2 promises, in 2 of 2 PoPs")
+	wantPermit(t, g, 2*time.Second+PromiseFor-1, true, "2 promises in 2 PoPs, want 2 in 2")
 }
 
 // TestGuardDrops holds which grants and asks are dropped and counted.
@@ -142,7 +142,7 @@ func TestGuardKeepsPromise(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	wantPermit(t, g, time.Second, true, "2 of 2 promises, in 2 of 2 PoPs")
+	wantPermit(t, g, time.Second, true, "2 promises in 2 PoPs, want 2 in 2")
 	consider := func(now time.Duration, n Nonce) {
 		t.Helper()
 		if _, err := g.Consider(now, Ask{Nonce: n, Asker: "fra1", VIP: "ns1"}, steadfast); err != nil {
@@ -154,7 +154,7 @@ func TestGuardKeepsPromise(t *testing.T) {
 	wantPermit(t, g, 9*time.Second, false, "promised fra1 to stay for another 3s")
 	consider(9*time.Second, next)
 	wantPermit(t, g, 12*time.Second, false, "promised fra1 to stay for another 7s")
-	wantPermit(t, g, 19*time.Second, false, "0 of 2 promises, in 0 of 2 PoPs")
+	wantPermit(t, g, 19*time.Second, false, "0 promises in 0 PoPs, want 2 in 2")
 	if got := g.Counts().Granted; got != 2 {
 		t.Errorf("it counts %d promises, want 2", got)
 	}
@@ -168,6 +168,26 @@ func TestGuardAlone(t *testing.T) {
 
 // TestGuardSet holds what a new plan or fleet does to what is held: grants of who
 // is gone, and for other prefixes, count no more; promises stay.
+// TestGuardSplit: a part is bound by what was promised for the whole, and asks for
+// itself.
+func TestGuardSplit(t *testing.T) {
+	g := guardOf(0)
+	if _, err := g.Consider(0, Ask{Nonce: first, Asker: "fra1", VIP: "ns1", Prefixes: guarded.Prefixes}, steadfast); err != nil {
+		t.Fatal(err)
+	}
+	g.Begin(0, next)
+	if err := g.Take(time.Second, grantTo("ams1", "lon1", next)); err != nil {
+		t.Fatal(err)
+	}
+	part := g.Split(guarded)
+	part.Set(guarded, guardFleet)
+	wantPermit(t, part, 4*time.Second, false, "promised fra1 to stay for another 6s")
+	wantPermit(t, part, PromiseFor, false, "0 promises in 0 PoPs, want 2 in 2")
+	if err := part.Take(time.Second, grantTo("ams1", "lon1", next)); !errors.Is(err, ErrReplayed) {
+		t.Errorf("a grant that the whole asked for: %v, want it dropped", err)
+	}
+}
+
 func TestGuardSet(t *testing.T) {
 	g := guardOf(0)
 	take := func() {
@@ -180,14 +200,14 @@ func TestGuardSet(t *testing.T) {
 	}
 	take()
 	g.Set(guarded, guardFleet[:3])
-	wantPermit(t, g, 2, false, "1 of 2 promises, in 1 of 2 PoPs")
+	wantPermit(t, g, 2, false, "1 promise in 1 PoP, want 2 in 2")
 
 	g.Set(guarded, guardFleet)
 	take()
 	other := guarded
 	other.Prefixes = []netip.Prefix{netip.MustParsePrefix("198.51.100.54/32")}
 	g.Set(other, guardFleet)
-	wantPermit(t, g, 2, false, "0 of 2 promises, in 0 of 2 PoPs")
+	wantPermit(t, g, 2, false, "0 promises in 0 PoPs, want 2 in 2")
 
 	if _, err := g.Consider(3, Ask{Asker: "fra1", VIP: "ns1"}, steadfast); err != nil {
 		t.Fatal(err)

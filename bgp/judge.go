@@ -32,11 +32,11 @@ type InFlight struct {
 // Limits say how much one plan may change.
 type Limits struct {
 	MaxVIPs   int     // that a plan changes; 0: DefaultMaxVIPs
-	MaxShare  float64 // of a VIP's announcers that leave, 0 to 1; 0: DefaultMaxShare
+	MaxShare  float64 // of a VIP's announcers that routers hear otherwise of, 0 to 1; 0: DefaultMaxShare
 	AllowWide bool    // the operator said that both may be exceeded
 }
 
-// The defaults of Limits. One node may always leave: less than that is no plan.
+// The defaults of Limits. One node may always change: less than that is no plan.
 const (
 	DefaultMaxVIPs  = 5
 	DefaultMaxShare = 0.25
@@ -185,7 +185,7 @@ func (j *judging) width() {
 }
 
 // count counts who announces a VIP before and after, and judges the result if
-// anybody leaves.
+// anybody leaves, and how many of the announcers change.
 func (j *judging) count(vip string) {
 	total := Count{VIP: vip, Min: 1, MinPoPs: 1}
 	pops := map[string]*Count{}
@@ -195,6 +195,7 @@ func (j *judging) count(vip string) {
 		}
 	}
 	var leaving []string
+	touched := 0
 	for _, n := range j.fleet.Nodes {
 		strictest(n.Stored)
 		step, _ := j.plan.Step(n.Name)
@@ -205,6 +206,7 @@ func (j *judging) count(vip string) {
 		if before && leaves {
 			leaving = append(leaving, n.Name)
 		}
+		touched += one(before && j.touches(n.Name, vip))
 		if !before && !after {
 			continue
 		}
@@ -225,6 +227,7 @@ func (j *judging) count(vip string) {
 	if len(leaving) > 0 {
 		j.leaving(total, left, leaving)
 	}
+	j.share(total, touched)
 }
 
 // leaving judges what is left of a VIP when some of its announcers leave.
@@ -239,12 +242,27 @@ func (j *judging) leaving(c Count, pops int, names []string) {
 			who, c.After, c.Before, c.Min)
 	case pops < c.MinPoPs:
 		j.breaks(RuleMinimum, c.VIP, "%s would leave, and %s announce it, want at least %d",
-			who, counted(pops, "PoP"), c.MinPoPs)
+			who, Counted(pops, "PoP"), c.MinPoPs)
 	}
-	share := float64(len(names)) / float64(c.Before)
-	if len(names) > 1 && share > j.limits.MaxShare && !j.limits.AllowWide {
-		j.breaks(RuleWide, c.VIP, "%d of %d announcers would leave (%.0f %%), want at most %.0f %%: select fewer nodes, or say --allow-wide",
-			len(names), c.Before, 100*share, 100*j.limits.MaxShare)
+}
+
+// touches says whether routers hear otherwise of what a node announces of a VIP.
+// Routes that come beside those take nothing from any client, routers hear nothing of
+// settings, and sessions are made anew by the node's file, with or without the plan.
+func (j *judging) touches(node, vip string) bool {
+	return slices.ContainsFunc(j.plan.Changes, func(c Change) bool {
+		return c.Node == node && c.VIP == vip && len(c.Peers) > 0 && (c.Kind == DropsRoute || c.Kind == AltersRoute)
+	})
+}
+
+// share judges how many of a VIP's announcers change. Waves find what shows at once;
+// what does not is wrong with all of them.
+func (j *judging) share(c Count, touched int) {
+	share := float64(touched) / float64(c.Before)
+	if touched > 1 && share > j.limits.MaxShare && !j.limits.AllowWide {
+		j.breaks(RuleWide, c.VIP, "routes of %d of %d announcers would change or go (%.0f %%), want at most %.0f %%: "+
+			"select fewer nodes, such as pop/NAME or node/NAME, or say --allow-wide: it goes in waves anyway",
+			touched, c.Before, 100*share, 100*j.limits.MaxShare)
 	}
 }
 

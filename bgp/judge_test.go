@@ -2,8 +2,10 @@ package bgp
 
 import (
 	"fmt"
+	"net/netip"
 	"strings"
 	"testing"
+	"time"
 )
 
 // fleetOf makes a fleet from lines "NODE VIP=STATE …", of nodes in the PoPs that
@@ -125,7 +127,7 @@ func TestRefusals(t *testing.T) {
 		},
 		{
 			"two of four leave", four, "pop/fra", "", nil,
-			"wide: ns1: 2 of 4 announcers would leave (50 %), want at most 25 %: select fewer nodes, or say --allow-wide",
+			"wide: ns1: routes of 2 of 4 announcers would change or go (50 %), want at most 25 %: " + wideHint,
 		},
 		{"two of four leave, as said", four, "pop/fra", "", func(_ *FleetPlan, _ *Fleet, l *Limits) { l.AllowWide = true }, ""},
 		{
@@ -180,6 +182,66 @@ func TestRefusals(t *testing.T) {
 		}
 		if err := v.Err(); (err == nil) != v.OK() || err != nil && err.Error() != "plan refused: "+strings.Join(broken, "; ") {
 			t.Errorf("%s: error %v", tc.what, err)
+		}
+	}
+}
+
+const wideHint = "select fewer nodes, such as pop/NAME or node/NAME, or say --allow-wide: it goes in waves anyway"
+
+// TestWidth: whatever routers hear otherwise counts, for what all nodes do wrong alike
+// needs nobody to leave.
+func TestWidth(t *testing.T) {
+	const eight = four + "lhr2 ns1=announced\nnyc1 ns1=announced\nnyc2 ns1=announced\nsin1 ns1=announced\nsin2 ns1=degraded"
+	recolour := func(v *VIP) { v.Communities = []Community{64512<<16 | 200} }
+	second := netip.MustParsePrefix("2001:db8::53/128")
+	for _, tc := range []struct {
+		what, fleet, selector string
+		edit                  func(*VIP)
+		want                  string // the numbers; empty: it may be applied
+	}{
+		{"another community on all", four, "all", recolour, "4 of 4 announcers would change or go (100 %)"},
+		{"in a PoP that is half", four, "pop/fra", recolour, "2 of 4 announcers would change or go (50 %)"},
+		{"on one node", four, "node/fra1", recolour, ""},
+		{"in a PoP that is a quarter", eight, "pop/fra", recolour, ""},
+		{"on one more", eight, "pop/fra,node/lhr1", recolour, "3 of 8 announcers would change or go (38 %)"},
+		{"on one that is degraded", eight, "pop/fra,node/sin2", recolour, ""},
+		{"only that of one of two", "ams1 ns1=announced\nfra1 ns1=degraded", "all", recolour, ""},
+		{"to fewer peers", four, "all", func(v *VIP) { v.Groups = []string{"fabric"} }, "4 of 4 announcers would change or go (100 %)"},
+		{"a prefix more", four, "all", func(v *VIP) { v.Prefixes = append(v.Prefixes, second) }, ""},
+		{"settings", four, "all", func(v *VIP) { v.Hold, v.MinAnnouncers = time.Minute, 3 }, ""},
+	} {
+		f := fleetOf(t, tc.fleet)
+		file := vipNamed("ns1")
+		tc.edit(&file)
+		var members []Member
+		var answers []NodeWish
+		for _, n := range f.Nodes {
+			members = append(members, n.Member)
+			answers = append(answers, NodeWish{Stored: n.Stored, File: []VIP{file}, Peers: []Peer{torA, transit}, FilePeers: []Peer{torA}})
+		}
+		p, err := Plan(tc.selector, nil, members, answers)
+		if err != nil {
+			t.Fatal(err)
+		}
+		want := ""
+		if tc.want != "" {
+			want = "plan refused: wide: ns1: routes of " + tc.want + ", want at most 25 %: " + wideHint
+		}
+		got := ""
+		if err := Judge(p, f, Limits{}).Err(); err != nil {
+			got = err.Error()
+		}
+		if got != want {
+			t.Errorf("%s: %q, want %q", tc.what, got, want)
+		}
+		if err := Judge(p, f, Limits{AllowWide: true}).Err(); err != nil {
+			t.Errorf("%s, as said: %v", tc.what, err)
+		}
+		for i := range p.Changes {
+			p.Changes[i].Peers = nil
+		}
+		if err := Judge(p, f, Limits{}).Err(); err != nil {
+			t.Errorf("%s, which no peer hears: %v", tc.what, err)
 		}
 	}
 }

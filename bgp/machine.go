@@ -3,7 +3,6 @@ package bgp
 import (
 	"fmt"
 	"net/netip"
-	"slices"
 	"time"
 )
 
@@ -22,7 +21,7 @@ type Facts struct {
 	Now     time.Duration // since the node's start; never goes back
 	Planned bool          // the plan, or an operator with "announce --local", names the VIP
 	Leave   Leave
-	Forced  bool   // an operator who wants it out does so without promises
+	Forced  bool   // an operator who wants it out does so without promises; or nobody announced it before the plan that is taken back
 	Hold    bool   // an operator wants that nothing changes: only a way up that was ordered before goes on, and Stopping
 	Frozen  string // why the node cannot know about the others, in words; empty: it can
 	Breaker string // why no node may withdraw by itself, in words; empty: it may (see [Breaker])
@@ -71,8 +70,9 @@ type Kept struct {
 //
 // What stands above all else:
 //   - No wish is more preferred than the plan's baseline.
-//   - Only what an operator forces, and what stops with the process, is withdrawn
-//     without promises. What has none stays, as LastResort.
+//   - Only what an operator forces, what a rollout that is taken back was the first
+//     to announce, and what stops with the process, is withdrawn without promises.
+//     What has none stays, as LastResort.
 //   - A frozen node withdraws nothing, and takes nothing up again by itself. Its
 //     own checks still make it less preferred, and back.
 //   - A node that was withdrawn comes back as LastResort when too few others
@@ -84,7 +84,6 @@ type Kept struct {
 // through Canary is one change.
 type Machine struct {
 	vip      VIP
-	awaited  *VIP // what the plan says it is, when it has to be absent before it may be that; nil: the same
 	baseline *Attributes
 	lowest   *Attributes
 	rungs    []*Attributes // after so many rungs of the ladder, as long as they keep the route
@@ -113,10 +112,11 @@ type Machine struct {
 
 	returned bool // in LastResort: it came back there, for too few others announced it
 
-	facts  Facts // of the last step
-	before *Kept // the process stops: what was before
-	next   time.Duration
-	waits  string
+	facts   Facts         // of the last step
+	before  *Kept         // the process stops: what was before
+	stopped time.Duration // since when it does
+	next    time.Duration
+	waits   string
 }
 
 // never is before everything that a machine has to remember.
@@ -133,30 +133,25 @@ func NewMachine(v VIP, kept Kept) *Machine {
 	if kept.State == Withdrawn || kept.State == Draining {
 		m.state, m.cause, m.ordered, m.leaving = Withdrawn, "withdrawn before the start", false, true
 	}
-	m.become(v)
+	m.SetVIP(v)
 	return m
 }
 
-// SetVIP replaces what the plan says the VIP is. The next step's wish has the new
-// attributes. A VIP that loses a prefix while it is announced is drained first,
-// as if the plan did not name it, and goes up anew; until then VIP stays as it was.
-func (m *Machine) SetVIP(v VIP) {
-	loses := slices.ContainsFunc(m.vip.Prefixes, func(p netip.Prefix) bool { return !slices.Contains(v.Prefixes, p) })
-	if m.awaited = nil; loses && m.state != Absent {
-		m.awaited = &v
-		return
-	}
-	m.become(v)
+// Split returns a machine for prefixes that the VIP is about to lose. It stands as
+// this one does. Stepped with facts that say they are not planned it takes them
+// down as it would the whole VIP, with promises for them, and the others stay.
+func (m *Machine) Split(lost []netip.Prefix) *Machine {
+	part, v := *m, m.vip
+	v.Prefixes = lost
+	part.SetVIP(v)
+	return &part
 }
 
-// VIP returns what the wishes are about: its prefixes are those to bind and to
-// announce, and to ask promises for.
-func (m *Machine) VIP() VIP { return m.vip }
-
-// become makes the VIP what it shall be.
-func (m *Machine) become(v VIP) {
+// SetVIP replaces what the plan says the VIP is. The next step's wish has the new
+// attributes. What becomes of prefixes that it loses is for [Machine.Split].
+func (m *Machine) SetVIP(v VIP) {
 	baseline, lowest := v.Baseline(), v.Lowest()
-	m.vip, m.baseline, m.lowest, m.awaited = v, &baseline, &lowest, nil
+	m.vip, m.baseline, m.lowest = v, &baseline, &lowest
 	m.rungs, m.drops = nil, false
 	for n := range len(v.Ladder) + 1 {
 		a, keeps := v.Below(n)
@@ -169,9 +164,6 @@ func (m *Machine) become(v VIP) {
 	m.rung = min(m.rung, len(m.rungs)-1)
 	m.route = m.attributes(m.state)
 }
-
-// planned says whether the plan names the VIP as it is.
-func (m *Machine) planned() bool { return m.facts.Planned && m.awaited == nil }
 
 // Check takes the result of a self-check through the VIP, and its cause when it
 // failed. There should be one a second. What comes while there is no socket is
@@ -203,8 +195,17 @@ func (m *Machine) Standing() Standing {
 		Healthy:    m.trial.passed,
 		Announcing: m.state == Announced,
 		Confirmed:  m.facts.Sent,
-		Leaving:    m.facts.Leave != Stay || !m.planned(),
+		Leaving:    m.facts.Leave != Stay || !m.facts.Planned,
 	}
+}
+
+// Failing says why checks fail just now, whatever the state and its cause are; empty:
+// they pass, or there were none.
+func (m *Machine) Failing() string {
+	if m.trial.passed || m.trial.bad == 0 {
+		return ""
+	}
+	return m.trial.cause
 }
 
 // Damping returns the penalty for flapping, as of now.
@@ -241,17 +242,13 @@ func (m *Machine) watch() {
 // move goes one state further, and says whether it did.
 func (m *Machine) move() bool {
 	f := &m.facts
-	if m.awaited != nil && m.state == Absent {
-		m.become(*m.awaited)
-		m.watch()
-	}
 	switch {
 	case f.Leave == Stopping:
 		return m.stop()
 	case f.Hold && !m.ordered:
 		m.waits = "an operator to end the hold"
 		return false
-	case m.planned() && f.Leave == Stay:
+	case f.Planned && f.Leave == Stay:
 		return m.up()
 	default:
 		return m.down()

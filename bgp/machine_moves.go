@@ -149,7 +149,7 @@ func (m *Machine) down() bool {
 	f := &m.facts
 	switch m.state {
 	case Absent:
-		if !m.planned() {
+		if !f.Planned {
 			return false
 		}
 		m.leaving = true
@@ -157,7 +157,7 @@ func (m *Machine) down() bool {
 
 	case Bound:
 		m.unlisten()
-		if !m.planned() {
+		if !f.Planned {
 			return m.to(Absent, "%s", m.order())
 		}
 		m.leaving = true
@@ -187,7 +187,7 @@ func (m *Machine) down() bool {
 
 	case Withdrawn:
 		m.leaving = true
-		if m.short && m.planned() && !f.Forced {
+		if m.short && f.Planned && !f.Forced {
 			m.listen()
 			return m.comeBack()
 		}
@@ -199,7 +199,7 @@ func (m *Machine) down() bool {
 			}
 			m.unlisten()
 		}
-		if !m.planned() {
+		if !f.Planned {
 			m.leaving = false
 			return m.to(Absent, "%s", m.order())
 		}
@@ -238,7 +238,7 @@ func (m *Machine) withdraw() bool {
 func (m *Machine) stop() bool {
 	f := &m.facts
 	if m.before == nil {
-		m.before = &Kept{State: m.state}
+		m.before, m.stopped = &Kept{State: m.state}, f.Now
 	}
 	switch m.state {
 	case Absent:
@@ -259,6 +259,9 @@ func (m *Machine) stop() bool {
 		}
 		if f.Permit {
 			return m.to(Withdrawn, "stopping, %s", f.Promises)
+		}
+		if !m.reached(m.stopped+stopShutdown, "promises of others to stay") {
+			return false // it was draining before, and has only now asked
 		}
 		return m.to(Withdrawn, "stopping without enough promises: %s", f.Promises)
 

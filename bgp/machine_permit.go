@@ -70,28 +70,28 @@ func (m *Machine) detail(o obstacle) string {
 
 // warrant says what allows a withdrawal that nothing speaks against.
 func (m *Machine) warrant() string {
-	if m.facts.Forced && m.leaving {
+	switch f := &m.facts; {
+	case f.Forced && f.Leave == Stay:
+		return "and nobody announced it before"
+	case f.Forced && m.leaving:
 		return "forced by an operator"
+	default:
+		return f.Promises
 	}
-	return m.facts.Promises
 }
 
 // tooFew says how many others announce the VIP.
 func (m *Machine) tooFew() string {
 	return fmt.Sprintf("announced by %s in %s, want %d in %d",
-		counted(m.facts.Others, "other"), counted(m.facts.OtherPoPs, "PoP"), m.vip.MinAnnouncers, m.vip.MinPoPs)
+		Counted(m.facts.Others, "other"), Counted(m.facts.OtherPoPs, "PoP"), m.vip.MinAnnouncers, m.vip.MinPoPs)
 }
 
 // order says who wants the VIP out.
 func (m *Machine) order() string {
-	switch {
-	case m.facts.Leave != Stay:
+	if m.facts.Leave != Stay {
 		return "drained"
-	case m.awaited != nil && m.facts.Planned:
-		return "the plan has fewer prefixes"
-	default:
-		return "not in the plan"
 	}
+	return "not in the plan"
 }
 
 // why says for what reason a VIP is on its way out.

@@ -75,7 +75,7 @@ type player struct {
 func play(t *testing.T, script string) string {
 	p := &player{t: t, vip: scripted, passing: true}
 	p.facts.Others, p.facts.OtherPoPs = 2, 2
-	p.facts.Promises = "0 of 2 promises, in 0 of 2 PoPs"
+	p.facts.Promises = "0 promises in 0 PoPs, want 2 in 2"
 	p.machine = NewMachine(p.vip, Kept{})
 	var now time.Duration
 	for line := range strings.Lines(script) {
@@ -177,7 +177,7 @@ func (p *player) apply(now time.Duration, word string) {
 		number("%d in %d", new(int), &pops)
 		f.Permit, f.Promises = true, "promises: "+rest
 	case "unpromised":
-		f.Permit, f.Promises = false, "0 of 2 promises, in 0 of 2 PoPs"
+		f.Permit, f.Promises = false, "0 promises in 0 PoPs, want 2 in 2"
 	case "deaf":
 		p.deaf = true
 	case "heard":
@@ -201,12 +201,8 @@ func (p *player) apply(now time.Duration, word string) {
 	case "abrupt":
 		p.vip.Ladder = []Rung{{Kind: Withdraw}}
 		p.machine.SetVIP(p.vip)
-	case "one": // prefix instead of two
-		p.vip.Prefixes = scripted.Prefixes[:1]
-		p.machine.SetVIP(p.vip)
-	case "both":
-		p.vip.Prefixes = scripted.Prefixes
-		p.machine.SetVIP(p.vip)
+	case "split": // what is followed from here is the part
+		p.machine, f.Planned = p.machine.Split(scripted.Prefixes[1:]), false
 	case "end":
 	default:
 		p.t.Fatalf("unknown word %q", word)
@@ -237,7 +233,7 @@ func (p *player) write(now time.Duration) {
 	for _, f := range []struct {
 		on   bool
 		name string
-	}{{w.Listen && len(p.machine.VIP().Prefixes) == 1, " one"}, {w.Listen, " socket"}, {w.Answer, " answers"}, {w.Ask, " asks"}} {
+	}{{w.Listen && len(p.machine.vip.Prefixes) == 1, " one"}, {w.Listen, " socket"}, {w.Answer, " answers"}, {w.Ask, " asks"}} {
 		if f.on {
 			flags += f.name
 		}

@@ -100,11 +100,44 @@ func clock(t time.Time) string { return t.UTC().Format(time.RFC3339) }
 
 // What returns the operation as it was typed, "drain ns1 on node/fra1".
 func (o Operation) What() string {
-	where := "node/" + o.Node
+	return fmt.Sprintf("%s %s on %s", o.Kind, cmp.Or(o.VIP, "all VIPs"), o.target())
+}
+
+func (o Operation) target() string {
 	if o.PoP != "" {
-		where = "pop/" + o.PoP
+		return "pop/" + o.PoP
 	}
-	return fmt.Sprintf("%s %s on %s", o.Kind, cmp.Or(o.VIP, "all VIPs"), where)
+	return "node/" + o.Node
+}
+
+// EndedBy returns the command that ends the operation. What was asked on a node itself
+// ends there.
+func (o Operation) EndedBy() string {
+	words := o.end() + " " + o.target()
+	if o.Local {
+		words = "on " + o.Node + ": " + o.end() + " --local"
+	}
+	if o.VIP != "" {
+		words += " --vip " + o.VIP
+	}
+	return words + " --reason WHY"
+}
+
+// endedByID returns the command that ends the operation and no other one; with local, on
+// the node where it is typed and nowhere else.
+func (o Operation) endedByID(local bool) string {
+	words := o.end() + " " + o.ID
+	if local {
+		words += " --local"
+	}
+	return words + " --reason WHY"
+}
+
+func (o Operation) end() string {
+	if o.leaves() {
+		return "edged vip undrain"
+	}
+	return "edged vip release"
 }
 
 // String returns a line for people: what, who, why and until when.
@@ -182,11 +215,26 @@ func (o *Operation) before(other *Operation) bool {
 }
 
 // Ending says which operations an operator wants ended: those of the kinds, on
-// the VIP (empty: on any) and the node or PoP given; or the one with the ID.
+// the VIP (empty: on any) and the node or PoP given; or the one with the ID. What a
+// node was asked on itself ends there alone, and an Announce only by its VIP or ID.
 type Ending struct {
 	Kinds          []OperationKind
 	ID             string
 	VIP, Node, PoP string
+	Local          bool // asked on the node itself: ends what was asked there; by its ID also, for this node, what the fleet asked
+}
+
+// names says whether the ending is about an operation, whichever VIPs that is about.
+func (e Ending) names(o Operation) bool {
+	switch {
+	case !slices.Contains(e.Kinds, o.Kind), o.Local && !e.Local:
+		return false
+	case e.ID != "":
+		return o.ID == e.ID
+	case o.Kind == Announce && e.VIP == "":
+		return false // it may be all that there is: nobody ends it by the way
+	}
+	return o.Local == e.Local && o.Node == e.Node && o.PoP == e.PoP
 }
 
 // Undrain and Release are the kinds that these commands end.
@@ -196,34 +244,55 @@ var (
 )
 
 // End parts operations into those that stay and those that the ending names. It
-// errs when it names none, or only a part of one.
+// errs when it names none, only a part of one, or an Announce and something else, and
+// says what there is and how it is ended.
 func End(all []Operation, e Ending) (stay, ended []Operation, err error) {
 	var wider error
 	for _, o := range all {
 		switch {
-		case !slices.Contains(e.Kinds, o.Kind), e.ID != "" && e.ID != o.ID, e.ID == "" && (o.Node != e.Node || o.PoP != e.PoP):
+		case !e.names(o), e.VIP != "" && o.VIP != "" && o.VIP != e.VIP:
 			stay = append(stay, o)
 		case e.VIP != "" && o.VIP == "":
-			wider = fmt.Errorf("%s: it is about all VIPs, not only %q: end it whole", o, e.VIP)
-			stay = append(stay, o)
-		case e.VIP != "" && o.VIP != e.VIP:
+			wider = fmt.Errorf("%s: it is about all VIPs, not only %q: end it whole: %s", o, e.VIP, o.EndedBy())
 			stay = append(stay, o)
 		default:
 			ended = append(ended, o)
 		}
 	}
-	if wider != nil {
+	announce := slices.ContainsFunc(ended, func(o Operation) bool { return o.Kind == Announce })
+	switch {
+	case announce && len(ended) > 1:
+		words := listed(ended, func(o Operation) string { return o.endedByID(true) })
+		return all, nil, fmt.Errorf("that is more than one, of which each ends by itself:%s", words)
+	case wider != nil && !announce:
 		return all, nil, wider
+	case ended != nil:
+		return stay, ended, nil
+	case len(all) == 0:
+		return all, nil, errors.New("nothing is in force to end")
 	}
-	if ended == nil {
-		words := ""
-		for _, o := range all {
-			words += "\n\t" + o.String()
+	words := listed(all, func(o Operation) string {
+		if e.Local && !o.Local {
+			return o.EndedBy() + ", or for this node alone " + o.endedByID(true)
 		}
-		if words == "" {
-			return all, nil, errors.New("nothing is in force to end")
-		}
-		return all, nil, fmt.Errorf("nothing of that is in force to end; there is:%s", words)
+		return o.EndedBy()
+	})
+	return all, nil, fmt.Errorf("nothing of that is in force to end; there is, each with what ends it:%s", words)
+}
+
+// listed writes each operation in a line, with the command that ends it.
+func listed(all []Operation, by func(Operation) string) (words string) {
+	for _, o := range all {
+		words += fmt.Sprintf("\n\t%s: %s", o, by(o))
 	}
-	return stay, ended, nil
+	return words
+}
+
+// Beside returns the operations that stay in force, of the kinds that an ending ended and
+// about the same VIPs: the node goes by these from now on.
+func (e Ending) Beside(stay, ended []Operation) []Operation {
+	return slices.DeleteFunc(slices.Clone(stay), func(o Operation) bool {
+		about := func(p Operation) bool { return o.VIP == "" || p.VIP == "" || o.VIP == p.VIP }
+		return !slices.Contains(e.Kinds, o.Kind) || !slices.ContainsFunc(ended, about)
+	})
 }

@@ -58,6 +58,9 @@ func (o Operation) about(f Fleet) ([]FleetNode, error) {
 		for _, v := range n.Stored.VIPs {
 			vipNames = append(vipNames, v.Name)
 		}
+		for name := range n.States { // what no plan names, or no more, may still be announced
+			vipNames = append(vipNames, name)
+		}
 	}
 	switch {
 	case nodes == nil && o.Node != "":
@@ -82,6 +85,7 @@ func meet(o, other Operation, nodes []FleetNode) bool {
 
 // crowd says whether maintenance takes too many nodes out of a VIP at once.
 func (o Operation) crowd(all []Operation, f Fleet, about []FleetNode, maxOut int, now time.Time) error {
+	extends := o.Begun(now) && slices.ContainsFunc(all, func(other Operation) bool { return o.Replaces(other) && other.Begun(now) })
 	for _, vip := range vipsOf(about) {
 		if o.VIP != "" && o.VIP != vip {
 			continue
@@ -96,6 +100,9 @@ func (o Operation) crowd(all []Operation, f Fleet, about []FleetNode, maxOut int
 				continue
 			}
 			for _, other := range all {
+				if extends && other.Begun(now) {
+					continue // both are out already
+				}
 				if other.leaves() && other.Matches(n.Member, vip) && other.meets(o, now) {
 					out, why = append(out, n.Name), append(why, other.String())
 					break

@@ -121,7 +121,10 @@ func TestEnd(t *testing.T) {
 		drain ns1 node/fra1
 		maintenance all node/fra2 for=1h
 		hold ns1 pop/fra
-		announce ns2 node/fra1 local`)
+		announce ns2 node/fra1 local
+		hold all node/fra1 local
+		hold all node/fra1`)
+	nothing := "nothing of that is in force to end; there is, each with what ends it:\n"
 	for _, tc := range []struct {
 		what   string
 		ending Ending
@@ -129,13 +132,29 @@ func TestEnd(t *testing.T) {
 	}{
 		{"undrain fra1", Ending{Kinds: Undrain, Node: "fra1"}, "drain ns1 on node/fra1"},
 		{"undrain ns1 on fra1", Ending{Kinds: Undrain, Node: "fra1", VIP: "ns1"}, "drain ns1 on node/fra1"},
-		{"undrain ns2 on fra1", Ending{Kinds: Undrain, Node: "fra1", VIP: "ns2"}, "nothing of that is in force to end; there is:"},
-		{"undrain ns1 on fra2", Ending{Kinds: Undrain, Node: "fra2", VIP: "ns1"}, `it is about all VIPs, not only "ns1": end it whole`},
-		{"undrain fra", Ending{Kinds: Undrain, PoP: "fra"}, "nothing of that is in force to end; there is:"},
+		{"undrain ns2 on fra1", Ending{Kinds: Undrain, Node: "fra1", VIP: "ns2"}, nothing},
+		{"undrain ns1 on fra2", Ending{Kinds: Undrain, Node: "fra2", VIP: "ns1"}, `it is about all VIPs, not only "ns1": end it whole: edged vip undrain node/fra2 --reason WHY`},
+		{
+			"undrain fra", Ending{Kinds: Undrain, PoP: "fra"}, nothing + "\t" +
+				all[0].String() + ": edged vip undrain node/fra1 --vip ns1 --reason WHY\n\t" +
+				all[1].String() + ": edged vip undrain node/fra2 --reason WHY\n\t" +
+				all[2].String() + ": edged vip release pop/fra --vip ns1 --reason WHY\n\t" +
+				all[3].String() + ": on fra1: edged vip release --local --vip ns2 --reason WHY\n\t" +
+				all[4].String() + ": on fra1: edged vip release --local --reason WHY\n\t" +
+				all[5].String() + ": edged vip release node/fra1 --reason WHY",
+		},
 		{"undrain by id", Ending{Kinds: Undrain, ID: all[1].ID}, "maintenance all VIPs on node/fra2"},
-		{"undrain a hold by id", Ending{Kinds: Undrain, ID: all[2].ID}, "nothing of that is in force to end; there is:"},
-		{"release fra1", Ending{Kinds: Release, Node: "fra1"}, "announce ns2 on node/fra1"},
+		{"undrain a hold by id", Ending{Kinds: Undrain, ID: all[2].ID}, nothing},
 		{"release fra", Ending{Kinds: Release, PoP: "fra"}, "hold ns1 on pop/fra"},
+		{"release fra1: what it was asked on itself stays", Ending{Kinds: Release, Node: "fra1"}, "hold all VIPs on node/fra1"},
+		{"release fra1's own by id, from elsewhere", Ending{Kinds: Release, ID: all[4].ID}, nothing},
+		{"release on fra1 itself", Ending{Kinds: Release, Node: "fra1", Local: true}, "hold all VIPs on node/fra1 local"},
+		{"release ns2 on fra1 itself", Ending{Kinds: Release, Node: "fra1", VIP: "ns2", Local: true}, "announce ns2 on node/fra1 local"},
+		{"release ns1 on fra1 itself", Ending{Kinds: Release, Node: "fra1", VIP: "ns1", Local: true}, "end it whole: on fra1: edged vip release --local --reason WHY"},
+		{"release by id on fra1 itself", Ending{Kinds: Release, ID: all[3].ID, Node: "fra1", Local: true}, "announce ns2 on node/fra1 local"},
+		{"undrain on fra1 itself", Ending{Kinds: Undrain, Node: "fra1", Local: true}, all[0].String() +
+			": edged vip undrain node/fra1 --vip ns1 --reason WHY, or for this node alone edged vip undrain " + all[0].ID + " --local --reason WHY\n"},
+		{"undrain by id on fra1 itself", Ending{Kinds: Undrain, ID: all[0].ID, Node: "fra1", Local: true}, "drain ns1 on node/fra1"},
 	} {
 		stay, ended, err := End(all, tc.ending)
 		if err != nil {
@@ -144,12 +163,44 @@ func TestEnd(t *testing.T) {
 			}
 			continue
 		}
-		if len(ended) != 1 || ended[0].What() != tc.want || len(stay) != len(all)-1 {
-			t.Errorf("%s: ended %v, want %q", tc.what, ended, tc.want)
+		got := ""
+		for _, o := range ended {
+			got += o.What()
+			if o.Local {
+				got += " local"
+			}
+		}
+		if got != tc.want || len(stay) != len(all)-1 {
+			t.Errorf("%s: ended %q, want %q", tc.what, got, tc.want)
 		}
 	}
 	if _, _, err := End(nil, Ending{Kinds: Undrain, Node: "fra1"}); err == nil || err.Error() != "nothing is in force to end" {
 		t.Errorf("nothing there: %v", err)
+	}
+}
+
+// TestEndOfAHold: no announcement ends with a hold, and what the node goes by from then on
+// is told.
+func TestEndOfAHold(t *testing.T) {
+	all := asks(t, `
+		announce ns1 node/fra1 local
+		hold ns1 node/fra1 local
+		hold ns2 node/fra1 local
+		hold all pop/fra`)
+	e := Ending{Kinds: Release, Node: "fra1", VIP: "ns1", Local: true}
+	want := "that is more than one, of which each ends by itself:\n\t" +
+		all[0].String() + ": edged vip release " + all[0].ID + " --local --reason WHY\n\t" +
+		all[1].String() + ": edged vip release " + all[1].ID + " --local --reason WHY"
+	if stay, _, err := End(all, e); err == nil || err.Error() != want || len(stay) != len(all) {
+		t.Errorf("error %v with %d left, want %q with all", err, len(stay), want)
+	}
+	e = Ending{Kinds: Release, ID: all[1].ID, Local: true}
+	stay, ended, err := End(all, e)
+	if err != nil || len(ended) != 1 || ended[0] != all[1] {
+		t.Fatalf("ended %v, %v", ended, err)
+	}
+	if beside := e.Beside(stay, ended); len(beside) != 2 || beside[0] != all[0] || beside[1] != all[3] {
+		t.Errorf("beside it stay %v, want the announcement and the PoP's hold", beside)
 	}
 }
 
@@ -159,6 +210,7 @@ func TestAdmit(t *testing.T) {
 		fra1 ns1=announced
 		fra2 ns1=announced ns3=announced
 	`)
+	f.Nodes[2].States["ns7"] = LastResort // no plan names it any more
 	for _, tc := range []struct{ what, all, ask, want string }{
 		{"maintenance", "", "maintenance all node/fra1 for=1h", ""},
 		{"drain of a PoP", "", "drain all pop/fra", ""},
@@ -186,6 +238,24 @@ func TestAdmit(t *testing.T) {
 		{"drained", "drain all pop/fra", "hold all node/fra1", "it contradicts drain all VIPs on pop/fra"},
 		{"drained, announced on the node", "drain all node/fra1 local", "announce ns1 node/fra1 local", "it contradicts drain all VIPs on node/fra1"},
 		{"held and announced", "hold ns9 node/fra1 local", "announce ns9 node/fra1 local", ""},
+		{"another VIP of the node, in no plan", "", "drain ns7 node/fra2", ""},
+		{"the same on a node that lacks it", "", "hold ns7 node/fra1", `no VIP is called "ns7"; did you mean "ns1"?`},
+		{
+			"longer, while another is out too", "maintenance all node/fra1 at=10:00 for=1h\nmaintenance all node/fra2 at=11:30 for=1h",
+			"maintenance all node/fra1 for=1h", "",
+		},
+		{
+			"longer, into the window of another", "maintenance all node/fra1 at=11:30 for=1h\nmaintenance all node/fra2 at=12:30 for=1h",
+			"maintenance all node/fra1 for=1h", "fra1, fra2 would be out of ns1 at once",
+		},
+		{
+			"of another VIP, while another is out", "maintenance ns9 node/fra1 at=10:00 for=1h\nmaintenance all node/fra2 at=11:30 for=1h",
+			"maintenance all node/fra1 for=1h", "fra1, fra2 would be out of ns1 at once",
+		},
+		{
+			"begun anew later, while another is out", "maintenance all node/fra1 at=10:00 for=1h\nmaintenance all node/fra2 at=11:30 for=3h",
+			"maintenance all node/fra1 at=13:00 for=1h", "fra1, fra2 would be out of ns1 at once",
+		},
 		{"unknown node", "", "drain all node/fra9", `drain all VIPs on node/fra9: no node is called "fra9"; did you mean "fra1"?`},
 		{"unknown PoP", "", "drain all pop/fro", `no PoP is called "fro"; did you mean "fra"?`},
 		{"unknown VIP", "", "drain ns3 node/fra1", `no VIP is called "ns3"; did you mean "ns1"?`},

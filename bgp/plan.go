@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"net/netip"
 	"slices"
 )
 
@@ -25,12 +26,16 @@ type NodePlan struct {
 	// Without names VIPs that a plan took out: the node's file alone, at a
 	// start, does not bring them back.
 	Without []string `json:"without,omitempty"` // sorted
+
+	// GiveUp names prefixes that go without promises when the plan lacks them: nobody
+	// announced them before the rollout that it takes back.
+	GiveUp []netip.Prefix `json:"give_up,omitempty"` // sorted
 }
 
 // ID returns a short hash of what the plan has the node announce: a plan that was
 // restored has the ID of before.
 func (p NodePlan) ID() string {
-	p.Generation, p.Without = 0, nil
+	p.Generation, p.Without, p.GiveUp = 0, nil, nil
 	return shortHash(p)
 }
 
@@ -79,7 +84,7 @@ func First(stored NodePlan, file []VIP) (plan NodePlan, added []string) {
 func Pending(stored NodePlan, file []VIP, only []string) NodePlan {
 	about := func(name string) bool { return len(only) == 0 || slices.Contains(only, name) }
 	next := stored
-	next.VIPs, next.Without = nil, nil
+	next.VIPs, next.Without, next.GiveUp = nil, nil, nil
 	for _, v := range stored.VIPs {
 		if !about(v.Name) {
 			next.VIPs = append(next.VIPs, v)
@@ -102,7 +107,7 @@ func Pending(stored NodePlan, file []VIP, only []string) NodePlan {
 // Restored returns the plan that announces what earlier did, to be stored in the
 // place of p, whatever became of p on its node.
 func (p NodePlan) Restored(earlier NodePlan) NodePlan {
-	earlier.Generation = p.Generation + 1
+	earlier.Generation, earlier.GiveUp = p.Generation+1, nil
 	earlier.Without = earlier.lacks(p, earlier)
 	return earlier
 }
@@ -153,6 +158,8 @@ type FleetPlan struct {
 	Steps    []NodeStep `json:"steps"`    // by node; only nodes that change
 	Changes  []Change   `json:"changes"`  // what the steps change, for people
 	Beside   []Change   `json:"beside"`   // what is pending too but was not selected
+
+	First []netip.Prefix `json:"first,omitempty"` // that no node's plan had before, sorted; none when some node did not answer
 }
 
 // NodeStep is a fleet plan's part for one node.
@@ -226,7 +233,33 @@ func Plan(selector string, only []string, members []Member, answers []NodeWish) 
 	sortChanges(f.Changes)
 	sortChanges(f.Beside)
 	f.ID = shortHash(f.Steps)
+	if len(answers) == len(members) {
+		f.First = firsts(f.Steps, answers)
+	}
 	return f, nil
+}
+
+// firsts returns the prefixes of steps that no stored plan has.
+func firsts(steps []NodeStep, answers []NodeWish) (all []netip.Prefix) {
+	had := map[netip.Prefix]bool{}
+	for _, w := range answers {
+		for _, v := range w.Stored.VIPs {
+			for _, p := range v.Prefixes {
+				had[p] = true
+			}
+		}
+	}
+	for _, s := range steps {
+		for _, v := range s.Plan.VIPs {
+			for _, p := range v.Prefixes {
+				if !had[p] {
+					all, had[p] = append(all, p), true
+				}
+			}
+		}
+	}
+	slices.SortFunc(all, netip.Prefix.Compare)
+	return all
 }
 
 // Changes returns what changes on the node when it takes the plan next, and which
@@ -250,6 +283,9 @@ func checkOnly(only []string, answers []NodeWish) error {
 		}
 	}
 	for _, name := range only {
+		if name == "" {
+			return errors.New("the name of a VIP is empty: name VIPs, or none to mean all")
+		}
 		if !slices.Contains(known, name) {
 			return unknownName("VIP", name, known)
 		}

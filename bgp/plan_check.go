@@ -33,6 +33,9 @@ func (p NodePlan) Check() error {
 	if len(p.VIPs) > maxVIPs || len(p.Without) > maxVIPs {
 		return fmt.Errorf("plan of %q has %d VIPs and leaves out %d, want at most %d of each", p.Node, len(p.VIPs), len(p.Without), maxVIPs)
 	}
+	if len(p.GiveUp) > maxVIPs*maxPrefixes || !slices.IsSortedFunc(p.GiveUp, netip.Prefix.Compare) {
+		return fmt.Errorf("plan of %q gives up %d prefixes, want at most %d, sorted", p.Node, len(p.GiveUp), maxVIPs*maxPrefixes)
+	}
 	owner := map[netip.Prefix]string{}
 	for i, v := range p.VIPs {
 		if i > 0 && p.VIPs[i-1].Name >= v.Name {

@@ -310,8 +310,28 @@ func TestPlanShowsWhatElseIsPending(t *testing.T) {
 	}
 }
 
+// TestFirst: the prefixes that a plan is the first to announce are those that no plan
+// of any node has, as far as all have answered.
+func TestFirst(t *testing.T) {
+	members := []Member{{"ams1", "ams"}, {"fra1", "fra"}, {"fra2", "fra"}}
+	answers := []NodeWish{
+		wish("ams1", []VIP{ns1}, []VIP{ns1, ns2, ns3}), wish("fra1", []VIP{ns1}, []VIP{ns1, ns2, ns3}), wish("fra2", []VIP{ns1, ns3}, []VIP{ns1, ns3}),
+	}
+	p, err := Plan("all", nil, members, answers)
+	if err != nil || !slices.Equal(p.First, ns2.Prefixes) {
+		t.Errorf("got %v, %v, want %v", p.First, err, ns2.Prefixes)
+	}
+	p, err = Plan("node/ams1", nil, members, answers[:2])
+	if err != nil || p.First != nil || len(p.Steps) != 1 {
+		t.Errorf("with a node that did not answer: got %v, %v, want none", p.First, err)
+	}
+}
+
 func TestPlanErrors(t *testing.T) {
 	answers := []NodeWish{wish("fra1", []VIP{ns1}, []VIP{ns1}), wish("ams1", []VIP{ns1}, []VIP{altered(ns1, func(v *VIP) { v.Port = 0 })})}
+	if _, err := Plan("node/fra1", []string{"ns1", ""}, members, answers); err == nil || err.Error() != "the name of a VIP is empty: name VIPs, or none to mean all" {
+		t.Errorf("about an empty name: error %v", err)
+	}
 	for _, tc := range []struct{ selector, only, want string }{
 		{"", "", "no node is selected: name node/NAME, pop/NAME, or all"},
 		{"all", "", `plan of "ams1": VIP "ns1": port 0: want 1 to 65535`},

@@ -11,7 +11,7 @@ import (
 func (f FleetPlan) Text(v Verdict) string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "plan %s for %s: %s, %s\n", f.ID, f.Selector,
-		counted(len(f.Steps), "node"), counted(v.Radius, "change"))
+		Counted(len(f.Steps), "node"), Counted(v.Radius, "change"))
 	if len(f.Changes) == 0 {
 		b.WriteString("nothing changes\n")
 	}
@@ -27,7 +27,7 @@ func (f FleetPlan) Text(v Verdict) string {
 		for _, c := range v.Counts {
 			fmt.Fprintf(t, "%s\t%s\t%d\t%d", c.VIP, c.where(), c.Before, c.After)
 			if c.PoP == "" {
-				fmt.Fprintf(t, "\t%d in %s", c.Min, counted(c.MinPoPs, "PoP"))
+				fmt.Fprintf(t, "\t%d in %s", c.Min, Counted(c.MinPoPs, "PoP"))
 			}
 			fmt.Fprintln(t)
 		}
@@ -72,7 +72,8 @@ func (c Change) what() string {
 	return fmt.Sprintf("%s: %s -> %s", c.Kind, c.Before, c.After)
 }
 
-func counted(n int, noun string) string {
+// Counted returns a number with its noun, "1 node" or "2 nodes".
+func Counted(n int, noun string) string {
 	if n == 1 {
 		return "1 " + noun
 	}

@@ -54,13 +54,19 @@ type Rollout struct {
 	Waves  [][]string `json:"waves"`
 	Wave   int        `json:"wave"` // the current one, from 0
 	Phase  Phase      `json:"phase"`
-	Before Phase      `json:"before,omitempty"` // of PhasePaused: what goes on when it is resumed
-	Cause  string     `json:"cause,omitempty"`  // why it is paused, aborting or aborted, in words
-	All    bool       `json:"all,omitempty"`    // aborting: all waves, not only the current one
+	Before Phase      `json:"before,omitempty"`  // of PhasePaused: what goes on when it is resumed
+	Cause  string     `json:"cause,omitempty"`   // why it is paused, aborting or aborted, in words
+	All    bool       `json:"all,omitempty"`     // aborting: all waves, not only the current one
+	GiveUp bool       `json:"give_up,omitempty"` // aborting: what it was the first to announce goes without promises
+	Forced bool       `json:"forced,omitempty"`  // aborting: so an operator said
+
+	// Unsaved is why whoever rolls it out could not make the last step durable; empty: it is.
+	Unsaved string `json:"unsaved,omitempty"`
 
 	Bake   time.Duration `json:"bake"` // how long each wave is watched
 	Actor  string        `json:"actor"`
 	Reason string        `json:"reason"`
+	Begun  time.Time     `json:"begun,omitzero"` // by the coordinator's clock: for people
 
 	Nodes  map[string]*Progress `json:"nodes"`
 	Others []Member             `json:"others,omitempty"` // that announce VIPs of the plan and have no step in it
@@ -167,6 +173,19 @@ func (r *Rollout) Clone() *Rollout {
 	return &c
 }
 
+// Outline returns a copy for those who ask how far it is: without what nodes
+// announce, and what was counted.
+func (r *Rollout) Outline() *Rollout {
+	c := r.Clone()
+	c.Plan = FleetPlan{ID: r.Plan.ID, Selector: r.Plan.Selector}
+	for _, s := range r.Plan.Steps {
+		named := NodePlan{Node: s.Plan.Node, PoP: s.Plan.PoP, Generation: s.Plan.Generation}
+		c.Plan.Steps = append(c.Plan.Steps, NodeStep{Plan: named})
+	}
+	c.Gauge, c.Sights = gauge{}, nil
+	return c
+}
+
 // Watched returns the nodes whose facts Step wants now, sorted; none while
 // nothing is to be done.
 func (r *Rollout) Watched() []string {
@@ -184,15 +203,16 @@ func (r *Rollout) Watched() []string {
 			nodes = append(nodes, node)
 		}
 	}
-	if r.running() { // shares need all counts
+	if r.Running() { // shares need all counts
 		nodes = r.everybody()
 		slices.Sort(nodes)
 	}
 	return nodes
 }
 
-// running says whether waves go on.
-func (r *Rollout) running() bool {
+// Running says whether waves go on: nodes may be given their plans. Else the rollout
+// stands still, or nodes get back what they had.
+func (r *Rollout) Running() bool {
 	switch r.Phase {
 	case PhasePlanned, PhasePreflight, PhaseActing, PhaseConfirming, PhaseBaking:
 		return true
@@ -212,6 +232,7 @@ func (r *Rollout) InFlight(coordinator string) (InFlight, bool) {
 // Loaded is called when the rollout was read from disk: it is paused, whatever
 // it was at, and never goes on by itself.
 func (r *Rollout) Loaded() {
+	r.Unsaved = ""
 	for _, p := range r.Nodes {
 		if p.Owed {
 			p.Owed, p.Left = false, "not restored: it could not be reached; roll back again"
@@ -257,13 +278,25 @@ func (r *Rollout) Abort(now time.Duration, actor, reason string) error {
 	return nil
 }
 
-// Rollback gives all nodes back what they had, newest wave first, also when the
-// rollout is done. A node that has taken yet another plan since is left alone.
-func (r *Rollout) Rollback(now time.Duration, actor, reason string) error {
-	if !slices.ContainsFunc(r.Plan.Nodes(), func(n string) bool { return r.Nodes[n].Touched && !r.Nodes[n].Restored }) {
+// Rollback gives all nodes back what they had, at once, also when the rollout is done. A node that has taken yet another plan since is left alone. With
+// force, what the rollout was the first to announce goes without promises, also from
+// nodes that were rolled back without.
+func (r *Rollout) Rollback(now time.Duration, actor, reason string, force bool) error {
+	force = force && len(r.Plan.First) > 0 && !r.Forced
+	var nodes []*Progress
+	for _, n := range r.Plan.Nodes() {
+		if p := r.Nodes[n]; p.Touched && (!p.Restored || force) {
+			nodes = append(nodes, p)
+		}
+	}
+	if len(nodes) == 0 {
 		return fmt.Errorf("the rollout of plan %s has changed no node that is not restored: there is nothing to roll back", r.Plan.ID)
 	}
+	for _, p := range nodes {
+		p.Restored = false
+	}
 	r.abort(now, fmt.Sprintf("rolled back by %s: %s", actor, reason), true)
+	r.GiveUp, r.Forced = r.GiveUp || force, r.Forced || force
 	return nil
 }
 
@@ -271,8 +304,27 @@ func (r *Rollout) abort(now time.Duration, cause string, all bool) {
 	for _, p := range r.Nodes {
 		p.Left, p.Owed = "", false
 	}
+	phase := r.Phase
+	if phase == PhasePaused {
+		phase = r.Before
+	}
+	if phase != PhaseAborting {
+		r.GiveUp = !r.Ended() // once it is done, others may rely on it
+	}
 	r.All, r.Before = all || r.All, ""
 	r.enter(PhaseAborting, now, cause)
+}
+
+// back returns the plan that takes a step back.
+func (r *Rollout) back(s NodeStep) NodePlan {
+	back := s.Plan.Restored(s.Prior)
+	if r.GiveUp {
+		back.GiveUp = r.Plan.First
+	}
+	if r.Forced {
+		back.Generation++ // it may have been taken back without force before
+	}
+	return back
 }
 
 func (r *Rollout) enter(p Phase, now time.Duration, cause string) {
@@ -295,6 +347,13 @@ func (r *Rollout) String() string {
 		if left := r.Nodes[node].Left; left != "" {
 			words += fmt.Sprintf("; %s: %s", node, left)
 		}
+	}
+	switch {
+	case r.Unsaved == "":
+	case r.Running():
+		words += "; it waits, for this could not be written: " + r.Unsaved
+	default:
+		words += fmt.Sprintf("; this is in force, but could not be written, and a restart of the node that rolls it out forgets it: %s", r.Unsaved)
 	}
 	return words
 }

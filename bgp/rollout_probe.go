@@ -32,7 +32,7 @@ func (r *Rollout) Probe(by []Member) { r.Probers = by }
 
 // Probes returns what is to be asked now, by prober; none while nothing is watched.
 func (r *Rollout) Probes() (all []Probed) {
-	if !r.running() || r.Shift {
+	if !r.Running() || r.Shift {
 		return nil
 	}
 	var vips []VIP

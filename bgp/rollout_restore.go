@@ -6,12 +6,12 @@ import (
 	"time"
 )
 
-// restore returns the calls that give nodes back what they had: of the newest
-// wave in which one is missing, and to those that could not be reached before.
-// A node that cannot be reached does not keep older waves waiting.
+// restore returns the calls that give nodes back what they had: all at once, those of
+// the newest wave first. Whatever keeps one of them from it, and it may be what all is
+// taken back for, is no reason to have the others wait.
 func (r *Rollout) restore(now time.Duration, facts map[string]NodeFacts) []Action {
 	var actions []Action
-	missing := false
+	open := false
 	for w := r.Wave; w >= 0 && (w == r.Wave || r.All); w-- {
 		for _, node := range slices.Backward(r.Waves[w]) {
 			p, f := r.Nodes[node], facts[node]
@@ -19,7 +19,7 @@ func (r *Rollout) restore(now time.Duration, facts map[string]NodeFacts) []Actio
 				continue
 			}
 			s, _ := r.Plan.Step(node)
-			back := s.Plan.Restored(s.Prior)
+			back := r.back(s)
 			if f.Reached {
 				r.take(now, node, s, back, f)
 			} else if now-p.reached >= unreachable {
@@ -31,13 +31,10 @@ func (r *Rollout) restore(now time.Duration, facts map[string]NodeFacts) []Actio
 			if !f.Reached || !f.has(back) {
 				actions = append(actions, Action{Node: node, Call: CallRestore, Plan: back})
 			}
-			missing = missing || !p.Owed
-		}
-		if missing {
-			return actions
+			open = open || !p.Owed
 		}
 	}
-	if r.Phase == PhaseAborting {
+	if r.Phase == PhaseAborting && !open {
 		r.Phase, r.since = PhaseAborted, now
 	}
 	return actions
@@ -53,7 +50,10 @@ func (r *Rollout) take(now time.Duration, node string, s NodeStep, back NodePlan
 	case f.has(back) && now-p.planned >= reachWithin+undone(s, f):
 		p.Restored, p.Owed = true, false
 		p.Left = fmt.Sprintf("it stored its earlier plan, but waits for %s", orNothing(f.Waits))
-	case !f.has(back) && !f.has(s.Plan) && !f.has(s.Prior):
+		if len(r.Plan.First) > 0 && !r.GiveUp {
+			p.Left += "; what nobody announced before goes by rollback --force"
+		}
+	case !f.has(back) && !f.has(s.Plan) && !f.has(s.Prior) && !f.has(s.Plan.Restored(s.Prior)):
 		p.Left, p.Owed = fmt.Sprintf("not restored: it has another plan now, generation %d (%s)", f.Generation, f.Plan), false
 	case !f.has(back) && !p.Owed && now-p.planned >= reachWithin:
 		p.Left = fmt.Sprintf("not restored: it has not stored its earlier plan in %s", reachWithin)

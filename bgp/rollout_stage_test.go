@@ -167,7 +167,7 @@ func FuzzRollout(f *testing.F) {
 			case 6:
 				_ = s.rollout.Abort(s.now, "ada", "x")
 			case 7:
-				_ = s.rollout.Rollback(s.now, "ada", "x")
+				_ = s.rollout.Rollback(s.now, "ada", "x", false)
 			case 8:
 				b, err := json.Marshal(s.rollout)
 				if err != nil {
@@ -194,7 +194,7 @@ func FuzzRollout(f *testing.F) {
 		for _, n := range s.nodes {
 			n.away, n.deaf, n.stuck = false, false, false
 		}
-		if s.rollout.Rollback(s.now, "ada", "end") != nil {
+		if s.rollout.Rollback(s.now, "ada", "end", false) != nil {
 			return // nothing was touched, or all is restored
 		}
 		for i := 0; i < 400 && !s.rollout.Ended(); i++ {

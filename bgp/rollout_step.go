@@ -186,7 +186,7 @@ func (t Tally) worse(now Tally) string {
 		return "restarted"
 	}
 	if n := now.Flaps - t.Flaps; n > 0 {
-		return fmt.Sprintf("lost %s", counted(int(n), "session"))
+		return fmt.Sprintf("lost %s", Counted(int(n), "session"))
 	}
 	if why := t.Latency.slower(now.Latency); why != "" {
 		return why

@@ -2,6 +2,8 @@ package bgp
 
 import (
 	"encoding/json"
+	"net/netip"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -107,23 +109,119 @@ func TestServfailOfBefore(t *testing.T) {
 	s.run("done", 100)
 }
 
-// TestRollbackWhenDone takes all waves back, newest first.
+// TestRollbackWhenDone takes all waves back at once.
 func TestRollbackWhenDone(t *testing.T) {
 	s := newStage(t, "ams1 fra1 fra2")
 	s.run("done", 300)
 	s.log = nil
-	if err := s.rollout.Rollback(s.now, "ada", "wrong prefix"); err != nil {
+	if err := s.rollout.Rollback(s.now, "ada", "wrong prefix", false); err != nil {
 		t.Fatal(err)
 	}
 	s.run("aborted", 60)
 	s.expect(`
 		193 restore fra2 generation 6
-		196 restore fra1 generation 6
-		199 restore ams1 generation 6
-		202 aborted wave 3: rolled back by ada: wrong prefix`)
+		193 restore fra1 generation 6
+		193 restore ams1 generation 6
+		196 aborted wave 3: rolled back by ada: wrong prefix`)
 	s.restored("ams1", "fra1", "fra2")
-	if err := s.rollout.Rollback(s.now, "ada", "again"); err == nil {
+	if err := s.rollout.Rollback(s.now, "ada", "again", false); err == nil {
 		t.Error("rolled back twice")
+	}
+}
+
+// TestFirstIsGivenUp: what a rollout was the first to announce goes without promises
+// while the rollout is not done, however it is ended, and never after.
+func TestFirstIsGivenUp(t *testing.T) {
+	first := []netip.Prefix{netip.MustParsePrefix("203.0.113.99/32")}
+	for what, tc := range map[string]struct {
+		end  func(s *stage)
+		want []netip.Prefix
+	}{
+		"by itself": {func(s *stage) { s.nodes["ams1"].servfail = 0.5 }, first},
+		"aborted":   {func(s *stage) { _ = s.rollout.Abort(s.now, "ada", "x") }, first},
+		"paused, then aborted": {func(s *stage) {
+			_ = s.rollout.Pause(s.now, "ada", "x")
+			_ = s.rollout.Abort(s.now, "ada", "x")
+		}, first},
+		"twice": {func(s *stage) {
+			_ = s.rollout.Abort(s.now, "ada", "x")
+			_ = s.rollout.Rollback(s.now, "ada", "x", false)
+		}, first},
+		"done": {func(s *stage) {
+			s.run("done", 300)
+			_ = s.rollout.Rollback(s.now, "ada", "x", false)
+		}, nil},
+		"done, and aborted while rolled back": {func(s *stage) {
+			s.run("done", 300)
+			_ = s.rollout.Rollback(s.now, "ada", "x", false)
+			_ = s.rollout.Abort(s.now, "ada", "x")
+		}, nil},
+	} {
+		s := newStage(t, "ams1 fra1")
+		s.rollout.Plan.First = first
+		for s.now < 10*time.Second {
+			s.second()
+		}
+		tc.end(s)
+		s.run("aborted", 60)
+		if got := s.nodes["ams1"].stored.GiveUp; !slices.Equal(got, tc.want) {
+			t.Errorf("%s: ams1 gives up %v, want %v", what, got, tc.want)
+		}
+		if !strings.Contains(strings.Join(s.log, " "), "restore ams1") {
+			t.Errorf("%s: ams1 was not restored: %v", what, s.log)
+		}
+	}
+}
+
+// TestRestorePassesOverStuck: a node that has its earlier plan and cannot bring it about
+// keeps nobody waiting, and is told of.
+func TestRestorePassesOverStuck(t *testing.T) {
+	s := newStage(t, "ams1 fra1 fra2")
+	s.run("done", 300)
+	s.log = nil
+	s.nodes["fra2"].stuck = true
+	if err := s.rollout.Rollback(s.now, "ada", "bad", false); err != nil {
+		t.Fatal(err)
+	}
+	s.run("aborted", 90)
+	s.expect(`
+		193 restore fra2 generation 6
+		193 restore fra1 generation 6
+		193 restore ams1 generation 6
+		253 aborted wave 3: rolled back by ada: bad`)
+	s.restored("ams1", "fra1", "fra2")
+	if want := "it stored its earlier plan, but waits for a session"; s.rollout.Nodes["fra2"].Left != want || s.rollout.Nodes["fra1"].Left != "" {
+		t.Errorf("fra2: %q, want %q; fra1: %q", s.rollout.Nodes["fra2"].Left, want, s.rollout.Nodes["fra1"].Left)
+	}
+}
+
+// TestRollbackByForce gives up what a rollout was the first to announce, also when it
+// was rolled back without force before, and once.
+func TestRollbackByForce(t *testing.T) {
+	first := []netip.Prefix{netip.MustParsePrefix("203.0.113.99/32")}
+	for _, earlier := range []bool{false, true} {
+		s := newStage(t, "ams1 fra1")
+		s.rollout.Plan.First = first
+		s.run("done", 300)
+		if earlier {
+			if err := s.rollout.Rollback(s.now, "ada", "bad", false); err != nil {
+				t.Fatal(err)
+			}
+			s.run("aborted", 60)
+			s.restored("ams1", "fra1")
+		}
+		if err := s.rollout.Rollback(s.now, "ada", "bad", true); err != nil {
+			t.Fatal(err)
+		}
+		s.run("aborted", 60)
+		for name, n := range s.nodes {
+			if !slices.Equal(n.stored.GiveUp, first) || s.rollout.Nodes[name].Left != "" || !s.rollout.Nodes[name].Restored {
+				t.Errorf("earlier %v: %s has %+v, and is left with %q", earlier, name, n.stored, s.rollout.Nodes[name].Left)
+			}
+		}
+		if err := s.rollout.Rollback(s.now, "ada", "bad", true); err == nil {
+			t.Error("forced twice")
+		}
 	}
 }
 
@@ -134,14 +232,14 @@ func TestRestorePassesOverAbsent(t *testing.T) {
 	s.run("done", 300)
 	s.log = nil
 	s.nodes["fra2"].away = true
-	if err := s.rollout.Rollback(s.now, "ada", "wrong prefix"); err != nil {
+	if err := s.rollout.Rollback(s.now, "ada", "wrong prefix", false); err != nil {
 		t.Fatal(err)
 	}
 	s.run("aborted", 60)
 	s.expect(`
-		208 restore fra1 generation 6
-		211 restore ams1 generation 6
-		214 aborted wave 3: rolled back by ada: wrong prefix`)
+		193 restore fra1 generation 6
+		193 restore ams1 generation 6
+		208 aborted wave 3: rolled back by ada: wrong prefix`)
 	if want := "plan p1: wave 3 of 3 (fra2): aborted: rolled back by ada: wrong prefix; " +
 		"fra2: not restored: it was not reached for 15s; it will be when it can"; s.rollout.String() != want {
 		t.Errorf("says %q, want %q", s.rollout, want)
@@ -167,7 +265,7 @@ func TestRestoreRefused(t *testing.T) {
 		s := newStage(t, "ams1 fra1")
 		s.run("done", 300)
 		s.nodes["fra1"].refuses = "it is stopping"
-		if err := s.rollout.Rollback(s.now, "ada", "wrong prefix"); err != nil {
+		if err := s.rollout.Rollback(s.now, "ada", "wrong prefix", false); err != nil {
 			t.Fatal(err)
 		}
 		for range tc.seconds {
@@ -193,7 +291,7 @@ func TestRestoreLeavesLaterPlans(t *testing.T) {
 	s.run("done", 300)
 	later := planOf("fra1", 6, ns1, ns3)
 	s.nodes["fra1"].stored = later
-	if err := s.rollout.Rollback(s.now, "ada", "wrong prefix"); err != nil {
+	if err := s.rollout.Rollback(s.now, "ada", "wrong prefix", false); err != nil {
 		t.Fatal(err)
 	}
 	s.run("aborted", 60)
@@ -320,7 +418,7 @@ func TestLoadedWhenEnded(t *testing.T) {
 	if p := s.rollout.Nodes["ams1"]; p.Left != "not restored: it could not be reached; roll back again" || s.rollout.Phase != PhaseAborted {
 		t.Errorf("ams1: %q, %s", p.Left, s.rollout.Phase)
 	}
-	if err := s.rollout.Rollback(s.now, "ada", "again"); err != nil {
+	if err := s.rollout.Rollback(s.now, "ada", "again", false); err != nil {
 		t.Fatal(err)
 	}
 	s.run("aborted", 60)

@@ -46,6 +46,7 @@ type Announcer struct {
 	metering sync.Mutex     // queries are being counted
 	probing  sync.Mutex     // through VIPs of others
 	saving   sync.Mutex     // one save at a time; taken before mu
+	asking   sync.Mutex     // for an operation of the fleet; taken before all others
 
 	told   []bgp.Route // what peers were told last; of the loop
 	toldAt time.Duration
@@ -59,9 +60,12 @@ type Announcer struct {
 	earlier    []bgp.NodePlan // the newest first
 	pending    []string       // VIPs of the file that no plan names, once seen while the node ran
 	operations []bgp.Operation
+	claims     claims
 	rollout    *bgp.Rollout
 	vips       map[string]*vip
+	parts      []*vip           // prefixes that VIPs lost by a plan: see split
 	heard      map[string]heard // what other members said, by name
+	stepped    time.Duration    // when the loop stepped last
 	sent       map[netip.Prefix][]route
 	up         map[string]takes // peers with a session
 	drops      Dropped
@@ -76,14 +80,18 @@ type Announcer struct {
 type vip struct {
 	spec    bgp.VIP
 	planned bool
+	part    bool // of a VIP: see split
 	machine *bgp.Machine
 	guard   *bgp.Guard
-	breaker bgp.Breaker
+	breaker *bgp.Breaker
 	wish    bgp.Wish
 
 	have     []netip.AddrPort  // that DNS is answered on
+	tried    []netip.Prefix    // through which a check has passed
+	untried  string            // why others are not announced yet; empty: there are none
 	bound    bool              // on all of them
-	fault    string            // why not
+	failing  string            // why checks fail, as that began: an alarm is not raised anew for each check; empty: they pass
+	fault    string            // why not bound
 	deaf     time.Duration     // since when no peer has one of its prefixes; 0: all are with some
 	mute     time.Duration     // since when no peer has any; 0: some has
 	refusals map[string]string // why members did not promise, by name, in the last round that they answered
@@ -129,6 +137,8 @@ func Start(cfg Config) (*Announcer, error) {
 	}
 	go a.run()
 	a.beside.Go(func() { a.coordinator.run(ctx) })
+	// What was altered before is an alarm for as long as it is kept.
+	a.beside.Go(func() { a.fault("audit log of before", log.Verify()) })
 	return a, nil
 }
 
@@ -150,6 +160,14 @@ func (a *Announcer) start(k kept, faults []string) error {
 	}
 	a.usePlan()
 	a.rollout = a.coordinator.view()
+	if a.audit.Head().Seq == 0 {
+		cause := "the log begins"
+		if k.Plan.Generation > 0 || k.Lost {
+			cause = "the log begins anew: that of before was removed, for a node that has " + stateFile + " has one"
+			faults = append(faults, cause)
+		}
+		a.record(audit.Entry{Actor: "edged", Cause: cause})
+	}
 	a.dirty = true
 	if err := a.keep(); err != nil {
 		return err
@@ -173,7 +191,7 @@ func (a *Announcer) start(k kept, faults []string) error {
 // newVIP makes the machine and the guard of a VIP. The caller holds the lock, or
 // is the only one.
 func (a *Announcer) newVIP(spec bgp.VIP, kept bgp.Kept) *vip {
-	v := &vip{spec: spec, machine: bgp.NewMachine(spec, kept), guard: bgp.NewGuard(spec, a.cfg.Self, nil), checked: -checkEvery}
+	v := &vip{spec: spec, machine: bgp.NewMachine(spec, kept), guard: bgp.NewGuard(spec, a.cfg.Self, nil), breaker: &bgp.Breaker{}, checked: -checkEvery}
 	a.vips[spec.Name] = v
 	return v
 }

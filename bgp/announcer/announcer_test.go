@@ -1,6 +1,9 @@
 package announcer
 
 import (
+	"errors"
+	"fmt"
+	"net/netip"
 	"os"
 	"path/filepath"
 	"strings"
@@ -62,7 +65,7 @@ func TestDrain(t *testing.T) {
 		if got := a.state(); got != bgp.Withdrawn {
 			t.Errorf("the state is %v", got)
 		}
-		if s := a.Status(); !strings.Contains(s.VIPs[0].Cause, "1 of 1 promises") {
+		if s := a.Status(); !strings.Contains(s.VIPs[0].Cause, "1 promise in 1 PoP, want 1 in 1") {
 			t.Errorf("the cause is %q, want the promises in it", s.VIPs[0].Cause)
 		}
 		if _, err := a.Operate(t.Context(), Request{End: "undrain", Node: "a1", Reason: "done", Actor: "ann"}); err != nil {
@@ -313,7 +316,7 @@ func TestRollout(t *testing.T) {
 		if got, want := a.route(), "64512:100"; got != want {
 			t.Fatalf("what the file wants is in force without a plan: %q", got)
 		}
-		p, err := a.Plan(t.Context(), "all", nil, bgp.Limits{})
+		p, err := a.Plan(t.Context(), "all", nil, bgp.Limits{AllowWide: true})
 		if err != nil || !p.Verdict.OK() || len(p.Plan.Steps) != 4 {
 			t.Fatalf("got %+v, %v", p, err)
 		}
@@ -324,13 +327,14 @@ func TestRollout(t *testing.T) {
 			{Application{Plan: p.Plan.ID, Nodes: "", Reason: "x"}, "no node is selected"},
 			{Application{Plan: p.Plan.ID, Nodes: "all"}, "needs a reason"},
 			{Application{Plan: "0123456789ab", Nodes: "all", Reason: "x"}, "is stale"},
+			{Application{Plan: p.Plan.ID, Nodes: "all", Reason: "x"}, "routes of 4 of 4 announcers would change or go (100 %)"},
 			{Application{Plan: p.Plan.ID, Nodes: "pop/c", Reason: "x"}, `no PoP is called "c"`},
 		} {
 			if _, err := a.Announcer.Apply(t.Context(), bad.q); err == nil || !strings.Contains(err.Error(), bad.want) {
 				t.Errorf("%+v: got %v, want %q in it", bad.q, err, bad.want)
 			}
 		}
-		if _, err := a.Announcer.Apply(t.Context(), Application{Plan: p.Plan.ID, Nodes: "all", Bake: 10 * time.Second, Reason: "new community", Actor: "ann"}); err != nil {
+		if _, err := a.Announcer.Apply(t.Context(), Application{Plan: p.Plan.ID, Nodes: "all", Wide: true, Bake: 10 * time.Second, Reason: "new community", Actor: "ann"}); err != nil {
 			t.Fatal(err)
 		}
 		if _, err := f.nodes["b1"].Plan(t.Context(), "node/b2", nil, bgp.Limits{}); err != nil {
@@ -350,7 +354,7 @@ func TestRollout(t *testing.T) {
 				t.Errorf("%s has %q", name, got)
 			}
 		}
-		if err := a.Steer(Steering{Action: "rollback", Reason: "not so good", Actor: "ann"}); err != nil {
+		if _, err := a.Steer(t.Context(), Steering{Action: "rollback", Reason: "not so good", Actor: "ann"}); err != nil {
 			t.Fatal(err)
 		}
 		f.await("rolled back", time.Minute, func() bool { return a.Rollout().Phase == bgp.PhaseAborted })
@@ -359,6 +363,98 @@ func TestRollout(t *testing.T) {
 				t.Errorf("%s has %q after the rollback", name, got)
 			}
 		}
+	})
+}
+
+// TestRollbackWithoutDisk: a rollout is rolled back by a node whose disk is full, and on
+// nodes whose disk is full; no other one begins there.
+func TestRollbackWithoutDisk(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		names := []string{"a1", "a2", "b1"}
+		f := newFleet(t, names...)
+		f.start(names...)
+		defer f.stopAll()
+		f.await("all announced", 15*time.Second, f.all(bgp.Announced, names...))
+		changed := testVIP
+		changed.Communities = []bgp.Community{64512<<16 | 200}
+		for _, n := range f.nodes {
+			n.file.VIPs = []bgp.VIP{changed}
+			n.Use(n.file)
+		}
+		a := f.nodes["a1"]
+		apply := func() error {
+			p, err := a.Plan(t.Context(), "all", nil, bgp.Limits{AllowWide: true})
+			if err != nil {
+				t.Fatal(err)
+			}
+			_, err = a.Announcer.Apply(t.Context(), Application{Plan: p.Plan.ID, Nodes: "all", Wide: true, Bake: time.Second, Reason: "new community", Actor: "ann"})
+			return err
+		}
+		f.fillDisks("a1")
+		if err := apply(); err == nil || !strings.HasPrefix(err.Error(), "keep the state of VIPs: ") {
+			t.Errorf("a rollout begins with a full disk: %v", err)
+		}
+		if r := a.report(); r.InFlight != nil || a.Status().Rollout != "" {
+			t.Errorf("what could not begin is in flight: %+v, %q", r.InFlight, a.Status().Rollout)
+		}
+		f.emptyDisks("a1")
+		if err := apply(); err != nil {
+			t.Fatal(err)
+		}
+		f.await("done", 3*time.Minute, func() bool { return a.Rollout().Phase == bgp.PhaseDone })
+		f.fillDisks("a1", "b1")
+		if r, err := a.Steer(t.Context(), Steering{Action: "rollback", Reason: "not so good", Actor: "ann"}); err != nil || r.Unsaved == "" {
+			t.Fatalf("%v, %v, want that it is in force and not written", r, err)
+		}
+		f.await("rolled back", time.Minute, func() bool { return a.Rollout().Phase == bgp.PhaseAborted })
+		for name, n := range f.nodes {
+			if got := n.route(); got != "64512:100" || !a.Rollout().Nodes[name].Restored {
+				t.Errorf("%s has %q after the rollback: %s", name, got, a.Rollout())
+			}
+		}
+		if got := a.Rollout().Unsaved; !strings.HasPrefix(got, "keep the state of VIPs: ") {
+			t.Errorf("nobody is told that it was not written: %q", got)
+		}
+		for _, name := range []string{"a1", "b1"} {
+			if got := f.nodes[name].alarmed(); !strings.Contains(got, "vip-state.json: keep the state of VIPs: ") {
+				t.Errorf("%s: alarms %q", name, got)
+			}
+		}
+		f.emptyDisks("a1", "b1")
+		f.await("all to be written", 5*time.Second, func() bool { return a.Rollout().Unsaved == "" && f.nodes["b1"].alarmed() == "" })
+		f.kill("b1")
+		f.start("b1")
+		f.await("b1 to have its plan of before", 30*time.Second, func() bool { return f.nodes["b1"].route() == "64512:100" })
+	})
+}
+
+// TestWhoCounts: a node that announces less preferred is shown apart, for it may answer
+// nothing; one that nobody has it from, or that is silent, is not counted at all.
+func TestWhoCounts(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		names := []string{"a1", "a2", "b1", "b2"}
+		f := newFleet(t, names...)
+		f.start(names...)
+		defer f.stopAll()
+		f.await("all announced", 15*time.Second, f.all(bgp.Announced, names...))
+		counts := func(want string) func() bool {
+			return func() bool {
+				v := f.nodes["a1"].Status().VIPs[0]
+				return fmt.Sprintf("%d and %d", v.Announcers, v.Otherwise) == want
+			}
+		}
+		f.await("all to count", 5*time.Second, counts("4 and 0"))
+		f.nodes["a2"].breakChecks("refused")
+		f.await("the degraded one to be apart", 10*time.Second, counts("3 and 1"))
+		f.nodes["b1"].setSession(false)
+		f.await("the one that no peer has it from", 15*time.Second, counts("2 and 1"))
+		if got, want := f.nodes["a1"].Status().VIPs[0].Nodes[2], (NodeOfVIP{Node: "b1", PoP: "b", State: bgp.Announced, Mute: true}); got != want {
+			t.Errorf("b1 is shown as %+v, want %+v", got, want)
+		}
+		f.kill("b2")
+		f.await("the silent one", 15*time.Second, counts("1 and 1"))
+		f.nodes["a1"].setSession(false)
+		f.await("itself", 15*time.Second, counts("0 and 1"))
 	})
 }
 
@@ -378,10 +474,39 @@ func TestAnnounceLocally(t *testing.T) {
 		}
 		a.file.VIPs = []bgp.VIP{testVIP}
 		a.Use(a.file)
+		hold := Request{Kind: bgp.Hold, Local: true, Reason: "as it is", Actor: "ann"}
+		held, err := a.Operate(t.Context(), hold)
+		if err != nil {
+			t.Fatal(err)
+		}
+		want := "a1: announce ns1 on node/a1: this would change nothing, for " + held[0].What + " goes before it; to end that: on a1: edged vip release --local --reason WHY"
+		if _, err := a.Operate(t.Context(), q); err == nil || err.Error() != want {
+			t.Errorf("under a hold: %v, want %q", err, want)
+		}
+		release := Request{End: "release", Local: true, Reason: "others live", Actor: "ann"}
+		if _, err := a.Operate(t.Context(), release); err != nil {
+			t.Fatal(err)
+		}
 		if _, err := a.Operate(t.Context(), q); err != nil {
 			t.Fatal(err)
 		}
-		f.await("announced", 15*time.Second, f.all(bgp.Announced, "a1"))
+		for _, vip := range []string{"", "ns1"} { // on its way up, and later: a VIP that no plan names can be held
+			hold.VIP, release.VIP = vip, vip
+			if _, err := a.Operate(t.Context(), hold); err != nil {
+				t.Fatal(err)
+			}
+			f.await("announced", 15*time.Second, f.all(bgp.Announced, "a1"))
+			if release.ID = ""; vip != "" {
+				release.ID = a.Status().Operations[1].ID
+			}
+			if _, err := a.Operate(t.Context(), release); err != nil {
+				t.Fatal(err)
+			}
+			time.Sleep(time.Minute)
+			if got := a.state(); got != bgp.Announced {
+				t.Errorf("after a hold of %q it is %v", vip, got)
+			}
+		}
 		if got := a.Status().Generation; got != 1 {
 			t.Errorf("the plan is generation %d, want the empty one", got)
 		}
@@ -389,6 +514,141 @@ func TestAnnounceLocally(t *testing.T) {
 			t.Fatal(err)
 		}
 		f.await("gone", time.Minute, func() bool { return a.route() == "none" && a.held() == 0 })
+	})
+}
+
+// TestAnnounceAgainstADrain: a VIP of the plan is announced by the node's own word only
+// against a drain by the fleet, for else that has no effect.
+func TestAnnounceAgainstADrain(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := newFleet(t, "a1", "b1")
+		f.start("a1", "b1")
+		defer f.stopAll()
+		f.await("announced", 15*time.Second, f.all(bgp.Announced, "a1", "b1"))
+		a, b := f.nodes["a1"], f.nodes["b1"]
+		q := Request{Kind: bgp.Announce, VIP: "ns1", Local: true, Reason: "needed", Actor: "ann"}
+		refused := func(want string) {
+			t.Helper()
+			if _, err := a.Operate(t.Context(), q); err == nil || err.Error() != want {
+				t.Errorf("error %v, want %q", err, want)
+			}
+		}
+		did := func(n *testNode, q Request) string {
+			t.Helper()
+			done, err := n.Operate(t.Context(), q)
+			if err != nil {
+				t.Fatal(err)
+			}
+			return done[0].What
+		}
+		refused("a1: announce ns1 on node/a1: it is in the plan and not drained, so this would change nothing; " +
+			"edged vip show ns1 says why it is not announced, edged vip hold --local keeps it as it is")
+		held := did(b, Request{Kind: bgp.Hold, PoP: "a", Reason: "odd", Actor: "bob"})
+		refused("a1: announce ns1 on node/a1: it is in the plan, and there is " + held + "; to end that: edged vip release pop/a --reason WHY")
+		did(b, Request{End: "release", PoP: "a", Reason: "fine", Actor: "bob"})
+		did(b, Request{Kind: bgp.Drain, Node: "a1", Reason: "disk", Actor: "bob"})
+		f.await("out", time.Minute, func() bool { return a.route() == "none" })
+		did(a, q)
+		f.await("back", 30*time.Second, f.all(bgp.Announced, "a1"))
+		q.For = time.Hour
+		did(a, q) // with an end
+		did(a, Request{End: "release", VIP: "ns1", Local: true, Reason: "done", Actor: "ann"})
+		f.await("out again", time.Minute, func() bool { return a.route() == "none" })
+	})
+}
+
+// TestOwnOperationsAreHeard: what a node was asked on the node itself is known on all
+// others, also on one without VIPs, until it ends; of very many, some.
+func TestOwnOperationsAreHeard(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := newFleet(t, "a1", "b1", "c1")
+		f.nodes["c1"].file.VIPs = nil
+		f.start("a1", "b1", "c1")
+		defer f.stopAll()
+		f.await("announced", 15*time.Second, f.all(bgp.Announced, "a1", "b1"))
+		a := f.nodes["a1"]
+		if _, err := f.nodes["b1"].Operate(t.Context(), Request{Kind: bgp.Hold, PoP: "a", VIP: "ns1", Reason: "the fleet's", Actor: "bob"}); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := a.Operate(t.Context(), Request{Kind: bgp.Hold, Local: true, For: time.Hour, Reason: "its own", Actor: "ann"}); err != nil {
+			t.Fatal(err)
+		}
+		elsewhere := func(want string) func() bool {
+			return func() bool {
+				for _, name := range []string{"b1", "c1"} {
+					var words []string
+					for _, own := range f.nodes[name].Status().Elsewhere {
+						for _, o := range own.Operations {
+							words = append(words, fmt.Sprintf("%s: %s by %s, %q for %s", own.Node, o.What(), o.Actor, o.Reason, o.Until.Sub(o.Since)))
+						}
+						words = append(words, fmt.Sprintf("%d more, silent %t", own.More, own.Silent))
+					}
+					if strings.Join(words, "; ") != want {
+						return false
+					}
+				}
+				return true
+			}
+		}
+		const its = `a1: hold all VIPs on node/a1 by ann, "its own" for 1h0m0s; `
+		f.await("others to know", 2*time.Second, elsewhere(its+"0 more, silent false"))
+		if got := a.Status().Elsewhere; len(got) != 0 {
+			t.Errorf("a1 takes its own for another's: %+v", got)
+		}
+		f.kill("a1")
+		f.await("its last word", 5*time.Second, elsewhere(its+"0 more, silent true"))
+		f.start("a1")
+		f.await("its word again", 2*time.Second, elsewhere(its+"0 more, silent false"))
+		if _, err := a.Operate(t.Context(), Request{End: "release", Local: true, Reason: "done", Actor: "ann"}); err != nil {
+			t.Fatal(err)
+		}
+		f.await("others to know the end", 2*time.Second, elsewhere(""))
+
+		a.file.VIPs = nil
+		for i := range maxOwn + 2 {
+			more := testVIP
+			more.Name, more.Prefixes = fmt.Sprintf("x%d", i), []netip.Prefix{netip.PrefixFrom(netip.AddrFrom4([4]byte{203, 0, 113, byte(i)}), 32)}
+			a.file.VIPs = append(a.file.VIPs, more)
+		}
+		a.Use(a.file)
+		for _, v := range a.file.VIPs {
+			if _, err := a.Operate(t.Context(), Request{Kind: bgp.Announce, VIP: v.Name, Local: true, Reason: "many", Actor: "ann"}); err != nil {
+				t.Fatal(err)
+			}
+		}
+		f.await("some of them", 2*time.Second, func() bool {
+			got := f.nodes["c1"].Status().Elsewhere
+			return len(got) == 1 && len(got[0].Operations) == maxOwn && got[0].Operations[maxOwn-1].VIP == "x7" && got[0].More == 2
+		})
+	})
+}
+
+// TestHearNoNonsense: what a member says that it does is shown only if it could be.
+func TestHearNoNonsense(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := newFleet(t, "a1", "b1")
+		f.start("a1")
+		defer f.stopAll()
+		own := func(o bgp.Operation) bgp.Operation {
+			o.Kind, o.Reason, o.Since = bgp.Hold, "odd", time.Now()
+			o, err := bgp.NewOperation(o)
+			if err != nil {
+				t.Fatal(err)
+			}
+			return o
+		}
+		good := own(bgp.Operation{Node: "b1", Local: true, Actor: "ann"})
+		altered := good
+		altered.Actor = "eve\x1b[2J"
+		said := []bgp.Operation{altered, own(bgp.Operation{Node: "a1", Local: true, Actor: "ann"}), own(bgp.Operation{Node: "b1", Actor: "ann"}), good}
+		for range maxOwn {
+			said = append(said, good)
+		}
+		a := f.nodes["a1"]
+		a.hear(f.nodes["b1"].self, Standing{Own: said}, nil)
+		if got := a.Status().Elsewhere; len(got) != 1 || got[0].Node != "b1" || len(got[0].Operations) != maxOwn-3 || got[0].Operations[0] != good {
+			t.Errorf("it is shown %+v", got)
+		}
 	})
 }
 
@@ -424,25 +684,126 @@ func TestBreakGlassWithoutDisk(t *testing.T) {
 		defer f.stopAll()
 		f.await("announced", 15*time.Second, f.all(bgp.Announced, "a1", "b1"))
 		n := f.nodes["a1"]
-		if err := os.Rename(n.dir, n.dir+".away"); err != nil {
-			t.Fatal(err)
-		}
+		f.fillDisks("a1")
+		const forgets = "; this is in force, but could not be written, and a restart of a1 forgets it: keep the state of VIPs: "
 		drain := Request{Kind: bgp.Drain, Local: true, Force: true, Reason: "disk", Actor: "ann"}
-		if _, err := n.Operate(t.Context(), drain); err != nil {
-			t.Fatal(err)
+		if done, err := n.Operate(t.Context(), drain); err != nil || !strings.Contains(done[0].What, forgets) {
+			t.Fatalf("done %+v, %v, want that a restart forgets it", done, err)
 		}
 		f.await("out", time.Minute, func() bool { return n.route() == "none" })
-		undrain := Request{End: "undrain", Node: "a1", Reason: "in again", Actor: "ann"}
-		if _, err := n.Operate(t.Context(), undrain); err == nil || !strings.Contains(err.Error(), "it cannot be stored") {
-			t.Errorf("undrain by the fleet: error %v, want that it cannot be stored", err)
-		}
-		undrain.Local = true
-		if _, err := n.Operate(t.Context(), undrain); err != nil {
-			t.Fatal(err)
+		undrain := Request{End: "undrain", Local: true, Reason: "in again", Actor: "ann"}
+		if done, err := n.Operate(t.Context(), undrain); err != nil || !strings.Contains(done[0].What, forgets) {
+			t.Fatalf("done %+v, %v, want that a restart forgets it", done, err)
 		}
 		f.await("back", time.Minute, f.all(bgp.Announced, "a1"))
-		if err := os.Rename(n.dir+".away", n.dir); err != nil {
+		f.emptyDisks("a1")
+
+		if _, err := f.nodes["b1"].Operate(t.Context(), Request{Kind: bgp.Drain, Node: "a1", Reason: "disk", Actor: "bob"}); err != nil {
 			t.Fatal(err)
+		}
+		f.fillDisks("a1")
+		undrain.Local, undrain.Node = false, "a1"
+		if _, err := n.Operate(t.Context(), undrain); err == nil || !strings.Contains(err.Error(), "it cannot be stored") ||
+			!strings.HasSuffix(err.Error(), "; on a1 itself it can be done with --local, an end with that and its ID") {
+			t.Errorf("undrain by the fleet: error %v, want that it cannot be stored", err)
+		}
+		undrain.Local, undrain.Node, undrain.ID = true, "", n.Status().Operations[0].ID
+		if done, err := n.Operate(t.Context(), undrain); err != nil || !strings.Contains(done[0].What, forgets) {
+			t.Fatalf("done %+v, %v, want that a restart forgets it", done, err)
+		}
+		if left := n.Status().Operations; len(left) != 0 {
+			t.Errorf("still in force: %v", left)
+		}
+		f.emptyDisks("a1")
+	})
+}
+
+// TestOwnWordEndsOnTheNode: the fleet ends what the fleet asked, and the node what it was
+// asked on itself; of what the fleet asked of its PoP the node frees itself by the ID.
+func TestOwnWordEndsOnTheNode(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := newFleet(t, "a1", "a2", "b1")
+		f.start("a1", "a2", "b1")
+		defer f.stopAll()
+		f.await("announced", 15*time.Second, f.all(bgp.Announced, "a1", "a2", "b1"))
+		a, b := f.nodes["a1"], f.nodes["b1"]
+		did := func(n *testNode, q Request) string {
+			t.Helper()
+			q.Reason, q.Actor = "odd", "ann"
+			done, err := n.Operate(t.Context(), q)
+			if err != nil {
+				t.Fatal(err)
+			}
+			return done[0].What
+		}
+		says := func(what, got, want string) {
+			t.Helper()
+			if got != want {
+				t.Errorf("%s says %q, want %q", what, got, want)
+			}
+		}
+		own := did(a, Request{Kind: bgp.Hold, Local: true})
+		_, err := b.Operate(t.Context(), Request{End: "release", Node: "a1", Reason: "odd", Actor: "bob"})
+		if want := "release on node/a1: nothing of that is in force to end; there is, each with what ends it:\n\t" + own +
+			": on a1: edged vip release --local --reason WHY"; err == nil || err.Error() != want {
+			t.Errorf("the fleet ends a1's own hold: %v, want %q", err, want)
+		}
+		did(b, Request{Kind: bgp.Hold, Node: "a1"})
+		says("the fleet's release", did(b, Request{End: "release", Node: "a1"}),
+			"ended hold all VIPs on node/a1; "+own+" stays; to end that: on a1: edged vip release --local --reason WHY")
+		fleets := did(b, Request{Kind: bgp.Hold, PoP: "a"})
+		says("a1's release", did(a, Request{End: "release", Local: true}),
+			"ended hold all VIPs on node/a1; "+fleets+" stays; to end that: edged vip release pop/a --reason WHY")
+
+		id := a.Status().Operations[0].ID
+		_, err = a.Operate(t.Context(), Request{End: "release", Local: true, Reason: "odd", Actor: "ann"})
+		if want := "release on node/a1: nothing of that is in force to end; there is, each with what ends it:\n\t" + fleets +
+			": edged vip release pop/a --reason WHY, or for this node alone edged vip release " + id + " --local --reason WHY"; err == nil || err.Error() != want {
+			t.Errorf("a1 ends the fleet's hold: %v, want %q", err, want)
+		}
+		says("a1's release by the ID", did(a, Request{End: "release", Local: true, ID: id}), "ended hold all VIPs on pop/a")
+		if n, m := len(a.Status().Operations), len(f.nodes["a2"].Status().Operations); n != 0 || m != 1 {
+			t.Errorf("a1 has %d operations, and a2 %d, want 0 and 1", n, m)
+		}
+	})
+}
+
+// TestEndOfNothing: who ends what is not there is told what is, and how that ends.
+func TestEndOfNothing(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		names := []string{"a1", "a2", "b1"}
+		f := newFleet(t, names...)
+		f.start(names...)
+		defer f.stopAll()
+		f.await("all announced", 15*time.Second, f.all(bgp.Announced, names...))
+		b := f.nodes["b1"]
+		ids := map[string]string{}
+		for _, node := range names {
+			done, err := b.Operate(t.Context(), Request{Kind: bgp.Drain, Node: node, VIP: map[string]string{"a2": "ns1"}[node], Reason: "disk", Actor: "ann"})
+			if err != nil {
+				t.Fatal(err)
+			}
+			ids[node] = done[0].What
+		}
+		undrain := Request{End: "undrain", PoP: "a", Reason: "in again", Actor: "ann"}
+		want := "undrain on pop/a: nothing of that is in force to end; there is, each with what ends it:\n\t" +
+			ids["a1"] + ": edged vip undrain node/a1 --reason WHY\n\t" + ids["a2"] + ": edged vip undrain node/a2 --vip ns1 --reason WHY"
+		if _, err := b.Operate(t.Context(), undrain); err == nil || err.Error() != want {
+			t.Errorf("undrain pop/a: error %v, want %q", err, want)
+		}
+		f.kill("a2")
+		want = "undrain on pop/a: nothing of that is in force to end; there is, each with what ends it:\n\t" +
+			ids["a1"] + ": edged vip undrain node/a1 --reason WHY; not asked, for they did not answer: a2"
+		if _, err := b.Operate(t.Context(), undrain); err == nil || err.Error() != want {
+			t.Errorf("undrain pop/a while a2 is away: error %v, want %q", err, want)
+		}
+		undrain.PoP, undrain.Node = "", "c1"
+		if _, err := b.Operate(t.Context(), undrain); err == nil || !strings.HasPrefix(err.Error(), `undrain: selector "node/c1": no node is called "c1"`) {
+			t.Errorf("undrain node/c1: error %v", err)
+		}
+		undrain.Node = "a1"
+		if _, err := b.Operate(t.Context(), undrain); err != nil {
+			t.Error(err)
 		}
 	})
 }
@@ -491,6 +852,89 @@ func TestPendingOutlivesRestarts(t *testing.T) {
 	})
 }
 
+// TestFailingUnseen: of a VIP that is announced although its checks fail it is told, though
+// nothing about it changes: a hold keeps it, or there is no step below.
+func TestFailingUnseen(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := newFleet(t, "a1", "b1")
+		f.nodes["b1"].file.VIPs = []bgp.VIP{testVIP}
+		f.nodes["b1"].file.VIPs[0].Ladder = nil
+		f.start("a1", "b1")
+		defer f.stopAll()
+		f.await("announced", 15*time.Second, f.all(bgp.Announced, "a1", "b1"))
+		a, b := f.nodes["a1"], f.nodes["b1"]
+		hold := Request{Kind: bgp.Hold, Node: "a1", Reason: "odd", Actor: "ann"}
+		if _, err := a.Operate(t.Context(), hold); err != nil {
+			t.Fatal(err)
+		}
+		for name, want := range map[string]string{"a1": "vip ns1: held, but its checks fail: zones are gone", "b1": "vip ns1: its checks fail: zones are gone"} {
+			n := f.nodes[name]
+			n.breakChecks("zones are gone")
+			f.await("an alarm of "+name, 5*time.Second, func() bool { return n.alarmed() == want })
+			n.breakChecks("zones are half")
+			time.Sleep(10 * time.Second)
+			if got := n.alarmed(); got != want {
+				t.Errorf("%s: with another cause the alarm is %q, want it as it was", name, got)
+			}
+			if v := n.Status().VIPs[0]; v.Failing != "zones are half" || v.State != bgp.Announced || v.Cause != "checks pass" {
+				t.Errorf("%s shows %+v", name, v)
+			}
+		}
+		b.breakChecks("")
+		f.await("no alarm", 90*time.Second, func() bool { return b.alarmed() == "" && b.Status().VIPs[0].Failing == "" })
+		if _, err := a.Operate(t.Context(), Request{End: "release", Node: "a1", Reason: "seen", Actor: "ann"}); err != nil {
+			t.Fatal(err)
+		}
+		f.await("the state to say it", 15*time.Second, func() bool { return a.alarmed() == "vip ns1: degraded: checks fail: zones are half" })
+	})
+}
+
+// TestFewAnnouncers names them as many as they are.
+func TestFewAnnouncers(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := newFleet(t, "a1")
+		two := testVIP
+		two.MinAnnouncers = 2
+		f.nodes["a1"].file.VIPs = []bgp.VIP{two}
+		f.start("a1")
+		defer f.stopAll()
+		const want = "vip ns1: announced as planned by 1 node only, as far as is heard, want 2 at least"
+		f.await("an alarm", time.Minute, func() bool { return f.nodes["a1"].alarmed() == want })
+	})
+}
+
+// TestOldRefusals: why members did not promise is shown while they are asked, and no
+// longer.
+func TestOldRefusals(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := newFleet(t, "a1", "b1", "c1")
+		f.start("a1", "b1", "c1")
+		defer f.stopAll()
+		f.await("announced", 15*time.Second, f.all(bgp.Announced, "a1", "b1", "c1"))
+		time.Sleep(30 * time.Second)
+		a, b := f.nodes["a1"], f.nodes["b1"]
+		a.Announcer.refuse("ns1", "b1", errors.New("it is leaving itself"))
+		time.Sleep(time.Second)
+		if got := a.Status().VIPs[0].Refusals; got != nil {
+			t.Errorf("though nobody is asked it shows %q", got)
+		}
+		b.breakChecks("zones are gone")
+		f.await("b1 to say so", 15*time.Second, f.all(bgp.Degraded, "b1"))
+		if _, err := a.Operate(t.Context(), Request{Kind: bgp.Drain, Node: "a1", Reason: "disk", Actor: "ann"}); err != nil {
+			t.Fatal(err)
+		}
+		refusals := func() string { return strings.Join(a.Status().VIPs[0].Refusals, "; ") }
+		f.await("a refusal", 20*time.Second, func() bool {
+			return refusals() == "b1: b1 does not promise a1 to keep ns1: it does not announce it as planned"
+		})
+		f.await("out, by the promise of c1", 20*time.Second, f.all(bgp.Withdrawn, "a1"))
+		time.Sleep(time.Second)
+		if got := refusals(); got != "" {
+			t.Errorf("though nobody is asked any more it shows %q", got)
+		}
+	})
+}
+
 // TestNoPeerHasIt raises an alarm, and has answers leave the PoP out.
 func TestNoPeerHasIt(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
@@ -510,4 +954,19 @@ func TestNoPeerHasIt(t *testing.T) {
 		a.setSession(true)
 		f.await("all to be well", 10*time.Second, func() bool { return a.alarmed() == "" && a.told() == edge.OK })
 	})
+}
+
+// TestStandsStill: a node that stood still for a while has heard nobody in it, which is
+// no sign that others left.
+func TestStandsStill(t *testing.T) {
+	a := &Announcer{heard: map[string]heard{"b1": {at: 9 * time.Second}, "b2": {at: 70 * time.Second}}, stepped: 10 * time.Second}
+	for _, tc := range []struct{ now, b1, b2 time.Duration }{
+		{70 * time.Second, 69 * time.Second, 70 * time.Second}, // b2 was heard on waking
+		{70*time.Second + stepEvery, 69 * time.Second, 70 * time.Second},
+	} {
+		a.awoke(tc.now)
+		if b1, b2 := a.heard["b1"].at, a.heard["b2"].at; b1 != tc.b1 || b2 != tc.b2 {
+			t.Errorf("at %v they were heard at %v and %v, want %v and %v", tc.now, b1, b2, tc.b1, tc.b2)
+		}
+	}
 }

@@ -21,6 +21,8 @@ const (
 	pathOperate   = "/vips/operate"
 	pathEnd       = "/vips/end"
 	pathProbe     = "/vips/probe"
+	pathRollout   = "/vips/rollout"
+	pathSteer     = "/vips/steer"
 )
 
 // Prefix begins the paths of all calls that Handle takes.
@@ -39,7 +41,7 @@ func (a *Announcer) Handle(ctx context.Context, caller, path string, body []byte
 	case pathStanding:
 		return a.standing(), nil
 	case pathReport:
-		return a.report(), nil
+		return a.reportToOthers(), nil
 	case pathPromise:
 		var m sealed
 		if err := decode(body, &m); err != nil {
@@ -53,12 +55,21 @@ func (a *Announcer) Handle(ctx context.Context, caller, path string, body []byte
 		}
 		o.Actor = fmt.Sprintf("%s, by way of %s", o.Actor, caller)
 		return nothing, a.obey(path, o)
+	case pathRollout:
+		return a.outline(), nil
+	case pathSteer:
+		var q Steering
+		if err := decode(body, &q); err != nil {
+			return nil, err
+		}
+		return a.obeySteering(caller, q)
 	case pathOperate:
 		var o bgp.Operation
 		if err := decode(body, &o); err != nil {
 			return nil, err
 		}
-		return nothing, a.accept(o)
+		_, err := a.accept(o)
+		return nothing, err
 	case pathProbe:
 		var q inquiry
 		if err := decode(body, &q); err != nil {
@@ -70,6 +81,7 @@ func (a *Announcer) Handle(ctx context.Context, caller, path string, body []byte
 		if err := decode(body, &e); err != nil {
 			return nil, err
 		}
+		e.Local = false // another node's word is not this node's own
 		return a.end(e)
 	}
 	return nil, fmt.Errorf("no such call %q", path)

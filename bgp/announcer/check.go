@@ -3,41 +3,106 @@ package announcer
 import (
 	"context"
 	"net/netip"
+	"slices"
 	"time"
+
+	"edged/bgp"
 )
 
 // checkFor bounds one round of questions through a VIP.
 const checkFor = time.Second
 
-// check begins a round for each VIP whose turn it is.
+// check begins a round for each VIP whose turn it is. Prefixes that came to a VIP
+// which is announced are asked through for themselves: until they answer they are
+// not announced, and say nothing of the others.
 func (a *Announcer) check(now time.Duration) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	for _, v := range a.vips {
-		if !v.bound || v.checking || now-v.checked < checkEvery {
+		known, fresh := v.toTry()
+		if v.checking || now-v.checked < checkEvery || !v.bound && v.wish.Route == nil {
 			continue
 		}
-		v.checking, v.checked = true, now
+		v.checked = now
+		if len(known) == 0 {
+			v.machine.Check(now, false, firstOf(v.fault, "no socket"))
+			continue
+		}
+		v.checking = true
+		if len(fresh) == 0 {
+			v.untried = ""
+		}
 		spec, machine := v.spec, v.machine
 		a.beside.Go(func() {
-			ctx, cancel := context.WithTimeout(a.ctx, checkFor)
-			defer cancel()
-			asked, err := a.cfg.Check(ctx, spec)
+			why, ended := a.try(v, spec, known)
+			if !ended {
+				a.mu.Lock()
+				machine.Check(a.now(), why == "", why)
+				a.mu.Unlock()
+			}
+			if len(fresh) > 0 {
+				a.tryFresh(v, spec, fresh)
+			}
 			a.mu.Lock()
 			defer a.mu.Unlock()
 			v.checking = false
-			v.asked += uint64(asked)
-			v.failed = v.failed || err != nil
-			if a.ctx.Err() != nil {
-				return
-			}
-			cause := ""
-			if err != nil {
-				cause = err.Error()
-			}
-			machine.Check(a.now(), err == nil, cause)
 		})
 	}
+}
+
+// toTry returns the prefixes of a VIP with a socket through which checks have
+// passed, and those through which none has yet. When there are none of the former
+// all count. The caller holds the lock.
+func (v *vip) toTry() (known, fresh []netip.Prefix) {
+	for _, s := range sockets(v.spec) {
+		p := hostRoute(s)
+		switch {
+		case !slices.Contains(v.have, s):
+		case slices.Contains(v.tried, p):
+			known = append(known, p)
+		default:
+			fresh = append(fresh, p)
+		}
+	}
+	if len(known) == 0 {
+		return fresh, nil
+	}
+	return known, fresh
+}
+
+// try asks one round through prefixes of a VIP, and says why it failed; empty: it
+// passed. ended says that the announcer has, and the round says nothing.
+func (a *Announcer) try(v *vip, spec bgp.VIP, prefixes []netip.Prefix) (why string, ended bool) {
+	ctx, cancel := context.WithTimeout(a.ctx, checkFor)
+	defer cancel()
+	spec.Prefixes = prefixes
+	asked, err := a.cfg.Check(ctx, spec)
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	v.asked += uint64(asked)
+	v.failed = v.failed || err != nil
+	if err != nil {
+		return err.Error(), a.ctx.Err() != nil
+	}
+	open := hostRoutes(v.have) // a plan may have taken some from the VIP meanwhile
+	for _, p := range prefixes {
+		if slices.Contains(open, p) && !slices.Contains(v.tried, p) {
+			v.tried = append(v.tried, p)
+		}
+	}
+	return "", a.ctx.Err() != nil
+}
+
+// tryFresh asks through prefixes that a plan added.
+func (a *Announcer) tryFresh(v *vip, spec bgp.VIP, prefixes []netip.Prefix) {
+	why, _ := a.try(v, spec, prefixes)
+	if why != "" {
+		why = "checks through " + prefixWords(prefixes) + " fail: " + why
+	}
+	a.mu.Lock()
+	v.untried = why
+	a.mu.Unlock()
+	a.poke()
 }
 
 // measure counts the queries that come to each VIP, beside those of our own
@@ -47,13 +112,13 @@ func (a *Announcer) measure() {
 	type metered struct {
 		vip     *vip
 		sockets []netip.AddrPort
-		total   uint64
+		counts  map[netip.AddrPort]uint64
 	}
 	var all []metered
 	a.mu.Lock()
-	for _, v := range a.vips {
+	for _, v := range a.every() {
 		if v.bound && (!v.meter.started || now-v.meter.at >= time.Second) {
-			all = append(all, metered{vip: v, sockets: v.have})
+			all = append(all, metered{v, slices.Clone(v.have), map[netip.AddrPort]uint64{}})
 		}
 	}
 	a.mu.Unlock()
@@ -62,15 +127,16 @@ func (a *Announcer) measure() {
 	}
 	a.beside.Go(func() {
 		defer a.metering.Unlock()
-		for i := range all {
-			for _, s := range all[i].sockets {
-				all[i].total += a.cfg.Listener.Queries(s)
+		for _, m := range all {
+			for _, s := range m.sockets {
+				m.counts[s] = a.cfg.Listener.Queries(s)
 			}
 		}
 		a.mu.Lock()
 		defer a.mu.Unlock()
 		for _, m := range all {
-			m.vip.meter.note(now, m.total-min(m.total, m.vip.asked), m.vip.wish.Route != nil)
+			total := m.vip.meter.add(m.counts)
+			m.vip.meter.note(now, total-min(total, m.vip.asked), m.vip.wish.Route != nil)
 		}
 	})
 }

@@ -14,6 +14,6 @@
 // of state is written to the audit log with its cause.
 //
 // Nodes call each other: for promises to stay (bgp.Guard), for how the others
-// stand, and to bring plans and operations to them. A call that fails changes
-// nothing by itself.
+// stand, to bring plans and operations to them, and to pass on what operators want
+// of a rollout. A call that fails changes nothing by itself.
 package announcer

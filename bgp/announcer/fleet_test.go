@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net/netip"
+	"os"
 	"slices"
 	"strings"
 	"sync"
@@ -47,7 +48,9 @@ type testNode struct {
 	allowed   []netip.Prefix
 	addresses map[netip.Prefix]bool // true: ours
 	listening map[netip.AddrPort]uint64
-	broken    string // why checks fail
+	broken    string               // why checks fail
+	mutes     netip.Prefix         // through which nothing answers
+	withdrew  map[netip.Prefix]int // how often the peer was told that a prefix is gone
 	session   bool
 	hidden    bool             // no query arrives, whatever it announces
 	locked    bool             // no address can be added
@@ -81,7 +84,7 @@ func newFleet(t *testing.T, names ...string) *fleet {
 				Required: map[string]time.Duration{"ns1": 2 * time.Second},
 			},
 			addresses: map[netip.Prefix]bool{}, listening: map[netip.AddrPort]uint64{}, session: true,
-			said: map[string]edge.Verdict{}, refuses: map[string]bool{}, events: make(chan struct{}, 1),
+			withdrew: map[netip.Prefix]int{}, said: map[string]edge.Verdict{}, refuses: map[string]bool{}, events: make(chan struct{}, 1),
 		}
 	}
 	return f
@@ -144,6 +147,25 @@ func (f *fleet) kill(name string) {
 	n.mu.Unlock()
 }
 
+// fillDisks has nothing more be written on nodes; emptyDisks ends that.
+func (f *fleet) fillDisks(names ...string) {
+	f.t.Helper()
+	for _, name := range names {
+		if err := os.Rename(f.nodes[name].dir, f.nodes[name].dir+".away"); err != nil {
+			f.t.Fatal(err)
+		}
+	}
+}
+
+func (f *fleet) emptyDisks(names ...string) {
+	f.t.Helper()
+	for _, name := range names {
+		if err := os.Rename(f.nodes[name].dir+".away", f.nodes[name].dir); err != nil {
+			f.t.Fatal(err)
+		}
+	}
+}
+
 // run notes that a node takes calls, or no more.
 func (f *fleet) run(name string, a *Announcer) {
 	f.mu.Lock()
@@ -172,11 +194,14 @@ func (n *testNode) state() bgp.State {
 }
 
 // route returns what the peer has of ns1 in words.
-func (n *testNode) route() string {
+func (n *testNode) route() string { return n.routeTo(testVIP.Prefixes[0]) }
+
+// routeTo returns what the peer has of a prefix in words.
+func (n *testNode) routeTo(p netip.Prefix) string {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	for _, r := range n.routes {
-		if r.Prefix == testVIP.Prefixes[0] {
+		if r.Prefix == p {
 			return r.Attributes.String()
 		}
 	}
@@ -218,6 +243,9 @@ func (n *testNode) check(_ context.Context, v bgp.VIP) (int, error) {
 	for _, p := range v.Prefixes {
 		if !n.addresses[p] {
 			return 0, fmt.Errorf("%s is not on this machine", p)
+		}
+		if p == n.mutes {
+			return 2, errors.New("no answer")
 		}
 	}
 	return 2, nil
@@ -336,6 +364,11 @@ func (n *testNode) Apply(_ context.Context, routes []bgp.Route) (speaker.Diff, e
 			n.fleet.t.Errorf("%s announces %s without a socket", n.self.Name, r.Prefix)
 		}
 	}
+	for _, r := range n.routes {
+		if !slices.ContainsFunc(routes, func(now bgp.Route) bool { return now.Prefix == r.Prefix }) {
+			n.withdrew[r.Prefix]++
+		}
+	}
 	n.routes = slices.Clone(routes)
 	return speaker.Diff{}, nil
 }
@@ -412,7 +445,7 @@ func (a *testAddresses) Remove(_ string, prefixes []netip.Prefix) error {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	for _, p := range prefixes {
-		if len(a.routes) > 0 {
+		if slices.ContainsFunc(a.routes, func(r bgp.Route) bool { return r.Prefix == p }) {
 			a.fleet.t.Errorf("%s removes %s while it is announced", a.self.Name, p)
 		}
 		if a.addresses[p] {

@@ -1,6 +1,7 @@
 package announcer
 
 import (
+	"net/netip"
 	"time"
 
 	"edged/bgp"
@@ -16,6 +17,9 @@ type meter struct {
 	baseline float64 // the rate when it was announced last
 	silent   time.Duration
 	seen     []counted // of the last minute, the oldest first, and one before
+
+	sockets map[netip.AddrPort]uint64 // what each had counted last
+	arrived uint64                    // on all of them, also those that are gone
 }
 
 // counted is how many queries there were at a time.
@@ -28,6 +32,22 @@ const (
 	quietShare = 0.01            // of the baseline
 	quietFor   = 3 * time.Second // without a query
 )
+
+// add takes what sockets have counted since they were opened, and returns how many
+// queries arrived at the VIP. A socket that came or went makes no jump.
+func (m *meter) add(counts map[netip.AddrPort]uint64) uint64 {
+	if m.sockets == nil {
+		m.sockets = map[netip.AddrPort]uint64{}
+	}
+	for s, n := range counts {
+		if n < m.sockets[s] {
+			m.sockets[s] = 0 // it was opened anew
+		}
+		m.arrived += n - m.sockets[s]
+		m.sockets[s] = n
+	}
+	return m.arrived
+}
 
 // note takes the count of queries so far; busy says that the VIP is announced.
 func (m *meter) note(now time.Duration, total uint64, busy bool) {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math/rand/v2"
 	"slices"
 	"strings"
 	"sync"
@@ -35,7 +36,6 @@ type ending struct {
 	bgp.Ending
 	Actor  string
 	Reason string
-	Local  bool // asked on this node for this node alone
 }
 
 // Outcome is what became of a request on one node.
@@ -79,19 +79,46 @@ func (a *Announcer) Operate(ctx context.Context, q Request) ([]Outcome, error) {
 	if err != nil {
 		return nil, err
 	}
-	fleet, all, missing := a.fleet(ctx, o.Local)
-	if err := bgp.Admit(o, all, fleet, q.MaxOut, now); err != nil {
+	release, err := a.admit(ctx, o, q.MaxOut)
+	if err != nil {
 		return nil, err
 	}
-	if why := a.silent(o, missing); why != nil {
-		return nil, why
-	}
+	defer release()
 	return a.everywhere(ctx, o.Node, o.PoP, func(ctx context.Context, node string) (string, error) {
 		if node == a.cfg.Self.Name {
-			return o.String(), a.accept(o)
+			return a.accept(o)
 		}
 		return o.String(), a.cfg.Fleet.Call(ctx, node, pathOperate, o, nil)
 	})
+}
+
+// admit errs when an operation may not begin. Else no other node admits what goes
+// against it before it is released.
+func (a *Announcer) admit(ctx context.Context, o bgp.Operation, maxOut int) (release func(), err error) {
+	if o.Local {
+		fleet, all, _, _ := a.fleet(ctx, true)
+		return func() {}, bgp.Admit(o, all, fleet, maxOut, time.Now())
+	}
+	a.asking.Lock()
+	for try := range 4 {
+		withdraw := a.claimOperation(o)
+		fleet, all, claimed, missing := a.fleet(ctx, false)
+		if err = bgp.Admit(o, all, fleet, maxOut, time.Now()); err == nil {
+			err = a.silent(o, missing)
+		}
+		if err == nil {
+			return func() { withdraw(); a.asking.Unlock() }, nil
+		}
+		withdraw()
+		rival := slices.ContainsFunc(claimed, func(id string) bool { return strings.Contains(err.Error(), id) })
+		if !rival {
+			break
+		}
+		err = fmt.Errorf("%w: that is only being asked for, at this moment: try again", err)
+		time.Sleep(time.Duration(try+1) * rand.N(300*time.Millisecond)) // so does who asks it
+	}
+	a.asking.Unlock()
+	return nil, err
 }
 
 // silent says which of the nodes that an operation is about did not answer, and
@@ -106,8 +133,9 @@ func (a *Announcer) silent(o bgp.Operation, missing map[string]error) error {
 }
 
 // fleet gathers how all nodes stand, and their operations; only this node's own
-// when local. Nodes that did not answer are in missing.
-func (a *Announcer) fleet(ctx context.Context, local bool) (f bgp.Fleet, all []bgp.Operation, missing map[string]error) {
+// when local. Those that are claimed only are named by their IDs. Nodes that did not
+// answer are in missing.
+func (a *Announcer) fleet(ctx context.Context, local bool) (f bgp.Fleet, all []bgp.Operation, claimed []string, missing map[string]error) {
 	reports, missing := a.reports(ctx, local)
 	for _, m := range a.cfg.Fleet.Members() {
 		r, ok := reports[m.Name]
@@ -117,13 +145,14 @@ func (a *Announcer) fleet(ctx context.Context, local bool) (f bgp.Fleet, all []b
 		}
 		f.Nodes = append(f.Nodes, bgp.FleetNode{Member: m, Stored: r.Wish.Stored, States: r.States})
 		f.InFlight = append(f.InFlight, r.InFlight...)
+		claimed = append(claimed, r.Claimed...)
 		for _, o := range r.Operations {
 			if !slices.ContainsFunc(all, func(p bgp.Operation) bool { return p.ID == o.ID }) {
 				all = append(all, o)
 			}
 		}
 	}
-	return f, all, missing
+	return f, all, claimed, missing
 }
 
 // reports asks all members how they stand; this node alone when local.
@@ -179,68 +208,94 @@ func (a *Announcer) everywhere(ctx context.Context, node, pop string, do func(ct
 	return all, errors.Join(faults...)
 }
 
-// accept takes an operation on this node.
-func (a *Announcer) accept(o bgp.Operation) error {
+// accept takes an operation on this node, and says in words what is in force then.
+func (a *Announcer) accept(o bgp.Operation) (what string, err error) {
 	if err := o.Check(); err != nil {
-		return err
+		return "", err
 	}
 	if o.Node != a.cfg.Self.Name && o.PoP != a.cfg.Self.PoP {
-		return fmt.Errorf("%s: this is %s in %s", o.What(), a.cfg.Self.Name, a.cfg.Self.PoP)
+		return "", fmt.Errorf("%s: this is %s in %s", o.What(), a.cfg.Self.Name, a.cfg.Self.PoP)
 	}
 	a.mu.Lock()
 	before := a.operations
 	if slices.ContainsFunc(before, func(p bgp.Operation) bool { return p.ID == o.ID }) {
 		a.mu.Unlock()
-		return nil
+		return o.String(), nil
 	}
 	stay := slices.DeleteFunc(slices.Clone(before), o.Replaces)
 	if len(stay) >= maxOperations {
 		a.mu.Unlock()
-		return fmt.Errorf("%s: there are %d operations already: end some", o.What(), len(stay))
+		return "", fmt.Errorf("%s: there are %d operations already: end some", o.What(), len(stay))
 	}
-	if _, ok := inFile(a.file, o.VIP); o.Kind == bgp.Announce && !ok && a.vips[o.VIP] == nil {
+	if err := a.announceable(o, stay); err != nil {
 		a.mu.Unlock()
-		return fmt.Errorf("%s: there is no VIP %q in this node's file", o.What(), o.VIP)
+		return "", err
 	}
-	a.operations = append(stay, o)
+	after := append(stay, o)
+	a.operations = after
 	a.usePlan() // "announce" may name what no plan does
 	a.dirty = true
 	a.mu.Unlock()
-	if err := a.stored(before, append(stay, o), o.Local); err != nil {
-		return err
+	warning, err := a.stored(before, after, o.Local)
+	if err != nil {
+		return "", err
 	}
 	a.recordOperation(o.Actor, o.String(), o.Reason)
 	if err := a.allow(); err != nil {
-		return err
+		return "", err
 	}
 	a.poke()
-	return nil
+	return o.String() + warning, nil
+}
+
+// announceable errs when an operation is to announce a VIP that the node does not
+// know, or would do nothing: another one goes before it, or the VIP is of its plan and
+// the fleet does not drain it. That would only hide one day that a plan takes the VIP
+// out. The caller holds the lock.
+func (a *Announcer) announceable(o bgp.Operation, beside []bgp.Operation) error {
+	if o.Kind != bgp.Announce {
+		return nil
+	}
+	_, planned := a.plan.VIP(o.VIP)
+	_, known := inFile(a.file, o.VIP)
+	switch over := bgp.InForce(beside, a.cfg.Self, o.VIP, time.Now()); {
+	case !planned && !known && a.vips[o.VIP] == nil:
+		return fmt.Errorf("%s: there is no VIP %q in this node's file", o.What(), o.VIP)
+	case over != nil && over.Local:
+		return fmt.Errorf("%s: this would change nothing, for %s goes before it; to end that: %s", o.What(), over, over.EndedBy())
+	case !planned, over != nil && (over.Kind == bgp.Drain || over.Kind == bgp.Maintenance):
+		return nil
+	case over != nil:
+		return fmt.Errorf("%s: it is in the plan, and there is %s; to end that: %s", o.What(), over, over.EndedBy())
+	}
+	return fmt.Errorf("%s: it is in the plan and not drained, so this would change nothing; "+
+		"edged vip show %s says why it is not announced, edged vip hold --local keeps it as it is", o.What(), o.VIP)
 }
 
 // stored puts the operations on disk, or takes those of before again. What was asked
 // on this node alone is break glass: it holds with nothing else alive, the disk
-// included.
-func (a *Announcer) stored(before, after []bgp.Operation, local bool) error {
-	err := a.keep()
+// included. Then there is a warning to go with what was done.
+func (a *Announcer) stored(before, after []bgp.Operation, local bool) (warning string, err error) {
+	err = a.keep()
 	if err == nil {
-		return nil
+		return "", nil
 	}
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	if !local {
 		a.operations = before
-		return fmt.Errorf("it cannot be stored: %w", err)
+		return "", fmt.Errorf("it cannot be stored: %w; on %s itself it can be done with --local, an end with that and its ID", err, a.cfg.Self.Name)
 	}
 	a.operations, a.dirty = after, true
 	a.cfg.Log.Error("operations have changed, and a restart forgets that", "error", err)
-	return nil
+	return fmt.Sprintf("; this is in force, but could not be written, and a restart of %s forgets it: %v", a.cfg.Self.Name, err), nil
 }
 
 const maxOperations = 256
 
 // endAll ends operations on all nodes that are meant.
 func (a *Announcer) endAll(ctx context.Context, q Request) ([]Outcome, error) {
-	e := ending{bgp.Ending{ID: q.ID, VIP: q.VIP, Node: q.Node, PoP: q.PoP}, q.Actor, q.Reason, q.Local}
+	e := ending{bgp.Ending{ID: q.ID, VIP: q.VIP, Node: q.Node, PoP: q.PoP, Local: q.Local}, q.Actor, q.Reason}
 	if err := bgp.CheckReason(q.Reason); err != nil {
 		return nil, fmt.Errorf("%s: %w", q.End, err)
 	}
@@ -252,14 +307,19 @@ func (a *Announcer) endAll(ctx context.Context, q Request) ([]Outcome, error) {
 	default:
 		return nil, fmt.Errorf("unknown end %q: want undrain or release", q.End)
 	}
-	if q.ID != "" {
-		var err error
-		if q.Node, q.PoP, err = a.whose(ctx, q.ID, q.Local); err != nil {
-			return nil, err
-		}
-	}
-	if q.Node == "" && q.PoP == "" {
+	if q.ID == "" && q.Node == "" && q.PoP == "" {
 		return nil, errors.New("nothing is selected: name node/NAME, pop/NAME or an operation's ID")
+	}
+	_, all, _, missing := a.fleet(ctx, q.Local)
+	if q.ID != "" && !q.Local {
+		i := slices.IndexFunc(all, func(o bgp.Operation) bool { return o.ID == q.ID })
+		if i < 0 {
+			return nil, fmt.Errorf("no operation has the ID %q%s", q.ID, notHeard(missing))
+		}
+		q.Node, q.PoP = all[i].Node, all[i].PoP
+	}
+	if err := a.nothing(e, q, all, missing); err != nil {
+		return nil, err
 	}
 	return a.everywhere(ctx, q.Node, q.PoP, func(ctx context.Context, node string) (string, error) {
 		if node == a.cfg.Self.Name {
@@ -271,14 +331,45 @@ func (a *Announcer) endAll(ctx context.Context, q Request) ([]Outcome, error) {
 	})
 }
 
-// whose finds the node or PoP of an operation.
-func (a *Announcer) whose(ctx context.Context, id string, local bool) (node, pop string, err error) {
-	_, all, _ := a.fleet(ctx, local)
-	i := slices.IndexFunc(all, func(o bgp.Operation) bool { return o.ID == id })
-	if i < 0 {
-		return "", "", fmt.Errorf("no operation has the ID %q", id)
+// nothing errs when no node that is meant has anything to end, and says what operations
+// there are for these nodes.
+func (a *Announcer) nothing(e ending, q Request, all []bgp.Operation, missing map[string]error) error {
+	selector := "node/" + q.Node
+	if q.PoP != "" {
+		selector = "pop/" + q.PoP
 	}
-	return all[i].Node, all[i].PoP, nil
+	members := a.cfg.Fleet.Members()
+	names, err := bgp.Select(selector, members)
+	if err != nil {
+		return fmt.Errorf("%s: %w", q.End, err)
+	}
+	var there []bgp.Operation
+	silent := map[string]error{}
+	for _, m := range members {
+		if !slices.Contains(names, m.Name) {
+			continue
+		}
+		if missing[m.Name] != nil {
+			silent[m.Name] = missing[m.Name]
+		}
+		for _, o := range all {
+			if o.Matches(m, o.VIP) && !slices.Contains(there, o) {
+				there = append(there, o)
+			}
+		}
+	}
+	if _, _, err := bgp.End(there, e.Ending); err != nil {
+		return fmt.Errorf("%s on %s: %w%s", q.End, selector, err, notHeard(silent))
+	}
+	return nil
+}
+
+// notHeard names the members that did not answer, for the end of an error.
+func notHeard(missing map[string]error) string {
+	if len(missing) == 0 {
+		return ""
+	}
+	return fmt.Sprintf("; not asked, for they did not answer: %s", strings.Join(sortedKeys(missing), ", "))
 }
 
 // end ends operations on this node.
@@ -293,7 +384,8 @@ func (a *Announcer) end(e ending) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	if err := a.stored(before, stay, e.Local); err != nil {
+	warning, err := a.stored(before, stay, e.Local)
+	if err != nil {
 		return "", err
 	}
 	var words []string
@@ -302,5 +394,9 @@ func (a *Announcer) end(e ending) (string, error) {
 		a.recordOperation(e.Actor, "ended: "+o.String(), e.Reason)
 	}
 	a.poke()
-	return "ended " + strings.Join(words, ", "), nil
+	what := "ended " + strings.Join(words, ", ")
+	for _, o := range e.Beside(stay, ended) {
+		what += fmt.Sprintf("; %s stays; to end that: %s", o, o.EndedBy())
+	}
+	return what + warning, nil
 }

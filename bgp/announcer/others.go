@@ -15,7 +15,13 @@ type Standing struct {
 	PoP  string               `json:"pop"`
 	VIPs map[string]bgp.State `json:"vips"`
 	Mute []string             `json:"mute,omitempty"` // VIPs that no peer of it has
+
+	Own  []bgp.Operation `json:"own,omitempty"`  // asked on the node itself, at most maxOwn
+	More int             `json:"more,omitempty"` // how many there are beside these
 }
+
+// maxOwn bounds the operations of its own that a node tells: it is asked each second.
+const maxOwn = 8
 
 // heard is what another node said last, and when.
 type heard struct {
@@ -26,10 +32,7 @@ type heard struct {
 // listenToOthers asks all other members how they stand, and does not wait for
 // the answers. A member that still owes one is not asked again.
 func (a *Announcer) listenToOthers() {
-	a.mu.Lock()
-	none := len(a.vips) == 0
-	a.mu.Unlock()
-	if none || !a.hearing.TryLock() {
+	if !a.hearing.TryLock() {
 		return
 	}
 	a.beside.Go(func() {
@@ -61,6 +64,9 @@ func (a *Announcer) hear(m bgp.Member, s Standing, err error) {
 	}
 	h := a.heard[m.Name]
 	s.Node, s.PoP = m.Name, m.PoP
+	s.Own = slices.DeleteFunc(s.Own[:min(len(s.Own), maxOwn)], func(o bgp.Operation) bool {
+		return o.Check() != nil || !o.Local || o.Node != m.Name
+	})
 	now := a.now()
 	a.heard[m.Name] = heard{standing: s, at: now}
 	for name, v := range a.vips {
@@ -68,6 +74,18 @@ func (a *Announcer) hear(m bgp.Member, s Standing, err error) {
 			v.breaker.Note(now, m.Name, state.Announces() && !slices.Contains(s.Mute, name))
 		}
 	}
+}
+
+// awoke makes up for a time in which the node itself stood still: nobody was heard in
+// it, and nobody was silent. The caller holds the lock.
+func (a *Announcer) awoke(now time.Duration) {
+	if slept := now - a.stepped; slept > hearEvery {
+		for name, h := range a.heard {
+			h.at = min(h.at+slept, now)
+			a.heard[name] = h
+		}
+	}
+	a.stepped = now
 }
 
 // noteSilence has the breakers take a node that is not heard any more for one
@@ -113,6 +131,30 @@ func (a *Announcer) others(v *vip, now time.Duration) (nodes, pops int) {
 	return nodes, len(in)
 }
 
+// announcing counts the nodes, this one among them, that announce a VIP as planned, and
+// those that announce it otherwise: less preferred, or on their way in or out. One
+// from which no peer has it is neither. The caller holds the lock.
+func (a *Announcer) announcing(v *vip, now time.Duration) (planned, otherwise int) {
+	count := func(state bgp.State, mute bool) {
+		switch {
+		case mute:
+		case state == bgp.Announced:
+			planned++
+		case state.Announces():
+			otherwise++
+		}
+	}
+	count(v.wish.State, v.isMute(now))
+	for _, s := range a.lately(now) {
+		count(s.VIPs[v.spec.Name], slices.Contains(s.Mute, v.spec.Name))
+	}
+	return planned, otherwise
+}
+
+// isMute says whether no peer has had any prefix of the VIP for a while, though one
+// should. The caller holds the lock.
+func (v *vip) isMute(now time.Duration) bool { return v.mute > 0 && now-v.mute > muteFor }
+
 // announcers is how many nodes have a VIP, this one included, as far as was ever
 // heard. The caller holds the lock.
 func (a *Announcer) announcers(v *vip) int {
@@ -129,11 +171,21 @@ func (a *Announcer) announcers(v *vip) int {
 func (a *Announcer) standing() Standing {
 	a.mu.Lock()
 	defer a.mu.Unlock()
+	now := a.now()
 	s := Standing{Node: a.cfg.Self.Name, PoP: a.cfg.Self.PoP, VIPs: map[string]bgp.State{}}
 	for name, v := range a.vips {
 		s.VIPs[name] = v.wish.State
-		if v.mute > 0 && a.now()-v.mute > muteFor {
+		if v.isMute(now) {
 			s.Mute = append(s.Mute, name)
+		}
+	}
+	for _, o := range a.operations {
+		switch {
+		case !o.Local:
+		case len(s.Own) < maxOwn:
+			s.Own = append(s.Own, o)
+		default:
+			s.More++
 		}
 	}
 	return s

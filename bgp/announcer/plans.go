@@ -16,7 +16,9 @@ type Report struct {
 	Wish       bgp.NodeWish         `json:"wish"`
 	States     map[string]bgp.State `json:"states"`
 	Operations []bgp.Operation      `json:"operations"`
+	Claimed    []string             `json:"claimed,omitempty"` // IDs of those that are only being asked for
 	InFlight   []bgp.InFlight       `json:"in_flight"`
+	Rollout    *Brief               `json:"rollout,omitempty"`
 	Status     bgp.NodeStatus       `json:"status"`
 }
 
@@ -36,7 +38,7 @@ func (a *Announcer) report() Report {
 			Peers: planned(a.peers, peers), FilePeers: planned(a.file.Peers, peers),
 		},
 		States:     map[string]bgp.State{},
-		Operations: a.operations,
+		Operations: a.operations, Rollout: a.brief(),
 		Status: bgp.NodeStatus{
 			Generation: a.plan.Generation, Plan: a.plan.ID(),
 			Traffic: map[string]bgp.Traffic{}, Tally: tally,
@@ -76,7 +78,12 @@ func (a *Announcer) waits() (waits string, ttl time.Duration) {
 		case !out && v.wish.State != bgp.Announced:
 			waits = fmt.Sprintf("%s is %s, to be announced: %s", name, v.wish.State, firstOf(v.fault, v.wish.Waits, v.wish.Cause))
 		case !out && !a.wasSent(v.spec, v.spec.Baseline()):
-			waits = fmt.Sprintf("%s is announced, but no peer was sent all of it", name)
+			waits = fmt.Sprintf("%s is announced, but %s", name, firstOf(v.untried, "no peer was sent all of it"))
+		}
+	}
+	for _, p := range a.parts {
+		if waits == "" && p.wish.State.Announces() {
+			waits = fmt.Sprintf("%s is %s, to be withdrawn: %s", p.name(), p.wish.State, p.wish.Waits)
 		}
 	}
 	return waits, ttl
@@ -104,6 +111,12 @@ func (a *Announcer) preflight(p bgp.NodePlan, restore bool) error {
 
 // take stores a plan and brings it into force. When it returns nil the plan is
 // on disk.
+//
+// A plan of before that is restored comes into force without the disk, too: whoever
+// gives it back wants this node rid of what it does, and a full disk may be what the
+// plan has brought about. It is stored as soon as that can be. Until then a crash
+// brings back the plan that was taken from it, but only once the disk has room
+// again, for a node does not start without.
 func (a *Announcer) take(p bgp.NodePlan, restore bool, actor, cause string) error {
 	a.mu.Lock()
 	if err := a.preflight(p, restore); err != nil {
@@ -118,7 +131,9 @@ func (a *Announcer) take(p bgp.NodePlan, restore bool, actor, cause string) erro
 	a.earlier = superseded(before, earlier)
 	a.plan, a.dirty = p, true
 	a.mu.Unlock()
-	if err := a.keep(); err != nil {
+	if err := a.keep(); err != nil && restore {
+		a.cfg.Log.Error("the plan of before is in force, and a restart forgets that", "error", err)
+	} else if err != nil {
 		a.mu.Lock()
 		a.plan, a.earlier = before, earlier
 		a.mu.Unlock()
@@ -144,7 +159,7 @@ func (a *Announcer) allow() error {
 	for _, v := range a.plan.VIPs {
 		prefixes = append(prefixes, v.Prefixes...)
 	}
-	for _, v := range a.vips {
+	for _, v := range a.every() {
 		prefixes = append(prefixes, v.spec.Prefixes...)
 	}
 	a.mu.Unlock()
@@ -160,11 +175,15 @@ func (a *Announcer) usePlan() {
 	for _, spec := range a.plan.VIPs {
 		v := a.vips[spec.Name]
 		if v == nil {
+			v = a.whole(spec.Name)
+		}
+		if v == nil {
 			v = a.newVIP(spec, bgp.Kept{})
 		}
 		v.planned = true
+		a.split(v, spec)
+		v.spec = spec
 		v.machine.SetVIP(spec)
-		v.spec = v.machine.VIP() // one that loses a prefix goes down whole before
 	}
 	for _, o := range a.operations {
 		if spec, ok := inFile(a.file, o.VIP); ok && o.Kind == bgp.Announce && a.vips[o.VIP] == nil {

@@ -16,8 +16,7 @@ import (
 // holds the lock.
 func (a *Announcer) asks(now time.Duration) []bgp.Ask {
 	var all []bgp.Ask
-	for _, name := range sortedKeys(a.vips) {
-		v := a.vips[name]
+	for _, v := range a.every() {
 		if !v.wish.Ask || now < v.guard.Due() {
 			continue
 		}
@@ -80,10 +79,7 @@ func (a *Announcer) takeGrant(from string, message []byte) {
 	grant, err := bgp.OpenGrant(a.cfg.Fleet.Name(), a.cfg.Fleet.Key, message)
 	a.mu.Lock()
 	if err == nil {
-		if v := a.vips[grant.VIP]; v != nil {
-			err = v.guard.Take(a.now(), grant)
-			delete(v.refusals, grant.Granter)
-		}
+		err = a.took(grant)
 	}
 	a.dropped(err)
 	a.mu.Unlock()
@@ -92,6 +88,22 @@ func (a *Announcer) takeGrant(from string, message []byte) {
 		return
 	}
 	a.poke()
+}
+
+// took has the guard that asked take a grant: that of a part of the VIP, or else its
+// own. The caller holds the lock.
+func (a *Announcer) took(grant bgp.Grant) error {
+	v := a.vips[grant.VIP]
+	for _, p := range a.parts {
+		if p.spec.Name == grant.VIP && p.guard.Asked(grant.Nonce) {
+			v = p
+		}
+	}
+	if v == nil {
+		return nil
+	}
+	delete(v.refusals, grant.Granter)
+	return v.guard.Take(a.now(), grant)
 }
 
 // Dropped counts messages about promises that were dropped, by why.

@@ -25,10 +25,14 @@ func (a *Announcer) record(e audit.Entry) {
 
 // recordChange writes that a VIP went into another state.
 func (a *Announcer) recordChange(c change) {
+	what := ""
+	if c.part != "" {
+		what = c.part + ": "
+	}
 	a.record(audit.Entry{
 		Actor: "edged", Cause: c.after.Cause, Plan: c.plan, VIP: c.vip,
-		Before: fmt.Sprintf("%s, route %s", c.before.State, words(c.before.Route)),
-		After:  fmt.Sprintf("%s, route %s", c.after.State, words(c.after.Route)), Evidence: c.evidence,
+		Before: fmt.Sprintf("%s%s, route %s", what, c.before.State, words(c.before.Route)),
+		After:  fmt.Sprintf("%s%s, route %s", what, c.after.State, words(c.after.Route)), Evidence: c.evidence,
 	})
 }
 

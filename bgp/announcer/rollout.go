@@ -38,9 +38,17 @@ func (r *refused) Error() string { return r.why }
 // they are, takes a step, has it made durable and makes the calls. A node has one
 // call at a time; a slow one keeps no other waiting. It calls save and tell under
 // its lock: they may not call it.
+//
+// What changes nodes waits until it is durable. To stop, and to give back what nodes
+// had, does not: that must work with a full disk. A restart forgets it, and comes up
+// with an older step, paused. All nodes that were given a plan are touched in that one,
+// too, for this was durable before. So a second abort restores the same nodes: those
+// that have their earlier plan back are seen to have it, and a restore that comes
+// twice is stored once, for it has the same generation. To resume instead aborts, for
+// nodes that were restored have another plan than the wave gave them, or refuse it.
 type coordinator struct {
 	nodes nodes
-	save  func(*bgp.Rollout) error // makes it durable; no call is made before
+	save  func(*bgp.Rollout) error // makes it durable
 	tell  func(*bgp.Rollout)       // of a new phase or wave
 	began time.Time
 	wake  chan struct{}
@@ -48,7 +56,7 @@ type coordinator struct {
 
 	mu      sync.Mutex // guards what follows; held over save, so that no step is lost
 	rollout *bgp.Rollout
-	unsaved bool
+	told    string          // what was told last, in words
 	busy    map[string]bool // nodes with a call under way
 	calls   sync.WaitGroup
 }
@@ -95,20 +103,36 @@ func (c *coordinator) begin(r *bgp.Rollout) error {
 	before := c.rollout
 	c.rollout = r
 	if err := c.kept(); err != nil {
-		c.rollout = before
+		c.undo(before)
 		return err
 	}
 	c.poke()
 	return nil
 }
 
-// steer does what an operator wants of the rollout.
+// undo takes back what could not be made durable, here and where it was to be kept.
+// The caller holds the lock.
+func (c *coordinator) undo(before *bgp.Rollout) {
+	c.rollout = before
+	if before != nil {
+		before = before.Clone()
+		before.Unsaved = ""
+	}
+	_ = c.save(before) // it fails, too; what it was given is kept when that can be
+}
+
+// steer does what an operator wants of the rollout. Only to go on fails when it cannot
+// be made durable; that all else was not is told by the rollout itself.
 func (c *coordinator) steer(s Steering) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if c.rollout == nil {
-		return errors.New("nothing was rolled out by this node: ask the one that did")
+	switch {
+	case c.rollout == nil:
+		return errors.New("this node has rolled nothing out")
+	case s.Plan != "" && s.Plan != c.rollout.Plan.ID:
+		return fmt.Errorf("its rollout is not that of plan %s any more: that of plan %s has begun", s.Plan, c.rollout.Plan.ID)
 	}
+	before := c.rollout.Clone()
 	var err error
 	switch r, now := c.rollout, c.now(); s.Action {
 	case "pause":
@@ -118,7 +142,7 @@ func (c *coordinator) steer(s Steering) error {
 	case "abort":
 		err = r.Abort(now, s.Actor, s.Reason)
 	case "rollback":
-		err = r.Rollback(now, s.Actor, s.Reason)
+		err = r.Rollback(now, s.Actor, s.Reason, s.Force)
 	default:
 		err = fmt.Errorf("unknown action %q: want pause, resume, abort or rollback", s.Action)
 	}
@@ -126,7 +150,11 @@ func (c *coordinator) steer(s Steering) error {
 		return err
 	}
 	c.poke()
-	return c.kept()
+	if err := c.kept(); err != nil && s.Action == "resume" {
+		c.undo(before)
+		return fmt.Errorf("it stays paused: %w", err)
+	}
+	return nil
 }
 
 // view returns the last rollout as it stands; nil: there was none.
@@ -139,15 +167,20 @@ func (c *coordinator) view() *bgp.Rollout {
 	return c.rollout.Clone()
 }
 
-// kept makes the rollout durable, and tells of it. The caller holds the lock.
+// kept makes the rollout durable, and tells of it once it is in force. The caller
+// holds the lock.
 func (c *coordinator) kept() error {
-	c.unsaved = true
-	if err := c.save(c.rollout.Clone()); err != nil {
-		return err
+	c.rollout.Unsaved = ""
+	r := c.rollout.Clone()
+	err := c.save(r)
+	if err != nil {
+		c.rollout.Unsaved = err.Error()
 	}
-	c.unsaved = false
-	c.tell(c.rollout.Clone())
-	return nil
+	if words := r.String(); words != c.told && (err == nil || !r.Running()) {
+		c.told = words
+		c.tell(r)
+	}
+	return err
 }
 
 // round takes one step.
@@ -159,7 +192,7 @@ func (c *coordinator) round(ctx context.Context) {
 	idle := r == nil
 	if !idle {
 		watched, probes = r.Watched(), r.Probes()
-		idle = len(watched) == 0 && (r.Ended() || r.Phase == bgp.PhasePaused)
+		idle = len(watched) == 0 && (r.Ended() || r.Phase == bgp.PhasePaused) && r.Unsaved == ""
 	}
 	c.mu.Unlock()
 	if idle || ctx.Err() != nil {
@@ -181,8 +214,8 @@ func (c *coordinator) round(ctx context.Context) {
 	}
 	before := r.Clone()
 	actions := r.Step(c.now(), facts)
-	if c.unsaved || changed(before, r) {
-		if c.kept() != nil {
+	if r.Unsaved != "" || changed(before, r) {
+		if c.kept() != nil && r.Running() {
 			return // the calls are asked for again
 		}
 	}

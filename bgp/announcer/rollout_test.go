@@ -214,6 +214,10 @@ func TestCoordinatorRollsOut(t *testing.T) {
 			if err := c.begin(r.Clone()); err == nil || !strings.HasPrefix(err.Error(), "there is a rollout already: plan p1: wave 1 of 2 (ams1): ") {
 				t.Errorf("a second one: %v", err)
 			}
+			const other = "its rollout is not that of plan p0 any more: that of plan p1 has begun"
+			if err := c.steer(Steering{Action: "pause", Plan: "p0"}); err == nil || err.Error() != other {
+				t.Errorf("pause of another plan: %v, want %q", err, other)
+			}
 			until(t, c, bgp.PhaseDone, 2*time.Minute)
 		})
 		f.expect(`
@@ -327,6 +331,104 @@ func TestCoordinatorCallsNothingUnkept(t *testing.T) {
 		until(t, c, bgp.PhaseDone, time.Minute)
 		cancel()
 		<-ended
+	})
+}
+
+// TestCoordinatorStopsUnkept: with a full disk a rollout can be paused, aborted and not
+// resumed; what was done is done again after a restart, without harm.
+func TestCoordinatorStopsUnkept(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f, r := rolloutAmong(t, "ams1", "fra1")
+		full := false
+		fill := func(yes bool) {
+			f.mu.Lock()
+			defer f.mu.Unlock()
+			full = yes
+		}
+		save := func(r *bgp.Rollout) error {
+			f.mu.Lock()
+			defer f.mu.Unlock()
+			if full {
+				return errors.New("no space left on device")
+			}
+			f.kept = r
+			return nil
+		}
+		coordinate := func(kept *bgp.Rollout, do func(*coordinator)) {
+			c := newCoordinator(f, kept, save, f.tell)
+			ctx, cancel := context.WithCancel(t.Context())
+			ended := make(chan struct{})
+			go func() { c.run(ctx); close(ended) }()
+			do(c)
+			cancel()
+			<-ended
+		}
+		step, _ := r.Plan.Step("ams1")
+		const why = "; this is in force, but could not be written, and a restart of the node that rolls it out forgets it: no space left on device"
+		coordinate(nil, func(c *coordinator) {
+			if err := c.begin(r); err != nil {
+				t.Fatal(err)
+			}
+			until(t, c, bgp.PhaseBaking, time.Minute)
+			fill(true)
+			if err := c.steer(Steering{Action: "pause", Actor: "ada", Reason: "odd"}); err != nil {
+				t.Fatalf("pause: %v", err)
+			}
+			const paused = "plan p1: wave 1 of 2 (ams1): paused while baking: paused by ada: odd"
+			if got := c.view().String(); got != paused+why {
+				t.Errorf("paused: %q, want %q", got, paused+why)
+			}
+			if err := c.steer(Steering{Action: "resume", Actor: "ada", Reason: "fine"}); err == nil || err.Error() != "it stays paused: no space left on device" {
+				t.Errorf("resume: error %v", err)
+			}
+			time.Sleep(time.Minute)
+			if got := c.view().String(); got != paused+why {
+				t.Errorf("a minute later: %q, want %q", got, paused+why)
+			}
+			if err := c.steer(Steering{Action: "abort", Actor: "ada", Reason: "wrong"}); err != nil {
+				t.Fatalf("abort: %v", err)
+			}
+			until(t, c, bgp.PhaseAborted, 10*time.Second)
+			if got, want := c.view().String(), "plan p1: wave 1 of 2 (ams1): aborted: aborted by ada: wrong"+why; got != want {
+				t.Errorf("aborted: %q, want %q", got, want)
+			}
+			if got := f.nodes["ams1"].plan; got.ID() != step.Prior.ID() || got.Generation != 6 {
+				t.Errorf("ams1 has %+v", got)
+			}
+			if err := c.begin(r.Clone()); err == nil || c.view().Phase != bgp.PhaseAborted {
+				t.Errorf("another one begins: %v, %s", err, c.view())
+			}
+		})
+		again := f.kept.Clone()
+		again.Loaded()
+		if again.Phase != bgp.PhasePaused || again.Before != bgp.PhaseBaking {
+			t.Fatalf("after a restart: %s", again)
+		}
+		coordinate(again.Clone(), func(c *coordinator) {
+			fill(false)
+			if err := c.steer(Steering{Action: "resume", Actor: "ada", Reason: "forgot"}); err != nil {
+				t.Fatal(err)
+			}
+			until(t, c, bgp.PhaseAborted, 10*time.Second)
+			if got, want := c.view().Cause, "ams1 has another plan now: generation 6 ("+step.Prior.ID()+")"; got != want {
+				t.Errorf("resumed after a restart: cause %q, want %q", got, want)
+			}
+		})
+		coordinate(again, func(c *coordinator) {
+			fill(true)
+			if err := c.steer(Steering{Action: "abort", Actor: "ada", Reason: "wrong"}); err != nil {
+				t.Fatal(err)
+			}
+			until(t, c, bgp.PhaseAborted, 10*time.Second)
+			if got := f.nodes["ams1"].plan.Generation; got != 6 || !c.view().Nodes["ams1"].Restored {
+				t.Errorf("ams1 has generation %d, want 6 as before: %s", got, c.view())
+			}
+			fill(false)
+			time.Sleep(2 * time.Second)
+			if got, want := c.view().String(), "plan p1: wave 1 of 2 (ams1): aborted: aborted by ada: wrong"; got != want || f.kept.String() != want {
+				t.Errorf("with room again: %q, kept %q, want %q", got, f.kept, want)
+			}
+		})
 	})
 }
 

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"edged/bgp"
@@ -23,13 +24,6 @@ type Application struct {
 	Actor  string        `json:"actor,omitempty"`
 }
 
-// Steering is what an operator wants of the rollout.
-type Steering struct {
-	Action string `json:"action"` // pause, resume, abort or rollback
-	Reason string `json:"reason"`
-	Actor  string `json:"actor,omitempty"`
-}
-
 // Apply makes a plan again and begins to roll it out from this node. It errs, and
 // nothing begins, when it is not the plan that the request names any more, when a
 // rule speaks against it, or when a rollout is under way.
@@ -37,36 +31,40 @@ func (a *Announcer) Apply(ctx context.Context, q Application) (Proposal, error) 
 	if q.Reason == "" {
 		return Proposal{}, errors.New("a rollout needs a reason, for those who read of it later")
 	}
-	p, err := a.Plan(ctx, q.Nodes, q.VIPs, bgp.Limits{AllowWide: q.Wide})
+	p, err := a.planFor(ctx, q)
 	if err != nil {
 		return p, err
 	}
-	if p.Plan.ID != q.Plan {
-		return p, fmt.Errorf("plan %s is stale: what would change now is plan %s; look at it, and apply that one", q.Plan, p.Plan.ID)
-	}
-	if err := p.Verdict.Err(); err != nil {
+	defer a.claimPlan(p.Plan)()
+	if p, err = a.planFor(ctx, q); err != nil { // others may have claimed it, too
 		return p, err
 	}
 	r, err := bgp.NewRollout(p.Plan, q.Bake, q.Actor, q.Reason)
 	if err != nil {
 		return p, err
 	}
-	r.Shift = q.Shift
+	r.Shift, r.Begun = q.Shift, time.Now()
 	r.Beside(p.beside)
 	r.Probe(p.probers)
 	return p, a.coordinator.begin(r)
 }
 
-// Rollout returns the last rollout that this node coordinates, as it stands; nil:
-// there was none.
-func (a *Announcer) Rollout() *bgp.Rollout { return a.coordinator.view() }
-
-// Steer does what an operator wants of the rollout.
-func (a *Announcer) Steer(q Steering) error {
-	if q.Reason == "" {
-		return fmt.Errorf("to %s a rollout needs a reason, for those who read of it later", q.Action)
+// planFor makes the plan of an application again, and errs when it is another one, or
+// may not be applied.
+func (a *Announcer) planFor(ctx context.Context, q Application) (Proposal, error) {
+	p, err := a.Plan(ctx, q.Nodes, q.VIPs, bgp.Limits{AllowWide: q.Wide})
+	if err != nil {
+		return p, err
 	}
-	return a.coordinator.steer(q)
+	if i := slices.IndexFunc(p.running, func(r place) bool { return r.Plan == q.Plan }); i >= 0 {
+		r := p.running[i]
+		return p, fmt.Errorf("plan %s is being rolled out by %s (since %s): edged vip rollout shows how far it is",
+			q.Plan, r.node, r.Begun.UTC().Format(time.RFC3339))
+	}
+	if p.Plan.ID != q.Plan {
+		return p, fmt.Errorf("plan %s is stale: what would change now is plan %s; look at it, and apply that one", q.Plan, p.Plan.ID)
+	}
+	return p, p.Verdict.Err()
 }
 
 // saveRollout puts a step of the rollout on disk.

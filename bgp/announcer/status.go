@@ -1,6 +1,7 @@
 package announcer
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"net/netip"
@@ -21,10 +22,19 @@ type Status struct {
 	Frozen     string               `json:"frozen,omitempty"`
 	VIPs       []VIPStatus          `json:"vips"`
 	Peers      []speaker.PeerStatus `json:"peers"`
-	Operations []bgp.Operation      `json:"operations"`
+	Operations []bgp.Operation      `json:"operations"` // of this node
+	Elsewhere  []Own                `json:"elsewhere"`  // of other nodes, which these do by their own word
 	Overdue    []string             `json:"overdue,omitempty"`
 	Rollout    string               `json:"rollout,omitempty"`
 	Dropped    Dropped              `json:"dropped"`
+}
+
+// Own is what another node does by its own word, whatever the fleet asks.
+type Own struct {
+	Node       string          `json:"node"`
+	Operations []bgp.Operation `json:"operations"`
+	More       int             `json:"more,omitempty"`   // how many it has beside these
+	Silent     bool            `json:"silent,omitempty"` // it is not heard any more: that is what it said last
 }
 
 // VIPStatus is how a node has one VIP.
@@ -35,8 +45,9 @@ type VIPStatus struct {
 	Seconds  float64         `json:"seconds"` // in this state
 	Cause    string          `json:"cause"`
 	Waits    string          `json:"waits,omitempty"`
-	Route    string          `json:"route"` // as it is wished, in words
-	Sent     []string        `json:"sent"`  // the peers that were sent just that
+	Failing  string          `json:"failing,omitempty"` // why checks fail now, whatever the cause of the state is
+	Route    string          `json:"route"`             // as it is wished, in words
+	Sent     []string        `json:"sent"`              // the peers that were sent just that
 	Bound    bool            `json:"bound"`
 	Fault    string          `json:"fault,omitempty"`
 	Penalty  float64         `json:"penalty"` // for flapping
@@ -46,10 +57,22 @@ type VIPStatus struct {
 	Unsent   []string        `json:"unsent,omitempty"`   // prefixes that a peer should have and none has
 	Refusals []string        `json:"refusals,omitempty"` // why members did not promise, when they were asked last
 
+	Leaving []PartStatus `json:"leaving,omitempty"` // prefixes that a plan took from the VIP, until they are gone
+
 	MinAnnouncers int         `json:"min_announcers"`
 	MinPoPs       int         `json:"min_pops"`
-	Nodes         []NodeOfVIP `json:"nodes"` // this node and those heard lately
-	Announcers    int         `json:"announcers"`
+	Nodes         []NodeOfVIP `json:"nodes"`                // this node and all that were heard
+	Announcers    int         `json:"announcers"`           // those of them where it is announced as planned: all that count
+	Otherwise     int         `json:"announcers_otherwise"` // those that announce it less preferred, or on its way in or out
+}
+
+// PartStatus is how a node has prefixes that a plan took from a VIP.
+type PartStatus struct {
+	Prefixes []netip.Prefix `json:"prefixes"`
+	State    bgp.State      `json:"state"`
+	Cause    string         `json:"cause"`
+	Waits    string         `json:"waits,omitempty"`
+	Route    string         `json:"route"` // as it is wished, in words
 }
 
 // NodeOfVIP is how another node has a VIP.
@@ -58,6 +81,7 @@ type NodeOfVIP struct {
 	PoP    string    `json:"pop"`
 	State  bgp.State `json:"state"`
 	Silent bool      `json:"silent,omitempty"` // it is not heard any more: the state is its last
+	Mute   bool      `json:"mute,omitempty"`   // no peer has it from this node
 }
 
 // Status tells how this node has its VIPs.
@@ -70,7 +94,12 @@ func (a *Announcer) Status() Status {
 	s := Status{
 		Node: a.cfg.Self.Name, PoP: a.cfg.Self.PoP, Plan: a.plan.ID(), Generation: a.plan.Generation,
 		Pending: []bgp.Change{}, Frozen: frozen, VIPs: []VIPStatus{}, Peers: peers,
-		Operations: append([]bgp.Operation{}, a.operations...), Dropped: a.drops,
+		Operations: append([]bgp.Operation{}, a.operations...), Elsewhere: []Own{}, Dropped: a.drops,
+	}
+	for _, member := range sortedKeys(a.heard) {
+		if h := a.heard[member]; len(h.standing.Own)+h.standing.More > 0 {
+			s.Elsewhere = append(s.Elsewhere, Own{member, h.standing.Own, h.standing.More, now-h.at >= hearFor})
+		}
 	}
 	next := bgp.Pending(a.plan, a.file.VIPs, nil)
 	wish := bgp.NodeWish{Stored: a.plan, File: a.file.VIPs, Peers: planned(a.peers, peers), FilePeers: planned(a.file.Peers, peers)}
@@ -86,24 +115,25 @@ func (a *Announcer) Status() Status {
 		_, promises := v.guard.Permit(now)
 		out := VIPStatus{
 			Name: name, Prefixes: v.spec.Prefixes, State: v.wish.State, Seconds: (now - v.wish.Since).Seconds(),
-			Cause: v.wish.Cause, Waits: v.wish.Waits, Route: words(v.wish.Route), Sent: a.sentTo(v), Bound: v.bound, Fault: v.fault,
+			Cause: v.wish.Cause, Waits: v.wish.Waits, Failing: v.machine.Failing(), Route: words(v.wish.Route), Sent: a.sentTo(v), Bound: v.bound, Fault: cmp.Or(v.fault, v.untried),
 			Penalty: v.machine.Damping(now).Penalty, Breaker: v.breaker.Open(now, a.announcers(v)), Promises: promises, Guard: v.guard.Counts(),
 			MinAnnouncers: v.spec.MinAnnouncers, MinPoPs: v.spec.MinPoPs,
-			Nodes: []NodeOfVIP{{a.cfg.Self.Name, a.cfg.Self.PoP, v.wish.State, false}},
+			Nodes: []NodeOfVIP{{a.cfg.Self.Name, a.cfg.Self.PoP, v.wish.State, false, v.isMute(now)}},
 		}
 		for _, member := range sortedKeys(a.heard) {
 			h := a.heard[member]
 			if state, has := h.standing.VIPs[name]; has {
-				out.Nodes = append(out.Nodes, NodeOfVIP{h.standing.Node, h.standing.PoP, state, now-h.at >= hearFor})
+				out.Nodes = append(out.Nodes, NodeOfVIP{h.standing.Node, h.standing.PoP, state, now-h.at >= hearFor, slices.Contains(h.standing.Mute, name)})
 			}
 		}
-		for _, n := range out.Nodes {
-			if n.State.Announces() && !n.Silent {
-				out.Announcers++
-			}
-		}
+		out.Announcers, out.Otherwise = a.announcing(v, now)
 		if v.wish.Route != nil {
 			out.Unsent = a.unsent(v.spec, *v.wish.Route)
+		}
+		for _, p := range a.parts {
+			if p.spec.Name == name {
+				out.Leaving = append(out.Leaving, PartStatus{p.spec.Prefixes, p.wish.State, p.wish.Cause, p.wish.Waits, words(p.wish.Route)})
+			}
 		}
 		for _, member := range sortedKeys(v.refusals) {
 			out.Refusals = append(out.Refusals, member+": "+v.refusals[member])
@@ -184,6 +214,9 @@ func (a *Announcer) Plan(ctx context.Context, selector string, only []string, li
 		}
 		fleet.Nodes = append(fleet.Nodes, bgp.FleetNode{Member: m, Stored: r.Wish.Stored, States: r.States})
 		fleet.InFlight = append(fleet.InFlight, r.InFlight...)
+		if r.Rollout != nil && !r.Rollout.Ended {
+			p.running = append(p.running, place{m.Name, *r.Rollout})
+		}
 	}
 	p.Verdict = bgp.Judge(p.Plan, fleet, limits)
 	p.Waves = bgp.Waves(p.Plan)
@@ -199,6 +232,7 @@ type Proposal struct {
 
 	beside  []bgp.Member // that announce VIPs of the plan and have no step in it
 	probers []bgp.Member // that lack one, and have no step either
+	running []place      // rollouts that are under way
 }
 
 // session says what a session with a peer is made with, without its password.

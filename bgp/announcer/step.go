@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"net/netip"
 	"slices"
 	"strings"
@@ -49,6 +50,7 @@ func (a *Announcer) step() {
 	a.mu.Lock()
 	a.sent, a.up = sent, up
 	now := a.now()
+	a.awoke(now)
 	a.noteSilence(now)
 	changes := a.decide(now, members, frozen)
 	wishes := a.wishes()
@@ -84,17 +86,13 @@ func (a *Announcer) gone() bool {
 	if !a.stopping {
 		return false
 	}
-	for _, v := range a.vips {
-		if v.wish.State != bgp.Absent || v.bound {
-			return false
-		}
-	}
-	return true
+	return !slices.ContainsFunc(a.every(), func(v *vip) bool { return v.wish.State != bgp.Absent || v.bound })
 }
 
 // change is a VIP that went into another state.
 type change struct {
 	vip, plan     string
+	part          string // of the VIP; empty: all of it
 	before, after bgp.Wish
 	evidence      string
 }
@@ -103,25 +101,53 @@ type change struct {
 func (a *Announcer) decide(now time.Duration, members []bgp.Member, frozen string) []change {
 	var changes []change
 	clock := time.Now()
-	for _, name := range sortedKeys(a.vips) {
-		v := a.vips[name]
+	a.rejoin()
+	for _, v := range a.every() {
 		v.guard.Set(v.spec, members)
 		f := a.facts(v, now, clock, frozen)
 		wish := v.machine.Step(f)
-		v.spec = v.machine.VIP()
 		if wish.State != v.wish.State || !sameRoute(wish.Route, v.wish.Route) {
-			changes = append(changes, change{vip: name, plan: a.plan.ID(), before: v.wish, after: wish, evidence: f.Promises})
+			changes = append(changes, change{vip: v.spec.Name, part: v.words(), plan: a.plan.ID(), before: v.wish, after: wish, evidence: f.Promises})
 			a.dirty = true
 		}
 		v.wish = wish
-		v.heardBy(a, now)
-		v.breaker.Note(now, a.cfg.Self.Name, wish.State.Announces())
-		if !v.planned && wish.State == bgp.Absent && !v.bound && !a.stopping && !wish.Address {
-			delete(a.vips, name) // nothing is left of it
-			a.dirty, a.narrow = true, true
+		if why := v.machine.Failing(); why == "" || v.failing == "" {
+			v.failing = why
+		}
+		if !v.part {
+			v.heardBy(a, now)
+			v.breaker.Note(now, a.cfg.Self.Name, wish.State.Announces())
 		}
 	}
+	a.forgetRefusals()
+	a.forget()
 	return changes
+}
+
+// forgetRefusals drops why members did not promise, once neither a VIP nor a part of it
+// asks them any more: that was then. The caller holds the lock.
+func (a *Announcer) forgetRefusals() {
+	asks := map[string]bool{}
+	for _, v := range a.every() {
+		asks[v.spec.Name] = asks[v.spec.Name] || v.wish.Ask
+	}
+	for name, v := range a.vips {
+		if !asks[name] {
+			v.refusals = nil
+		}
+	}
+}
+
+// forget drops what no plan names and nothing is left of. The caller holds the
+// lock.
+func (a *Announcer) forget() {
+	gone := func(v *vip) bool {
+		yes := !v.planned && v.wish.State == bgp.Absent && !v.bound && !a.stopping && !v.wish.Address
+		a.dirty, a.narrow = a.dirty || yes, a.narrow || yes
+		return yes
+	}
+	maps.DeleteFunc(a.vips, func(_ string, v *vip) bool { return gone(v) })
+	a.parts = slices.DeleteFunc(a.parts, gone)
 }
 
 // worries says of each VIP what an engineer should look at; nil: nothing. The
@@ -148,16 +174,37 @@ func (a *Announcer) worries(now time.Duration) map[string]error {
 		case v.deaf > 0 && now-v.deaf > deafFor:
 			err = fmt.Errorf("it is %s, but no peer has %s", v.wish.State, strings.Join(a.unsent(v.spec, *v.wish.Route), ", "))
 		case total < v.spec.MinAnnouncers && now > settleFor:
-			err = fmt.Errorf("only %d nodes announce it as planned, as far as is heard, want %d at least", total, v.spec.MinAnnouncers)
+			err = fmt.Errorf("announced as planned by %s only, as far as is heard, want %d at least", bgp.Counted(total, "node"), v.spec.MinAnnouncers)
 		}
-		all["vip "+name] = err
+		all["vip "+name] = a.unfit(v, err)
+	}
+	for _, p := range a.parts {
+		if p.wish.State == bgp.LastResort {
+			all["vip "+p.name()] = fmt.Errorf("announced as the last resort: %s", p.wish.Cause)
+		}
 	}
 	for what := range a.faults {
-		if name, ok := strings.CutPrefix(what, "vip "); ok && a.vips[name] == nil {
+		if _, has := all[what]; !has && strings.HasPrefix(what, "vip ") {
 			all[what] = nil // it is gone
 		}
 	}
 	return all
+}
+
+// unfit adds to what is to be said of a VIP that it is announced although its checks
+// fail now. The caller holds the lock.
+func (a *Announcer) unfit(v *vip, said error) error {
+	if v.failing == "" || !v.wish.State.Announces() || said != nil && strings.Contains(said.Error(), "checks fail: ") {
+		return said
+	}
+	fails := "its checks fail: " + v.failing
+	if o := bgp.InForce(a.operations, a.cfg.Self, v.spec.Name, time.Now()); o != nil && o.Kind == bgp.Hold {
+		fails = "held, but " + fails
+	}
+	if said != nil {
+		return fmt.Errorf("%w; %s", said, fails)
+	}
+	return errors.New(fails)
 }
 
 // heardBy notes since when a peer should have a prefix of the VIP and none has.
@@ -185,9 +232,12 @@ func sameRoute(a, b *bgp.Attributes) bool {
 func (a *Announcer) facts(v *vip, now time.Duration, clock time.Time, frozen string) bgp.Facts {
 	permit, promises := v.guard.Permit(now)
 	f := bgp.Facts{
-		Now: now, Planned: v.planned, Frozen: frozen, Bound: v.bound,
-		AnswerTTL: a.file.Required[v.spec.Name], Quiet: v.meter.quiet(now),
+		Now: now, Planned: v.planned || a.announcedHere(v, clock), Frozen: frozen, Bound: v.bound, Quiet: v.meter.quiet(now),
 		Permit: permit, Promises: promises,
+	}
+	f.Forced = !v.planned && len(absent(v.spec.Prefixes, a.plan.GiveUp)) == 0
+	if !v.part {
+		f.AnswerTTL = a.file.Required[v.spec.Name] // answers name the PoP also without the part
 	}
 	if a.stopping {
 		f.Leave = bgp.Stopping
@@ -195,8 +245,7 @@ func (a *Announcer) facts(v *vip, now time.Duration, clock time.Time, frozen str
 		switch o.Kind {
 		case bgp.Hold:
 			f.Hold = true
-		case bgp.Announce:
-			f.Planned = true
+		case bgp.Announce: // see announcedHere
 		default:
 			f.Leave, f.Forced = bgp.Out, o.Force
 		}
@@ -205,6 +254,14 @@ func (a *Announcer) facts(v *vip, now time.Duration, clock time.Time, frozen str
 	f.Breaker = v.breaker.Open(now, a.announcers(v))
 	f.Sent = v.wish.Route != nil && a.wasSent(v.spec, *v.wish.Route)
 	return f
+}
+
+// announcedHere says whether a VIP is to be announced by the node's own word, also while
+// a hold goes before that. The caller holds the lock.
+func (a *Announcer) announcedHere(v *vip, clock time.Time) bool {
+	return !v.part && slices.ContainsFunc(a.operations, func(o bgp.Operation) bool {
+		return o.Kind == bgp.Announce && o.Matches(a.cfg.Self, v.spec.Name) && o.Begun(clock)
+	})
 }
 
 // wasSent says whether some prefix of a VIP was sent to a peer with the
@@ -258,16 +315,16 @@ func routesOf(peers []speaker.PeerRoutes) map[netip.Prefix][]route {
 // wished is what should be for a VIP.
 type wished struct {
 	vip  *vip
+	name string
 	spec bgp.VIP
 	wish bgp.Wish
 }
 
 // wishes lists what should be. The caller holds the lock.
 func (a *Announcer) wishes() []wished {
-	all := make([]wished, 0, len(a.vips))
-	for _, name := range sortedKeys(a.vips) {
-		v := a.vips[name]
-		all = append(all, wished{v, v.spec, v.wish})
+	var all []wished
+	for _, v := range a.every() {
+		all = append(all, wished{v, v.name(), v.spec, v.wish})
 	}
 	return all
 }
@@ -319,15 +376,16 @@ func (a *Announcer) announce(routes []bgp.Route) error {
 	return err
 }
 
-// answered returns the prefixes of a VIP that there is a socket for: one that a
-// plan adds to a VIP that is announced may still have none.
+// answered returns the prefixes of a VIP through which checks have passed since
+// there is a socket for them: one that a plan adds to a VIP that is announced has
+// to show it first.
 func (a *Announcer) answered(w wished) []netip.Prefix {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	var all []netip.Prefix
-	for i, s := range sockets(w.spec) {
-		if slices.Contains(w.vip.have, s) {
-			all = append(all, w.spec.Prefixes[i])
+	for _, s := range sockets(w.spec) {
+		if p := hostRoute(s); slices.Contains(w.vip.have, s) && slices.Contains(w.vip.tried, p) {
+			all = append(all, p)
 		}
 	}
 	return all
@@ -350,26 +408,30 @@ func (a *Announcer) open(w wished) {
 	a.mu.Lock()
 	have, failed := w.vip.have, w.vip.failed
 	w.vip.failed = false
-	a.mu.Unlock()
 	missing := without(want, have)
-	if len(missing) == 0 && !failed {
-		a.have(w, have, true)
+	if len(missing) > 0 { // another VIP may still have one of them
+		want = without(want, a.elsewhere(w.vip))
+		missing = without(want, have)
+	}
+	a.mu.Unlock()
+	if len(want) == 0 || len(missing) == 0 && !failed {
+		a.opened(w.vip, nil, len(want) > 0)
 		return
 	}
-	err := a.cfg.Addresses.Ensure(w.spec.Name, w.spec.Prefixes)
+	err := a.cfg.Addresses.Ensure(w.spec.Name, hostRoutes(want))
 	if err == nil && len(missing) > 0 {
 		ctx, cancel := context.WithTimeout(a.ctx, 5*time.Second)
 		err = a.cfg.Listener.Listen(ctx, missing)
 		cancel()
 	}
-	a.fault("address and socket of vip "+w.spec.Name, err)
+	a.fault("address and socket of vip "+w.name, err)
 	if err != nil {
 		a.mu.Lock()
 		w.vip.fault, w.vip.failed = err.Error(), true // so that it is tried again
 		a.mu.Unlock()
 		return
 	}
-	a.have(w, append(slices.Clone(have), missing...), true)
+	a.opened(w.vip, missing, true)
 }
 
 // close takes away the sockets and addresses of a VIP that should not be there.
@@ -379,34 +441,48 @@ func (a *Announcer) close(w wished) {
 		want = sockets(w.spec)
 	}
 	a.mu.Lock()
-	have := w.vip.have
+	over := without(w.vip.have, want)
 	a.mu.Unlock()
-	over := without(have, want)
 	if len(over) == 0 {
 		return
 	}
 	err := a.cfg.Listener.Unlisten(over...)
 	if err == nil {
-		err = a.cfg.Addresses.Remove(w.spec.Name, unused(over, want))
+		err = a.cfg.Addresses.Remove(w.spec.Name, absent(hostRoutes(over), hostRoutes(want)))
 	}
-	a.fault("address and socket of vip "+w.spec.Name, err)
+	a.fault("address and socket of vip "+w.name, err)
 	if err == nil {
-		a.have(w, without(have, over), w.wish.Listen)
+		a.closed(over)
 	}
 }
 
-// have notes where a VIP is answered.
-func (a *Announcer) have(w wished, now []netip.AddrPort, bound bool) {
+// opened notes sockets that a VIP has now, beside those that it had.
+func (a *Announcer) opened(v *vip, now []netip.AddrPort, bound bool) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	if w.vip.bound == bound && len(w.vip.have) == len(now) && w.vip.fault == "" {
+	if v.bound == bound && len(now) == 0 && v.fault == "" {
 		return
 	}
-	w.vip.have, w.vip.bound, w.vip.fault = now, bound, ""
-	if !bound {
-		w.vip.meter, w.vip.asked = meter{}, 0
-	}
+	v.have, v.bound, v.fault = append(v.have, now...), bound, ""
 	a.poke()
+}
+
+// closed notes sockets that nobody has any more.
+func (a *Announcer) closed(gone []netip.AddrPort) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	for _, v := range a.every() {
+		left := without(v.have, gone)
+		if len(left) == len(v.have) {
+			continue
+		}
+		v.have, v.fault = left, ""
+		v.tried = slices.DeleteFunc(v.tried, func(p netip.Prefix) bool { return !slices.Contains(hostRoutes(left), p) })
+		if len(left) == 0 {
+			v.bound, v.meter, v.asked, v.untried = false, meter{}, 0, ""
+		}
+		a.poke()
+	}
 }
 
 // without returns what is in a and not in b.
@@ -414,20 +490,17 @@ func without(a, b []netip.AddrPort) []netip.AddrPort {
 	return slices.DeleteFunc(slices.Clone(a), func(s netip.AddrPort) bool { return slices.Contains(b, s) })
 }
 
-// unused returns the addresses of sockets that no socket of others has.
-func unused(sockets, others []netip.AddrPort) []netip.Prefix {
+func hostRoutes(sockets []netip.AddrPort) []netip.Prefix {
 	var all []netip.Prefix
 	for _, s := range sockets {
-		if !slices.ContainsFunc(others, func(o netip.AddrPort) bool { return o.Addr() == s.Addr() }) {
-			all = append(all, netip.PrefixFrom(s.Addr(), s.Addr().BitLen()))
-		}
+		all = append(all, hostRoute(s))
 	}
 	return all
 }
 
 // tell has the fleet and the audit log know of a change.
 func (a *Announcer) tell(c change) {
-	a.cfg.Log.Info("vip changed", "vip", c.vip, "from", c.before.State, "to", c.after.State, "route", words(c.after.Route), "cause", c.after.Cause)
+	a.cfg.Log.Info("vip changed", "vip", c.vip, "part", c.part, "from", c.before.State, "to", c.after.State, "route", words(c.after.Route), "cause", c.after.Cause)
 	a.recordChange(c)
 }
 
@@ -446,7 +519,7 @@ func (a *Announcer) stateAll(now time.Duration) {
 		}
 		switch {
 		case !v.wish.Answer:
-		case v.mute > 0 && now-v.mute > muteFor:
+		case v.isMute(now):
 			s.reason = "no peer has it: no session is established"
 		case v.wish.State == bgp.Announced:
 			s.verdict = edge.OK

@@ -78,9 +78,6 @@ func openStore(dir string, self bgp.Member, now time.Time) (s *store, k kept, al
 	if missing && copied == nil && copyFault == nil {
 		return s, kept{}, "", nil // a first start
 	}
-	if missing {
-		fault = errors.New("it is gone")
-	}
 	if used == nil {
 		used, alarm = s.instead(fault, copied, copyFault)
 	}
@@ -99,6 +96,9 @@ func openStore(dir string, self bgp.Member, now time.Time) (s *store, k kept, al
 // readKept reads a file of what is kept. It returns nil and no fault when there is
 // none, and the fault of one that cannot be used.
 func readKept(path string, self bgp.Member) (k *kept, fault, err error) {
+	if info, err := os.Stat(path); err == nil && !info.Mode().IsRegular() {
+		return nil, errors.New("it is not a regular file"), nil
+	}
 	b, err := edge.ReadRegular(path)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, nil, nil
@@ -116,13 +116,16 @@ func readKept(path string, self bgp.Member) (k *kept, fault, err error) {
 	return &read, nil, nil
 }
 
-// instead returns what is used in the place of a file with a fault, which is put
-// aside, and the alarm that says so. Without the copy nobody knows what people had
+// instead returns what is used in the place of a file that is gone (no fault), or has a
+// fault and is put aside, and the alarm that says so. Without the copy nobody knows what people had
 // decided, and nothing is announced until they decide again.
 func (s *store) instead(fault error, copied *kept, copyFault error) (k *kept, alarm string) {
-	alarm = fmt.Sprintf("%q is not used, and put aside as %s.damaged: %v; ", s.path, stateFile, fault)
-	if err := os.Rename(s.path, s.path+".damaged"); err != nil && !errors.Is(err, fs.ErrNotExist) {
-		alarm += fmt.Sprintf("(it could not be put aside: %v) ", err)
+	if fault == nil {
+		alarm = fmt.Sprintf("%q is gone; ", s.path)
+	} else if err := os.Rename(s.path, s.path+".damaged"); err != nil {
+		alarm = fmt.Sprintf("%q is not used: %v (it could not be put aside: %v); ", s.path, fault, err)
+	} else {
+		alarm = fmt.Sprintf("%q is not used, and put aside as %s.damaged: %v; ", s.path, stateFile, fault)
 	}
 	if copied != nil {
 		return copied, alarm + fmt.Sprintf("its copy of %s is in force: the plan and the operations are the last ones, penalties and a rollout may be older",

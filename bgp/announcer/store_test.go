@@ -2,6 +2,7 @@ package announcer
 
 import (
 	"bytes"
+	"errors"
 	"net/netip"
 	"os"
 	"path/filepath"
@@ -175,8 +176,16 @@ func TestDamagedStore(t *testing.T) {
 // damaged or gone.
 func TestCopy(t *testing.T) {
 	for what, spoil := range map[string]func(path string) error{
-		"damaged": func(path string) error { return os.WriteFile(path, []byte("half"), 0o600) },
-		"gone":    os.Remove,
+		`" is not used, and put aside as vip-state.json.damaged: it begins with "half", `: func(path string) error {
+			return os.WriteFile(path, []byte("half"), 0o600)
+		},
+		`" is gone; `: os.Remove,
+		`" is not used, and put aside as vip-state.json.damaged: it is not a regular file; `: func(path string) error {
+			return errors.Join(os.Remove(path), os.Mkdir(path, 0o700))
+		},
+		`" is not used: it is not a regular file (it could not be put aside: rename `: func(path string) error {
+			return errors.Join(os.Remove(path), os.Mkdir(path, 0o700), os.WriteFile(path+".damaged", nil, 0o600))
+		},
 	} {
 		dir := t.TempDir()
 		s := &store{path: filepath.Join(dir, stateFile)}
@@ -195,7 +204,7 @@ func TestCopy(t *testing.T) {
 			t.Fatal(err)
 		}
 		_, got, alarm, err := openStore(dir, fra1, noon)
-		if want := "its copy of 2026-03-01T12:01:00Z is in force"; err != nil || !strings.Contains(alarm, want) {
+		if want := "; its copy of 2026-03-01T12:01:00Z is in force"; err != nil || !strings.HasPrefix(alarm, `"`+s.path+what) || !strings.Contains(alarm, want) {
 			t.Errorf("%s: alarm %q, %v, want %q", what, alarm, err, want)
 		}
 		if got.Lost || got.Plan.ID() != k.Plan.ID() || got.Operations != nil || got.VIPs["ns2"].Damping.Penalty != 1000 {
@@ -204,7 +213,7 @@ func TestCopy(t *testing.T) {
 		if err := os.WriteFile(s.copy(), []byte("half"), 0o600); err != nil {
 			t.Fatal(err)
 		}
-		if err := os.WriteFile(s.path, []byte("half"), 0o600); err != nil {
+		if err := errors.Join(os.RemoveAll(s.path), os.WriteFile(s.path, []byte("half"), 0o600)); err != nil {
 			t.Fatal(err)
 		}
 		if _, got, alarm, err := openStore(dir, fra1, noon); err != nil || !got.Lost || !strings.Contains(alarm, "its copy is no better: it begins with") {

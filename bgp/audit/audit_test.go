@@ -33,7 +33,7 @@ func fill(t *testing.T, dir string, n int, maxFile int64) Head {
 	for i := range n {
 		if err := l.Append(Entry{
 			Time: noon.Add(time.Duration(i) * time.Second), Actor: "ada", Cause: fmt.Sprintf("reason %d", i+1), Plan: "p1", Node: "fra1", VIP: "ns1",
-			Before: "announced", After: "draining", Evidence: "2 of 2 promises, in 2 of 2 PoPs",
+			Before: "announced", After: "draining", Evidence: "2 promises in 2 PoPs, want 2 in 2",
 		}); err != nil {
 			t.Fatal(err)
 		}
@@ -66,7 +66,7 @@ func TestFormat(t *testing.T) {
 	dir := t.TempDir()
 	fill(t, dir, 2, defaultFile)
 	const first = `{"seq":1,"prev":"","time":"2026-03-01T12:00:00Z","actor":"ada","cause":"reason 1","plan":"p1","node":"fra1","vip":"ns1",` +
-		`"before":"announced","after":"draining","evidence":"2 of 2 promises, in 2 of 2 PoPs"`
+		`"before":"announced","after":"draining","evidence":"2 promises in 2 PoPs, want 2 in 2"`
 	want := first + `,"hash":"` + hashOf([]byte(first)) + `"}`
 	lines := strings.Split(string(read(t, dir, 1)), "\n")
 	if lines[0] != want {
@@ -217,16 +217,127 @@ func TestRotation(t *testing.T) {
 	}
 }
 
-// TestEmptyNewestFile: a crash comes between making a file and its first line.
-func TestEmptyNewestFile(t *testing.T) {
+// TestEmptiedFile: no file begins without an entry, so whoever emptied one is found
+// out, by the node and by who verifies.
+func TestEmptiedFile(t *testing.T) {
+	const fault = "line 1: it is missing: the file is empty, and none begins without an entry"
+	for _, emptied := range []int{1, 2} {
+		dir := t.TempDir()
+		fill(t, dir, 5, 1000) // three in the first
+		put(t, dir, emptied, nil)
+		l := mustOpen(t, dir, 1000)
+		var want []string
+		if emptied == 2 {
+			want = []string{"audit-000002.jsonl: " + fault + "; the log goes on in audit-000003.jsonl"}
+		}
+		if got := l.Faults(); !slices.Equal(got, want) {
+			t.Errorf("faults %q, want %q", got, want)
+		}
+		l.Close()
+		// And so at any later time.
+		for _, verify := range []func() error{mustOpen(t, dir, 1000).Verify, func() error { _, err := VerifyDir(dir); return err }} {
+			if err := verify(); err == nil || !strings.HasPrefix(err.Error(), fileName(emptied)+": "+fault) {
+				t.Errorf("%s emptied: %v", fileName(emptied), err)
+			}
+		}
+	}
+	dir := t.TempDir()
+	fill(t, dir, 5, defaultFile)
+	put(t, dir, 1, nil)
+	if r, err := VerifyDir(dir); err == nil || r.Entries != 0 {
+		t.Errorf("all emptied: %+v, %v", r, err)
+	}
+}
+
+// TestBeginningCutOff: the first file begins with the first entry, and all files
+// are kept but those that the log itself removes.
+func TestBeginningCutOff(t *testing.T) {
+	for _, gone := range []int{1, 20} {
+		dir := t.TempDir()
+		fill(t, dir, 40, defaultFile)
+		put(t, dir, 1, bytes.Join(bytes.SplitAfter(read(t, dir, 1), []byte("\n"))[gone:], nil))
+		want := fmt.Sprintf("audit-000001.jsonl: line 1: it is entry %d, want 1: entries were removed at the beginning", gone+1)
+		if _, err := VerifyDir(dir); err == nil || err.Error() != want {
+			t.Errorf("%d lines cut off: %v, want %q", gone, err, want)
+		}
+		l := mustOpen(t, dir, defaultFile)
+		if got := l.Faults(); len(got) != 1 || got[0] != want+"; the log goes on in audit-000002.jsonl" || l.Head().Seq != 41 {
+			t.Errorf("%d lines cut off: faults %q, and it goes on with entry %d", gone, got, l.Head().Seq)
+		}
+	}
+	for _, tc := range []struct {
+		files int
+		want  string
+	}{
+		{1, "audit-000001.jsonl is missing: the newest 8 files are kept"},
+		{2, "audit-000001.jsonl to audit-000002.jsonl are missing: the newest 8 files are kept"},
+	} {
+		dir := t.TempDir()
+		fill(t, dir, 12, 1000)
+		for n := range tc.files {
+			if err := os.Remove(filepath.Join(dir, fileName(n+1))); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if _, err := VerifyDir(dir); err == nil || err.Error() != tc.want {
+			t.Errorf("%d files removed: %v, want %q", tc.files, err, tc.want)
+		}
+		if err := mustOpen(t, dir, 1000).Verify(); err == nil || err.Error() != tc.want {
+			t.Errorf("%d files removed, opened: %v, want %q", tc.files, err, tc.want)
+		}
+	}
+}
+
+// TestTamperingIsFoundAgain: what was found once is found whenever the log is
+// opened, and what is appended meanwhile is no fault.
+func TestTamperingIsFoundAgain(t *testing.T) {
 	dir := t.TempDir()
 	fill(t, dir, 3, defaultFile)
-	put(t, dir, 2, nil)
-	if head := fill(t, dir, 1, defaultFile); head.Seq != 4 {
-		t.Errorf("goes on with entry %d, want 4", head.Seq)
+	put(t, dir, 1, bytes.Replace(read(t, dir, 1), []byte("reason 2"), []byte("reason 7"), 1))
+	for range 3 {
+		l := mustOpen(t, dir, defaultFile)
+		if err := l.Append(Entry{Time: noon, Actor: "ada", Cause: "after"}); err != nil {
+			t.Fatal(err)
+		}
+		if err := l.Verify(); err == nil || !strings.HasPrefix(err.Error(), "audit-000001.jsonl: line 2: it was altered: ") {
+			t.Errorf("verified as %v", err)
+		}
+		l.Close()
 	}
-	if r, err := VerifyDir(dir); err != nil || r.Entries != 4 {
-		t.Errorf("report %+v, %v", r, err)
+
+	good := t.TempDir()
+	fill(t, good, 3, defaultFile)
+	l := mustOpen(t, good, defaultFile)
+	if _, err := l.file.WriteAt([]byte(`{"seq":4,"half`), l.size); err != nil {
+		t.Fatal(err)
+	}
+	if err := l.Verify(); err != nil {
+		t.Errorf("while a line is written: %v", err)
+	}
+	if err := mustOpen(t, t.TempDir(), defaultFile).Verify(); err != nil {
+		t.Errorf("a new log: %v", err)
+	}
+}
+
+// TestFileBeginsWhole: a file that cannot be given its first entry is not there at
+// all, and the log is as before.
+func TestFileBeginsWhole(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "log")
+	l := mustOpen(t, dir, 1000)
+	if names, err := files(dir); err != nil || names != nil {
+		t.Errorf("before any entry: files %q, %v", names, err)
+	}
+	if err := os.Rename(dir, dir+".away"); err != nil {
+		t.Fatal(err)
+	}
+	if err := l.Append(Entry{Actor: "ada", Cause: "lost"}); err == nil || l.Head() != (Head{}) {
+		t.Errorf("written nowhere: %v, head %+v", err, l.Head())
+	}
+	if err := os.Rename(dir+".away", dir); err != nil {
+		t.Fatal(err)
+	}
+	if err := l.Append(Entry{Actor: "ada", Cause: "kept"}); err != nil || l.Head().Seq != 1 {
+		t.Errorf("%v, head %+v", err, l.Head())
 	}
 }
 
@@ -274,7 +385,7 @@ func TestLongTexts(t *testing.T) {
 
 func TestVerifyDirWithout(t *testing.T) {
 	dir := t.TempDir()
-	if _, err := VerifyDir(dir); err == nil || !strings.HasSuffix(err.Error(), "holds no audit log: want files such as audit-000001.jsonl; a node that never had VIPs keeps none") {
+	if _, err := VerifyDir(dir); err == nil || !strings.HasSuffix(err.Error(), "holds no audit log: want files such as audit-000001.jsonl, which every node that ever had VIPs has") {
 		t.Errorf("an empty folder: %v", err)
 	}
 	if _, err := VerifyDir(filepath.Join(dir, "x")); err == nil {
@@ -339,12 +450,12 @@ func verifySlowly(b []byte) (line int, torn bool) {
 	var beforeHash string
 	lines := strings.SplitAfter(string(b), "\n")
 	for i, text := range lines {
-		if text == "" && i == len(lines)-1 {
+		if text == "" && i == len(lines)-1 && i > 0 {
 			return 0, false
 		}
 		body, ended := strings.CutSuffix(text, "\n")
 		if !ended {
-			return i + 1, len(text) < maxLine
+			return i + 1, text != "" && len(text) < maxLine
 		}
 		cut := strings.LastIndex(body, hashMark)
 		if cut < 0 || len(text) > maxLine || body[cut:] != hashMark+hashOf([]byte(body[:cut]))+hashEnd {

@@ -7,11 +7,12 @@
 // was being written is no fault of the log: it is put aside when the log is
 // opened next, and an entry says so. A line that is whole and wrong is
 // tampering: the log goes on in a new file, and [VerifyDir] names the line for
-// as long as its file is kept.
+// as long as its file is kept, as [Log.Verify] does whenever the log was opened.
 //
 // What a chain without an outside anchor cannot show: that the newest lines were
-// cut off at the end of a line, or that somebody computed all hashes anew. Ship
-// [Log.Head] elsewhere to have both shown.
+// cut off at the end of a line, or the oldest once files before them were removed,
+// or that somebody computed all hashes anew. Ship [Log.Head] elsewhere to have the
+// end and the hashes shown.
 //
 // A Log is safe for concurrent use. The format is in docs/format/audit.md.
 package audit

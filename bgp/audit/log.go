@@ -4,10 +4,13 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"math"
 	"os"
 	"path/filepath"
 	"sync"
 	"time"
+
+	"edged/edge"
 )
 
 // The bounds of what is kept.
@@ -21,23 +24,32 @@ type Log struct {
 	dir     string
 	maxFile int64
 
+	kept    []string // the files that there were when it was open
+	keptEnd int64    // of the newest of them then, in octets
+
 	mu     sync.Mutex // guards what follows, and the order of the lines
-	file   *os.File
-	number int
-	size   int64 // of the whole lines of file
-	torn   bool  // the last write failed: there may be something behind size
+	closed bool
+	file   *os.File // nil: the next entry begins one
+	number int      // of the newest file; 0: there is none
+	size   int64    // of the whole lines of file
+	torn   bool     // the last write failed: there may be something behind size
 	head   Head
 	faults []string
 }
 
 // Open opens the log of a folder, which is made if it is not there. What is
 // wrong with the newest file is no error: the log goes on, and [Log.Faults] and
-// an entry say what it was.
+// an entry say what it was. The files before it are for [Log.Verify].
 func Open(dir string) (*Log, error) { return open(dir, defaultFile) }
 
 func open(dir string, maxFile int64) (*Log, error) {
 	l := &Log{dir: dir, maxFile: maxFile}
-	if err := l.resume(); err != nil {
+	err := l.resume()
+	if err == nil {
+		l.keptEnd = l.size
+		l.kept, err = files(dir)
+	}
+	if err != nil {
 		if l.file != nil {
 			l.file.Close()
 		}
@@ -51,22 +63,19 @@ func (l *Log) resume() error {
 		return err
 	}
 	names, err := files(l.dir)
-	if err != nil {
+	if err != nil || len(names) == 0 {
 		return err
-	}
-	if len(names) == 0 {
-		return l.begin(1)
 	}
 	// What the newest file begins with is for VerifyDir to judge; but without a
 	// line of its own it goes on from the file before.
 	newest := names[len(names)-1]
-	s, err := scanFile(filepath.Join(l.dir, newest), Head{})
+	s, err := scanFile(l.dir, newest, Head{}, math.MaxInt64)
 	if err != nil {
 		return err
 	}
 	l.head = s.last
 	for i := len(names) - 2; i >= 0 && l.head == (Head{}); i-- {
-		before, err := scanFile(filepath.Join(l.dir, names[i]), Head{})
+		before, err := scanFile(l.dir, names[i], Head{}, math.MaxInt64)
 		if err != nil {
 			return err
 		}
@@ -93,9 +102,8 @@ func (l *Log) resume() error {
 			fault = cause + "; " + fault
 		}
 		cause = fault
-		if err := l.begin(l.number + 1); err != nil {
-			return err
-		}
+		l.file.Close()
+		l.file = nil
 	}
 	if cause == "" {
 		return nil
@@ -119,23 +127,28 @@ func (l *Log) putAside(name string, s scanned) (string, error) {
 	return aside, errors.Join(l.file.Truncate(s.length), l.file.Sync())
 }
 
-// begin goes on in a new file, and removes the oldest when there are too many.
-func (l *Log) begin(number int) error {
-	f, err := os.OpenFile(filepath.Join(l.dir, fileName(number)), os.O_RDWR|os.O_CREATE|os.O_EXCL, 0o600)
-	if err != nil {
-		return err
+// begin goes on in a new file, which comes into being with its first entry, and
+// removes the oldest when there are too many.
+func (l *Log) begin(e Entry) error {
+	line, head := l.next(e)
+	number := l.number + 1
+	path := filepath.Join(l.dir, fileName(number))
+	if _, err := os.Lstat(path); err == nil {
+		return fmt.Errorf("%s is there already: who made it?", path)
 	}
-	dir, err := os.Open(l.dir)
+	err := edge.ReplaceFile(path, line, 0o600)
+	var f *os.File
 	if err == nil {
-		err = errors.Join(dir.Sync(), dir.Close())
+		f, err = os.OpenFile(path, os.O_RDWR, 0)
 	}
 	if err != nil {
-		return errors.Join(err, f.Close(), os.Remove(f.Name()))
+		_ = os.Remove(path) // if it came so far
+		return err
 	}
 	if l.file != nil {
 		l.file.Close()
 	}
-	l.file, l.number, l.size, l.torn = f, number, 0, false
+	l.file, l.number, l.size, l.torn, l.head = f, number, int64(len(line)), false, head
 	if old := number - keepFiles; old > 0 {
 		if err := os.Remove(filepath.Join(l.dir, fileName(old))); err != nil && !errors.Is(err, fs.ErrNotExist) {
 			l.faults = append(l.faults, err.Error())
@@ -149,7 +162,7 @@ func (l *Log) begin(number int) error {
 func (l *Log) Append(e Entry) error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if l.file == nil {
+	if l.closed {
 		return errors.New("audit log: it is closed")
 	}
 	if err := l.append(e); err != nil {
@@ -159,16 +172,14 @@ func (l *Log) Append(e Entry) error {
 }
 
 func (l *Log) append(e Entry) error {
+	if l.file == nil || l.size >= l.maxFile {
+		return l.begin(e)
+	}
 	if l.torn {
 		if err := l.file.Truncate(l.size); err != nil {
 			return err
 		}
 		l.torn = false
-	}
-	if l.size >= l.maxFile {
-		if err := l.begin(l.number + 1); err != nil {
-			return err
-		}
 	}
 	if err := l.replaced(); err != nil {
 		return err
@@ -190,20 +201,25 @@ func (l *Log) replaced() error {
 		return nil
 	}
 	fault := fmt.Sprintf("%s was replaced, cut or written to by somebody else; the log goes on in %s", name, fileName(l.number+1))
-	if err := l.begin(l.number + 1); err != nil {
+	if err := l.begin(Entry{Actor: "edged", Cause: fault}); err != nil {
 		return err
 	}
 	l.faults = append(l.faults, fault)
-	return l.write(Entry{Actor: "edged", Cause: fault})
+	return nil
 }
 
-func (l *Log) write(e Entry) error {
+// next returns an entry as the line that comes next, and the head after it.
+func (l *Log) next(e Entry) ([]byte, Head) {
 	e.Seq, e.Prev = l.head.Seq+1, l.head.Hash
 	if e.Time.IsZero() {
 		e.Time = time.Now()
 	}
 	line, hash := e.line()
-	line = append(line, '\n')
+	return append(line, '\n'), Head{e.Seq, hash}
+}
+
+func (l *Log) write(e Entry) error {
+	line, head := l.next(e)
 	_, err := l.file.WriteAt(line, l.size)
 	if err == nil {
 		err = l.file.Sync()
@@ -213,7 +229,7 @@ func (l *Log) write(e Entry) error {
 		return err
 	}
 	l.size += int64(len(line))
-	l.head = Head{e.Seq, hash}
+	l.head = head
 	return nil
 }
 
@@ -233,14 +249,22 @@ func (l *Log) Faults() []string {
 	return append([]string(nil), l.faults...)
 }
 
+// Verify verifies what there was when the log was opened, as [VerifyDir] does. It
+// takes seconds where that is hundreds of megabytes, and keeps nobody from
+// appending.
+func (l *Log) Verify() error {
+	_, err := verify(l.dir, l.kept, l.keptEnd)
+	return err
+}
+
 // Close closes the file. Nothing can be appended any more.
 func (l *Log) Close() error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if l.file == nil {
+	if l.closed || l.file == nil {
+		l.closed = true
 		return nil
 	}
-	f := l.file
-	l.file = nil
-	return f.Close()
+	l.closed = true
+	return l.file.Close()
 }

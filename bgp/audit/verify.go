@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"math"
 	"os"
 	"path/filepath"
 	"slices"
@@ -68,6 +69,9 @@ func scan(r io.Reader, from Head) (scanned, error) {
 		}
 		if err != nil {
 			s.torn = size
+			if s.lines == 0 && size == 0 {
+				fail(false, "it is missing: the file is empty, and none begins without an entry")
+			}
 			if size > 0 {
 				fail(true, fmt.Sprintf("it is torn: %d octets without an end, as a crash leaves them; the node mends that when it starts", size))
 			}
@@ -138,22 +142,38 @@ type Report struct {
 	Head    Head   `json:"head"`    // the newest that is right
 }
 
-// VerifyDir verifies the log of a folder, file by file. The error joins the
-// first fault of each file, with its name; a log that is not there is an error,
-// too.
+// VerifyDir verifies the log of a folder, file by file, from the first entry or,
+// when files were removed since there were too many, from the oldest that is kept.
+// The error joins the first fault of each file, with its name; a log that is not
+// there is an error, too.
 func VerifyDir(dir string) (Report, error) {
 	names, err := files(dir)
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return Report{}, err
 	}
 	if len(names) == 0 {
-		return Report{}, fmt.Errorf("%q holds no audit log: want files such as %s; a node that never had VIPs keeps none", dir, fileName(1))
+		return Report{}, fmt.Errorf("%q holds no audit log: want files such as %s, which every node that ever had VIPs has", dir, fileName(1))
+	}
+	return verify(dir, names, math.MaxInt64)
+}
+
+// verify verifies files, the newest of them up to an end, in octets.
+func verify(dir string, names []string, end int64) (Report, error) {
+	if len(names) == 0 {
+		return Report{}, nil
 	}
 	var r Report
-	var faults []error
+	faults := []error{missing(names)}
 	at := Head{}
-	for _, name := range names {
-		s, err := scanFile(filepath.Join(dir, name), at)
+	for i, name := range names {
+		most := int64(math.MaxInt64)
+		if i == len(names)-1 {
+			most = end
+		}
+		s, err := scanFile(dir, name, at, most)
+		if errors.Is(err, fs.ErrNotExist) {
+			continue // the oldest has just gone; of any other the next line tells
+		}
 		r.Files++
 		r.First = cmp.Or(r.First, s.first)
 		if s.first != 0 {
@@ -172,13 +192,34 @@ func VerifyDir(dir string) (Report, error) {
 	return r, errors.Join(faults...)
 }
 
-func scanFile(path string, from Head) (scanned, error) {
-	f, err := os.Open(path)
+// missing says which files were removed that ought to be kept, if the oldest were.
+func missing(names []string) error {
+	oldest, _ := fileNumber(names[0])
+	newest, _ := fileNumber(names[len(names)-1])
+	want := max(1, newest-keepFiles+1)
+	switch {
+	case oldest <= want:
+		return nil
+	case oldest == want+1:
+		return fmt.Errorf("%s is missing: the newest %d files are kept", fileName(want), keepFiles)
+	}
+	return fmt.Errorf("%s to %s are missing: the newest %d files are kept", fileName(want), fileName(oldest-1), keepFiles)
+}
+
+// scanFile reads a file of a log up to an end. The first file begins with the
+// first entry, any other after from.
+func scanFile(dir, name string, from Head, end int64) (scanned, error) {
+	f, err := os.Open(filepath.Join(dir, name))
 	if err != nil {
 		return scanned{last: from}, err
 	}
 	defer f.Close()
-	return scan(f, from)
+	s, err := scan(io.LimitReader(f, end), from)
+	if s.first > 1 && name == fileName(1) {
+		s.fault = &Fault{Line: 1, Why: fmt.Sprintf("it is entry %d, want 1: entries were removed at the beginning", s.first)}
+		s.first, s.good = 0, from
+	}
+	return s, err
 }
 
 // files returns the names of a log's files, oldest first.

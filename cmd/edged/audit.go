@@ -1,7 +1,10 @@
 package main
 
 import (
+	"errors"
 	"fmt"
+	"io/fs"
+	"os"
 	"path/filepath"
 
 	"github.com/spf13/cobra"
@@ -44,7 +47,8 @@ func auditVerifyCommand() *cobra.Command {
 		Short: "say whether an audit log is as it was written",
 		Long: `Verify the audit log of a node on this machine, or a copy of it in DIR. No node is
 needed. The first line that was changed, removed or added is named, and the exit
-code is 1.
+code is 1. So it is when files are missing, or empty; but the newest eight files
+are kept, and where older ones were removed it says which entries are left.
 
 Whoever may write the log may also cut off its end, or make it anew: keep its
 head, which this prints, elsewhere.`,
@@ -54,11 +58,19 @@ head, which this prints, elsewhere.`,
 			if len(args) == 1 {
 				dir = args[0]
 			}
+			_, err := os.Stat(dir)
+			if len(args) == 0 && errors.Is(err, fs.ErrNotExist) {
+				fmt.Fprintf(cmd.OutOrStdout(), "no entries: %q is not there, as on a node that never had VIPs\n", dir)
+				return nil
+			}
 			r, err := audit.VerifyDir(dir)
 			if err != nil {
 				return fmt.Errorf("audit log: %w", err)
 			}
-			fmt.Fprintf(cmd.OutOrStdout(), "%d entries are as they were written; the last is number %d, with hash %s\n", r.Entries, r.Head.Seq, r.Head.Hash)
+			fmt.Fprintf(cmd.OutOrStdout(), "entries %d to %d are as they were written; the last has the hash %s\n", r.First, r.Head.Seq, r.Head.Hash)
+			if r.First > 1 {
+				fmt.Fprintf(cmd.OutOrStdout(), "what was before entry %d is not there any more: the log keeps its newest eight files\n", r.First)
+			}
 			return nil
 		},
 	}

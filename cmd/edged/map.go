@@ -23,7 +23,7 @@ func mapCommand() *cobra.Command {
 		Use:   "map",
 		Short: "build closeness maps and look into them",
 
-		PersistentPreRunE: noEmptyFlags,
+		PersistentPreRunE: noEmptyWords,
 	}
 	cmd.AddCommand(mapBuildCommand(), mapShowCommand(), mapLookupCommand(), mapDiffCommand(), mapEvaluateCommand(), mapVerifyCommand(),
 		mapGateCommand(), mapResolversCommand(), mapExplainCommand())

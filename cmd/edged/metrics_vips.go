@@ -9,7 +9,7 @@ import (
 var (
 	descVIPState    = desc("vip_state", "The state of the VIP on this node: 0 absent, 1 bound, 2 canary, 3 announced, 4 degraded, 5 last-resort, 6 draining, 7 withdrawn.", "vip")
 	descVIPSent     = desc("vip_sent", "Whether the peer was sent the VIP as it should be announced.", "vip", "peer")
-	descAnnouncers  = desc("vip_announcers", "Nodes that announce the VIP, as this node heard lately, itself included.", "vip")
+	descAnnouncers  = desc("vip_announcers", "Nodes that announce the VIP as planned, as this node heard lately, itself included.", "vip")
 	descPenalty     = desc("vip_penalty", "The penalty of the VIP for flapping; suppressed from 3000 until 1500.", "vip")
 	descBreaker     = desc("vip_breaker_open", "Whether no node may withdraw the VIP by itself, for many left within a short time.", "vip")
 	descAsked       = desc("vip_promises_asked_total", "Times that this node asked others to promise that they stay.", "vip")

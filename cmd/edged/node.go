@@ -18,6 +18,7 @@ import (
 	"github.com/miekg/dns"
 
 	"edged/admin"
+	"edged/bgp"
 	"edged/bgp/announcer"
 	"edged/bgp/link"
 	"edged/bgp/speaker"
@@ -296,7 +297,7 @@ func (n *node) reload(ctx context.Context) admin.Reload {
 	}
 	if a := n.vips.Load(); a != nil {
 		if pending := len(a.Status().Pending); pending > 0 {
-			r.Warnings = append(r.Warnings, l.config.Problem("vips", "%d changes are pending; edged vip plan shows them", pending).String())
+			r.Warnings = append(r.Warnings, l.config.Problem("vips", "%s pending; edged vip plan shows what", bgp.Counted(pending, "change")).String())
 		}
 	}
 	n.log.Info("reloaded", "zones", len(l.zones), "maps", len(l.maps), "pools", len(l.config.Pools))

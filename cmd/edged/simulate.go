@@ -35,7 +35,7 @@ The demand is CSV, in requests per second:
 Without it every IPv4 /24 that the map knows counts as 1, and capacities say
 nothing.`,
 		Args:    cobra.NoArgs,
-		PreRunE: noEmptyFlags,
+		PreRunE: noEmptyWords,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if mapPath == "" {
 				var err error

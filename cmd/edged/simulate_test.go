@@ -41,7 +41,7 @@ pops: [{name: fra, lat: 50.11, lon: 8.68, capacity: 100}, {name: iad, lat: 38.95
 		{[]string{"simulate", "--config", one, "--down", "fra", "--demand", demand}, 0, "over by 10.0", ""},
 		{[]string{"simulate", "--config", none, "--down", "fra"}, 1, "", "none.yaml: it has 0 maps, none of them default; name one's file with --map"},
 		{[]string{"simulate", "--down", "fra"}, 1, "", "[map config]"},
-		{[]string{"simulate", "--map", m, "--down", ""}, 1, "", `--down "[]": want a value`},
+		{[]string{"simulate", "--map", m, "--down", ""}, 1, "", `--down "": want a value`},
 		{[]string{"simulate", "--map", m, "--down", "nyc"}, 1, "", `map has no pop "nyc"`},
 		{[]string{"simulate", "--map", m, "--down", "fra", "--demand", bad}, 1, "", `bad.csv:1: "x" is not a network`},
 	} {

@@ -21,6 +21,7 @@ func vipCommand() *cobra.Command {
 		Long: `VIPs are addresses that many nodes announce together. What a node announces is
 its stored plan; what its file wants beyond that is pending until it is planned
 and applied. The first plan of a VIP is what the file says.`,
+		PersistentPreRunE: noEmptyWords,
 	}
 	cmd.AddCommand(
 		vipListCommand(), vipShowCommand(),
@@ -28,7 +29,7 @@ and applied. The first plan of a VIP is what the file says.`,
 		vipSteerCommand("pause", "stop the rollout where it is"),
 		vipSteerCommand("resume", "go on with a paused rollout"),
 		vipSteerCommand("abort", "give the nodes of the current wave back what they had"),
-		vipSteerCommand("rollback", "give all nodes of the last rollout back what they had"),
+		vipSteerCommand("rollback", "give all nodes of the rollout back what they had, also when it is over"),
 	)
 	cmd.AddCommand(vipOperationCommands()...)
 	return cmd
@@ -51,7 +52,11 @@ func vipListCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "list",
 		Short: "list VIPs, peers and operations as a node has them",
-		Args:  cobra.NoArgs,
+		Long: `List VIPs, peers and operations as a node has them. Announcers are the nodes that
+announce a VIP as planned, as far as this node hears; others that announce it are
+told apart, for they may answer badly or not at all. What a node was asked with
+--local is shown on all nodes, as "on NAME only".`,
+		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			var s announcer.Status
 			return f.show(cmd, "/v1/vips", f.json, &s, func(w io.Writer) { writeVIPs(w, &s) })
@@ -97,15 +102,23 @@ func vipShowCommand() *cobra.Command {
 // planFlags say what is planned.
 type planFlags struct {
 	nodes string
-	vips  []string
+	vips  []string // each one or several with commas
 	wide  bool
+}
+
+// only returns the VIPs that are planned; nil: all.
+func (p *planFlags) only() []string {
+	if p.vips == nil {
+		return nil
+	}
+	return strings.Split(strings.Join(p.vips, ","), ",")
 }
 
 func (p *planFlags) add(cmd *cobra.Command) {
 	cmd.Flags().StringVar(&p.nodes, "nodes", "", "which nodes: node/NAME, pop/NAME or all, several with commas")
 	cmd.MarkFlagRequired("nodes")
-	cmd.Flags().StringSliceVar(&p.vips, "vip", nil, "only these VIPs")
-	cmd.Flags().BoolVar(&p.wide, "allow-wide", false, "also when it changes many VIPs, or takes many announcers of one away")
+	cmd.Flags().StringArrayVar(&p.vips, "vip", nil, "only these `NAMES`, several with commas (default: all)")
+	cmd.Flags().BoolVar(&p.wide, "allow-wide", false, "also when it changes many VIPs, or what routers hear from many announcers of one")
 }
 
 func vipPlanCommand() *cobra.Command {
@@ -126,7 +139,10 @@ exit code 1.`,
 				return err
 			}
 			defer c.Close()
-			query := url.Values{"nodes": {p.nodes}, "vips": {strings.Join(p.vips, ",")}, "wide": {fmt.Sprint(p.wide)}}
+			query := url.Values{"nodes": {p.nodes}, "wide": {fmt.Sprint(p.wide)}}
+			if p.vips != nil {
+				query.Set("vips", strings.Join(p.only(), ","))
+			}
 			var answer struct {
 				announcer.Proposal
 				Error string `json:"error"`
@@ -162,17 +178,17 @@ func vipApplyCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "apply PLAN --nodes SELECTOR --reason WHY",
 		Short: "roll a plan out, wave by wave",
-		Long: `Make the plan again and, if it is still the one with that ID, roll it out: first
-one node, then its PoP, then a quarter of the others, then all. Each wave must be
-confirmed by what peers were sent, and is watched for a while before the next one
+		Long: `Make the plan again and, if it is still the one with that ID, roll it out: one
+node, the rest of its PoP, a quarter of the others, all. Each wave must be confirmed
+by what peers were sent and by who answers, and is watched before the next one
 begins. What goes wrong aborts the wave, and its nodes get back what they had.
 
-The node that this command talks to coordinates. If it restarts, the rollout
-stays paused until "edged vip resume".`,
+The node that this command talks to coordinates; any other shows and steers the
+rollout, too. If it restarts, the rollout stays paused until "edged vip resume".`,
 		Example: "  edged vip apply 3f2a9c01b7de --nodes pop/fra --reason 'new ns1 in Frankfurt' --watch",
 		Args:    cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			q.Plan, q.Nodes, q.VIPs, q.Wide, q.Bake, q.Actor = args[0], p.nodes, p.vips, p.wide, bake, whoami()
+			q.Plan, q.Nodes, q.VIPs, q.Wide, q.Bake, q.Actor = args[0], p.nodes, p.only(), p.wide, bake, whoami()
 			if bake < time.Second {
 				return fmt.Errorf("--bake %s: want 1s at least, or all waves are one", bake)
 			}
@@ -199,7 +215,7 @@ stays paused until "edged vip resume".`,
 	}
 	f.add(cmd)
 	p.add(cmd)
-	cmd.Flags().DurationVar(&bake, "bake", bgp.DefaultBake, "how long each wave is watched")
+	cmd.Flags().DurationVar(&bake, "bake", bgp.DefaultBake, "how long each wave is watched, from 1s to 24h")
 	cmd.Flags().StringVar(&q.Reason, "reason", "", "why, in words")
 	cmd.MarkFlagRequired("reason")
 	cmd.Flags().BoolVar(&q.Shift, "allow-shift", false, "also when traffic moves otherwise than forecast")
@@ -212,8 +228,10 @@ func vipRolloutCommand() *cobra.Command {
 	var watch bool
 	cmd := &cobra.Command{
 		Use:   "rollout",
-		Short: "show how far the rollout is that a node coordinates",
-		Args:  cobra.NoArgs,
+		Short: "show how far the rollout is, whichever node coordinates it",
+		Long: `Show the rollout that is under way, whichever node coordinates it. If none is,
+show the last one. --json shows what nodes announce by it only on its coordinator.`,
+		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			c, err := f.client()
 			if err != nil {
@@ -223,8 +241,11 @@ func vipRolloutCommand() *cobra.Command {
 			if watch {
 				return watchRollout(cmd, c, f.json)
 			}
-			_, err = showRollout(cmd, c, f.json, "")
-			return err
+			r, err := getRollout(cmd, c, "")
+			if err != nil {
+				return err
+			}
+			return writeRollout(cmd.OutOrStdout(), r, f.json, "")
 		},
 	}
 	f.add(cmd)
@@ -235,27 +256,36 @@ func vipRolloutCommand() *cobra.Command {
 func vipSteerCommand(action, short string) *cobra.Command {
 	var f vipFlags
 	var reason string
+	var force bool
 	cmd := &cobra.Command{
-		Use:   action + " --reason WHY",
+		Use:   action + " [PLAN] --reason WHY",
 		Short: short,
-		Args:  cobra.NoArgs,
-		RunE: func(cmd *cobra.Command, _ []string) error {
+		Long: strings.ToUpper(short[:1]) + short[1:] + `.
+
+The rollout is the one that is under way, whichever node coordinates it: any node
+passes this on. Without one it is the last, if the node that is asked coordinated
+it. PLAN says which one is meant, and no other is touched.`,
+		Args: cobra.MaximumNArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
 			c, err := f.client()
 			if err != nil {
 				return err
 			}
 			defer c.Close()
-			q := announcer.Steering{Action: action, Reason: reason, Actor: whoami()}
-			if err := c.Change(cmd.Context(), "/v1/vips/rollout", q, nil); err != nil {
+			q := announcer.Steering{Action: action, Plan: strings.Join(args, ""), Reason: reason, Actor: whoami(), Force: force}
+			var r *announcer.Rollout
+			if err := c.Change(cmd.Context(), "/v1/vips/rollout", q, &r); err != nil {
 				return err
 			}
-			_, err = showRollout(cmd, c, f.json, "")
-			return err
+			return writeRollout(cmd.OutOrStdout(), r, f.json, "")
 		},
 	}
 	f.add(cmd)
 	cmd.Flags().StringVar(&reason, "reason", "", "why, in words")
 	cmd.MarkFlagRequired("reason")
+	if action == "rollback" {
+		cmd.Flags().BoolVar(&force, "force", false, "withdraw what the rollout was the first to announce, though nobody can promise to stay")
+	}
 	return cmd
 }
 
@@ -269,17 +299,31 @@ have expired, make the routes less preferred, wait, and withdraw them, but only
 while enough others have promised to stay. Without promises the VIP stays
 announced as the last resort. It lasts until undrain, also over restarts.
 
---local works on this node with nothing else alive; --force withdraws without
-promises, which can leave nobody who announces the VIP.`),
+--local works with nothing else alive, and goes before what the fleet asks. --force
+withdraws without promises, which can leave nobody who announces the VIP.`),
 		vipOperationCommand(string(bgp.Maintenance), "drain with an end that must be kept",
-			`Drain for a time, on one node of a VIP at once. When the time runs out an alarm is
-raised; nothing is announced again before undrain.`),
+			`Drain, from --begin on, for as long as --for says. It is refused when more than
+--max-out nodes would be out of a VIP at the same time. When the time runs out an
+alarm is raised; nothing is announced again before undrain.`),
 		vipOperationCommand(string(bgp.Hold), "keep the VIPs of a node or PoP as they are",
-			`The node changes nothing by itself until release, whatever its checks find.`),
-		vipOperationCommand(string(bgp.Announce), "announce a VIP of the node's file that no plan names, on this node alone",
-			`For emergencies: --local --vip NAME. It lasts until release.`),
-		vipEndCommand("undrain", "end drain and maintenance"),
-		vipEndCommand("release", "end hold and announce"),
+			`The node withdraws nothing, makes nothing less preferred and takes nothing up again
+until release, whatever its checks find. What it brings up after a start or for a
+plan still comes up, and a node that is stopped takes its VIPs with it.`),
+		vipOperationCommand(string(bgp.Announce), "announce a VIP of the node's file, on that node alone",
+			`For emergencies: announce a VIP of the node's file that no plan names, or one that
+the fleet drains there. It lasts until release.`),
+		vipEndCommand("undrain", "end drain and maintenance",
+			`End drain and maintenance of the node or PoP that is named. What was asked of a
+PoP is not ended for one of its nodes, nor the other way round. What a node was asked
+with --local ends with --local, on the node. There an ID with --local also ends, for
+this node alone, what the fleet asked. If nothing of that is in force, what is there is
+listed with the command that ends it.`),
+		vipEndCommand("release", "end hold and announce",
+			`End hold of the node or PoP that is named, and announce of the VIP that --vip names
+or of the ID. What was asked of a PoP is not ended for one of its nodes, nor the other
+way round. What a node was asked with --local ends with --local, on the node. There an
+ID with --local also ends, for this node alone, what the fleet asked. If nothing of
+that is in force, what is there is listed with the command that ends it.`),
 	}
 }
 
@@ -311,7 +355,12 @@ func vipOperationCommand(kind, short, long string) *cobra.Command {
 	q := announcer.Request{Kind: bgp.OperationKind(kind)}
 	var since string
 	cmd := &cobra.Command{
-		Use:   kind + " node/NAME|pop/NAME --reason WHY",
+		Use: map[bgp.OperationKind]string{
+			bgp.Drain:       "drain node/NAME|pop/NAME --reason WHY",
+			bgp.Maintenance: "maintenance node/NAME|pop/NAME --for TIME --reason WHY",
+			bgp.Hold:        "hold node/NAME|pop/NAME --reason WHY",
+			bgp.Announce:    "announce --local --vip NAME --reason WHY",
+		}[bgp.OperationKind(kind)],
 		Short: short,
 		Long:  long,
 		Example: map[bgp.OperationKind]string{
@@ -349,16 +398,22 @@ func vipOperationCommand(kind, short, long string) *cobra.Command {
 		cmd.Flags().BoolVar(&q.Force, "force", false, "also without the promises of others, and beside other maintenance")
 		cmd.Flags().StringVar(&since, "begin", "", "when it begins, such as 2026-11-22T22:00:00Z (default: now)")
 		cmd.Flags().IntVar(&q.MaxOut, "max-out", bgp.DefaultMaxOut, "how many nodes may be out of a VIP at once")
+		cmd.MarkFlagRequired("for")
+	case bgp.Announce:
+		cmd.Flags().Lookup("vip").Usage = "this VIP"
+		cmd.MarkFlagRequired("vip")
+		cmd.MarkFlagRequired("local")
 	}
 	return cmd
 }
 
-func vipEndCommand(end, short string) *cobra.Command {
+func vipEndCommand(end, short, long string) *cobra.Command {
 	var f vipFlags
 	q := announcer.Request{End: end}
 	cmd := &cobra.Command{
 		Use:     end + " node/NAME|pop/NAME|ID --reason WHY",
 		Short:   short,
+		Long:    long,
 		Example: fmt.Sprintf("  edged vip %s node/fra1 --reason 'done'", end),
 		Args:    cobra.MaximumNArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
@@ -377,7 +432,7 @@ func addRequest(cmd *cobra.Command, q *announcer.Request) {
 	cmd.Flags().StringVar(&q.VIP, "vip", "", "only this VIP (default: all)")
 	cmd.Flags().StringVar(&q.Reason, "reason", "", "why, in words")
 	cmd.MarkFlagRequired("reason")
-	cmd.Flags().BoolVar(&q.Local, "local", false, "on the node that this command talks to alone, whatever the others say")
+	cmd.Flags().BoolVar(&q.Local, "local", false, "on the node that this command talks to alone, which needs no other node, nor a disk")
 }
 
 // operate sends a request and shows what each node did.

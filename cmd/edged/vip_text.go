@@ -2,8 +2,12 @@ package main
 
 import (
 	"cmp"
+	"errors"
 	"fmt"
 	"io"
+	"net/netip"
+	"net/url"
+	"slices"
 	"strings"
 	"text/tabwriter"
 	"time"
@@ -43,9 +47,15 @@ func writeVIPs(w io.Writer, s *announcer.Status) {
 	for _, v := range s.VIPs {
 		rows = append(rows, []string{
 			v.Name, v.State.String(), rounded(v.Seconds), v.Route, cmp.Or(strings.Join(v.Sent, " "), "nobody"),
-			fmt.Sprintf("%d of %d", v.Announcers, len(v.Nodes)), because(v.Cause, v.Waits, v.Fault),
+			announcers(&v), because(v.Cause, v.Waits, v.Failing, v.Fault),
 		})
 		shades = append(shades, shade(v.State))
+		for _, p := range v.Leaving {
+			rows = append(rows, []string{
+				"- " + prefixWords(p.Prefixes), p.State.String(), "", p.Route, "", "", because(p.Cause, p.Waits, "", ""),
+			})
+			shades = append(shades, shade(p.State))
+		}
 	}
 	table(w, colour, rows, shades)
 	if len(s.VIPs) == 0 {
@@ -70,7 +80,14 @@ func writeVIPs(w io.Writer, s *announcer.Status) {
 	}
 	table(w, colour, rows, shades)
 	for _, o := range s.Operations {
-		fmt.Fprintln(w, "\noperation:", o)
+		if !o.Local {
+			fmt.Fprintln(w, "\noperation:", o)
+		}
+	}
+	own := slices.DeleteFunc(slices.Clone(s.Operations), func(o bgp.Operation) bool { return !o.Local })
+	writeOwn(w, announcer.Own{Node: s.Node, Operations: own})
+	for _, o := range s.Elsewhere {
+		writeOwn(w, o)
 	}
 	for _, o := range s.Overdue {
 		fmt.Fprintln(w, paint(colour, edge.Failing, "overdue: "+o))
@@ -79,17 +96,61 @@ func writeVIPs(w io.Writer, s *announcer.Status) {
 		fmt.Fprintln(w, "\nrollout:", s.Rollout)
 	}
 	if n := len(s.Pending); n > 0 {
-		fmt.Fprintf(w, "\n%d changes pending: edged vip plan --nodes node/%s shows them\n", n, s.Node)
+		fmt.Fprintf(w, "\n%s pending: edged vip plan --nodes node/%s shows what\n", bgp.Counted(n, "change"), s.Node)
 	}
 }
 
-// because joins why a VIP is as it is with what it waits for.
-func because(cause, waits, fault string) string {
+func prefixWords(prefixes []netip.Prefix) string {
+	var words []string
+	for _, p := range prefixes {
+		words = append(words, p.String())
+	}
+	return strings.Join(words, " ")
+}
+
+// writeOwn shows what a node does by its own word, whatever the fleet asks.
+func writeOwn(w io.Writer, own announcer.Own) {
+	silent := ""
+	if own.Silent {
+		silent = ", as it said last: it is not heard any more"
+	}
+	for _, o := range own.Operations {
+		until := "without an end"
+		if !o.Until.IsZero() {
+			until = "until " + o.Until.Format(time.RFC3339)
+		}
+		forced := ""
+		if o.Force {
+			forced = ", forced"
+		}
+		fmt.Fprintf(w, "\non %s only: %s %s, by %s: %q, since %s %s%s (%s)%s\n",
+			own.Node, o.Kind, cmp.Or(o.VIP, "all VIPs"), o.Actor, o.Reason, o.Since.Format(time.RFC3339), until, forced, o.ID, silent)
+	}
+	if own.More > 0 {
+		fmt.Fprintf(w, "\non %s only: %d more%s\n", own.Node, own.More, silent)
+	}
+}
+
+// announcers says how many nodes announce a VIP as planned, and apart from them how
+// many do otherwise, who may answer badly or not at all.
+func announcers(v *announcer.VIPStatus) string {
+	if v.Otherwise == 0 {
+		return fmt.Sprint(v.Announcers)
+	}
+	return fmt.Sprintf("%d, and %d not as planned", v.Announcers, v.Otherwise)
+}
+
+// because joins why a VIP is as it is with what it waits for, and why its checks fail now
+// unless that is the cause.
+func because(cause, waits, failing, fault string) string {
 	if fault != "" {
 		return fault
 	}
 	if waits != "" {
-		return cause + "; waits for " + waits
+		cause += "; waits for " + waits
+	}
+	if failing != "" && !strings.Contains(cause, failing) {
+		cause += "; checks fail now: " + failing
 	}
 	return cause
 }
@@ -101,24 +162,27 @@ func rounded(seconds float64) string {
 // writeVIP shows a person one VIP.
 func writeVIP(w io.Writer, v *announcer.VIPStatus) {
 	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
-	var prefixes []string
-	for _, p := range v.Prefixes {
-		prefixes = append(prefixes, p.String())
-	}
 	fmt.Fprintf(t, "VIP\t%s\n", v.Name)
-	fmt.Fprintf(t, "prefixes\t%s\n", strings.Join(prefixes, " "))
+	fmt.Fprintf(t, "prefixes\t%s\n", prefixWords(v.Prefixes))
 	fmt.Fprintf(t, "state\t%s for %s: %s\n", v.State, rounded(v.Seconds), v.Cause)
 	if v.Waits != "" {
 		fmt.Fprintf(t, "waits for\t%s\n", v.Waits)
 	}
+	if v.Failing != "" {
+		fmt.Fprintf(t, "checks\tfail now: %s\n", v.Failing)
+	}
 	if v.Fault != "" {
 		fmt.Fprintf(t, "fault\t%s\n", v.Fault)
+	}
+	for _, p := range v.Leaving {
+		fmt.Fprintf(t, "leaving\t%s is %s: %s, route %s\n", prefixWords(p.Prefixes), p.State, because(p.Cause, p.Waits, "", ""), p.Route)
 	}
 	fmt.Fprintf(t, "route\t%s\n", v.Route)
 	fmt.Fprintf(t, "sent to\t%s\n", cmp.Or(strings.Join(v.Sent, " "), "nobody"))
 	fmt.Fprintf(t, "address and socket\t%s\n", map[bool]string{true: "here", false: "not here"}[v.Bound])
-	fmt.Fprintf(t, "minimum\t%d others in %d PoPs\n", v.MinAnnouncers, v.MinPoPs)
-	fmt.Fprintf(t, "promises\t%s (asked %d times, %d given to others, %d refused)\n", v.Promises, v.Guard.Asked, v.Guard.Granted, v.Guard.Refused)
+	fmt.Fprintf(t, "announcers\t%s\n", announcers(v))
+	fmt.Fprintf(t, "minimum\t%s in %s\n", bgp.Counted(v.MinAnnouncers, "other"), bgp.Counted(v.MinPoPs, "PoP"))
+	fmt.Fprintf(t, "promises\t%s (asked %s, %d given to others, %d refused)\n", v.Promises, bgp.Counted(int(v.Guard.Asked), "time"), v.Guard.Granted, v.Guard.Refused)
 	for _, r := range v.Refusals {
 		fmt.Fprintf(t, "no promise\t%s\n", r)
 	}
@@ -134,8 +198,11 @@ func writeVIP(w io.Writer, v *announcer.VIPStatus) {
 	rows, shades := [][]string{{"node", "PoP", "state"}}, []edge.Verdict{edge.OK}
 	for _, n := range v.Nodes {
 		state := n.State.String()
-		if n.Silent {
+		switch {
+		case n.Silent:
 			state = "not heard any more; it was " + state
+		case n.Mute:
+			state += ", but no peer has it"
 		}
 		rows = append(rows, []string{n.Node, n.PoP, state})
 		shades = append(shades, shade(n.State))
@@ -172,30 +239,48 @@ func writeProposal(w io.Writer, p *announcer.Proposal, flags planFlags) {
 	fmt.Fprintf(w, "to apply it: edged vip apply %s --nodes %s%s --reason WHY\n", p.Plan.ID, flags.nodes, more)
 }
 
-// showRollout shows how far the rollout is, unless that is what was shown last.
-// It returns what it shows.
-func showRollout(cmd *cobra.Command, c *admin.Client, asJSON bool, last string) (r *bgp.Rollout, err error) {
-	if err := c.Get(cmd.Context(), "/v1/vips/rollout", nil, &r); err != nil {
-		return nil, err
+// getRollout fetches how far the rollout is that a node coordinates; of none named,
+// the one that is under way, or the last. nil: there was none.
+func getRollout(cmd *cobra.Command, c *admin.Client, coordinator string) (*announcer.Rollout, error) {
+	var answer struct {
+		announcer.Rollout
+		Error string `json:"error"`
 	}
+	err := c.Get(cmd.Context(), "/v1/vips/rollout", url.Values{"coordinator": {coordinator}}, &answer)
 	switch {
-	case asJSON:
-		return r, writeJSON(cmd.OutOrStdout(), r)
-	case r == nil:
-		fmt.Fprintln(cmd.OutOrStdout(), "this node has coordinated no rollout")
-	case r.String() != last:
-		fmt.Fprintln(cmd.OutOrStdout(), r)
+	case err != nil:
+		return nil, err
+	case answer.Error != "":
+		return nil, errors.New(answer.Error)
+	case answer.Rollout.Rollout == nil:
+		return nil, nil
 	}
-	return r, nil
+	return &answer.Rollout, nil
 }
 
-// watchRollout shows how a rollout goes until it is over. One that ends otherwise
-// than done ends the command with exit code 1.
+// writeRollout shows how far a rollout is, unless that is what was shown last.
+func writeRollout(w io.Writer, r *announcer.Rollout, asJSON bool, last string) error {
+	switch {
+	case asJSON:
+		return writeJSON(w, r)
+	case r == nil:
+		fmt.Fprintln(w, "no rollout is under way, and no node has coordinated one")
+	case r.String() != last:
+		fmt.Fprintln(w, r)
+	}
+	return nil
+}
+
+// watchRollout shows how a rollout goes until it is over, whichever node coordinates
+// it. One that ends otherwise than done ends the command with exit code 1.
 func watchRollout(cmd *cobra.Command, c *admin.Client, asJSON bool) error {
 	tick := time.NewTicker(time.Second)
 	defer tick.Stop()
-	for last := ""; ; {
-		r, err := showRollout(cmd, c, asJSON, last)
+	for last, coordinator := "", ""; ; {
+		r, err := getRollout(cmd, c, coordinator)
+		if err == nil {
+			err = writeRollout(cmd.OutOrStdout(), r, asJSON, last)
+		}
 		if err != nil || r == nil {
 			return err
 		}
@@ -205,7 +290,7 @@ func watchRollout(cmd *cobra.Command, c *admin.Client, asJSON bool) error {
 		case r.Ended():
 			return errReported
 		}
-		last = r.String()
+		last, coordinator = r.String(), r.Coordinator
 		select {
 		case <-cmd.Context().Done():
 			return fmt.Errorf("it is watched no more, and goes on: %s; edged vip rollout shows it, pause and abort stop it", last)

@@ -63,7 +63,7 @@ func (b *builder) readVIPs(fault func(key string, err error)) {
 			b.warnf("vips."+name+".min_announcers", "%d others must stay before this node withdraws, but there is no fleet whose members could promise that: it never withdraws, but by force; set fleet.name and fleet.members", v.MinAnnouncers)
 		}
 		if n := len(b.config.Fleet.Members); n > 0 && v.MinAnnouncers >= n {
-			b.warnf("vips."+name+".min_announcers", "%d others must stay before a node withdraws, and there are only %d: no node can, but by force", v.MinAnnouncers, n-1)
+			b.warnf("vips."+name+".min_announcers", "%s must stay before a node withdraws, and there are only %d: no node can, but by force", bgp.Counted(v.MinAnnouncers, "other"), n-1)
 		}
 	}
 	f.Required = map[string]time.Duration{}

@@ -1,0 +1,123 @@
+package announcer
+
+import (
+	"net/netip"
+	"slices"
+	"strings"
+
+	"edged/bgp"
+)
+
+// every returns the VIPs by name, and the parts after them. The caller holds the
+// lock.
+func (a *Announcer) every() []*vip {
+	all := make([]*vip, 0, len(a.vips)+len(a.parts))
+	for _, name := range sortedKeys(a.vips) {
+		all = append(all, a.vips[name])
+	}
+	return append(all, a.parts...)
+}
+
+// name is what an engineer reads: that of the VIP, with the prefixes of a part.
+func (v *vip) name() string {
+	if !v.part {
+		return v.spec.Name
+	}
+	return v.words() + " of " + v.spec.Name
+}
+
+// words are the prefixes of a part; empty: it is a VIP.
+func (v *vip) words() string {
+	if !v.part {
+		return ""
+	}
+	return prefixWords(v.spec.Prefixes)
+}
+
+// split makes a part of each prefix that a VIP announces and is to have no more. It
+// goes its own way down, as a VIP does that no plan names, with promises for its
+// prefix; the others stay as they are. It is not kept over a restart, for the plan
+// does not name it. The caller holds the lock, and gives the VIP what it shall be.
+func (a *Announcer) split(v *vip, next bgp.VIP) {
+	for _, p := range absent(v.spec.Prefixes, next.Prefixes) {
+		if !slices.Contains(v.tried, p) {
+			continue // it was never announced: its socket is closed, and that is all
+		}
+		lost := []netip.Prefix{p}
+		part := &vip{part: true, spec: v.spec, machine: v.machine.Split(lost), breaker: v.breaker, wish: v.wish}
+		part.spec.Prefixes = lost
+		part.guard = v.guard.Split(part.spec)
+		give(v, part, p)
+		a.parts = append(a.parts, part)
+	}
+}
+
+// whole makes a VIP of a part, when a plan names it again and nothing else is left
+// of it. The caller holds the lock.
+func (a *Announcer) whole(name string) *vip {
+	i := slices.IndexFunc(a.parts, func(p *vip) bool { return p.spec.Name == name })
+	if i < 0 {
+		return nil
+	}
+	v := a.parts[i]
+	v.part = false
+	a.parts = slices.Delete(a.parts, i, i+1)
+	a.vips[name] = v
+	return v
+}
+
+// rejoin gives parts back to their VIP when a plan names them there again. While the
+// VIP has no route and the part has, it waits: nothing shall be withdrawn by that. The
+// caller holds the lock.
+func (a *Announcer) rejoin() {
+	a.parts = slices.DeleteFunc(a.parts, func(part *vip) bool {
+		v, p := a.vips[part.spec.Name], part.spec.Prefixes[0]
+		if v == nil || !v.planned || !slices.Contains(v.spec.Prefixes, p) || part.wish.Route != nil && v.wish.Route == nil {
+			return false
+		}
+		give(part, v, p)
+		return true
+	})
+}
+
+// give moves the sockets of a prefix from one to the other, open as they are.
+func give(from, to *vip, p netip.Prefix) {
+	for _, s := range from.have {
+		if hostRoute(s) == p {
+			to.have = append(to.have, s)
+		}
+	}
+	if slices.Contains(from.tried, p) {
+		to.tried = append(to.tried, p)
+	}
+	from.have = slices.DeleteFunc(slices.Clone(from.have), func(s netip.AddrPort) bool { return hostRoute(s) == p })
+	from.tried = slices.DeleteFunc(from.tried, func(t netip.Prefix) bool { return t == p })
+	from.bound, to.bound = len(from.have) > 0, len(to.have) > 0
+}
+
+// elsewhere returns the sockets that others than v have: a prefix that goes over
+// from one VIP to another is to be closed there first.
+func (a *Announcer) elsewhere(v *vip) []netip.AddrPort {
+	var all []netip.AddrPort
+	for _, other := range a.every() {
+		if other != v {
+			all = append(all, other.have...)
+		}
+	}
+	return all
+}
+
+// absent returns what is in a and not in b.
+func absent(a, b []netip.Prefix) []netip.Prefix {
+	return slices.DeleteFunc(slices.Clone(a), func(p netip.Prefix) bool { return slices.Contains(b, p) })
+}
+
+func hostRoute(s netip.AddrPort) netip.Prefix { return netip.PrefixFrom(s.Addr(), s.Addr().BitLen()) }
+
+func prefixWords(prefixes []netip.Prefix) string {
+	var words []string
+	for _, p := range prefixes {
+		words = append(words, p.String())
+	}
+	return strings.Join(words, ", ")
+}

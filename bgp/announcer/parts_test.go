@@ -1,0 +1,425 @@
+package announcer
+
+import (
+	"math/rand/v2"
+	"net/netip"
+	"slices"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"edged/bgp"
+)
+
+var (
+	first  = netip.MustParsePrefix("198.51.100.53/32")
+	second = netip.MustParsePrefix("198.51.100.54/32")
+)
+
+// with is the test's VIP with other prefixes.
+func with(prefixes ...netip.Prefix) bgp.VIP {
+	v := testVIP
+	v.Prefixes = prefixes
+	return v
+}
+
+// wants has a node's file say what the VIP shall be.
+func (n *testNode) wants(v bgp.VIP) {
+	n.file.VIPs = []bgp.VIP{v}
+	n.Use(n.file)
+}
+
+// rollOut applies what the node's own file wants.
+func (n *testNode) rollOut(t *testing.T, bake time.Duration) {
+	t.Helper()
+	q := Application{Nodes: "node/" + n.self.Name, Bake: bake, Reason: "other addresses", Actor: "ann"}
+	p, err := n.Plan(t.Context(), q.Nodes, nil, bgp.Limits{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	q.Plan = p.Plan.ID
+	if _, err := n.Announcer.Apply(t.Context(), q); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func (n *testNode) phase() bgp.Phase { return n.Rollout().Phase }
+
+// gone says how often the peer was told that a prefix is gone.
+func (n *testNode) gone(p netip.Prefix) int {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	return n.withdrew[p]
+}
+
+// open says whether a prefix has its address and its socket.
+func (n *testNode) open(p netip.Prefix) bool {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	_, listening := n.listening[netip.AddrPortFrom(p.Addr(), 53)]
+	return n.addresses[p] && listening
+}
+
+// withTwo starts nodes with a VIP of two prefixes.
+func withTwo(t *testing.T, do func(t *testing.T, f *fleet, a *testNode), names ...string) {
+	synctest.Test(t, func(t *testing.T) {
+		f := newFleet(t, names...)
+		for _, n := range f.nodes {
+			n.file.VIPs = []bgp.VIP{with(first, second)}
+		}
+		f.start(names...)
+		defer f.stopAll()
+		f.await("all announced", 15*time.Second, f.all(bgp.Announced, names...))
+		time.Sleep(30 * time.Second) // for which others must have announced it
+		do(t, f, f.nodes["a1"])
+	})
+}
+
+// TestPrefixGoesAlone: a plan that takes a prefix from a VIP drains that prefix, and
+// the other one is announced all the time as it was.
+func TestPrefixGoesAlone(t *testing.T) {
+	withTwo(t, func(t *testing.T, f *fleet, a *testNode) {
+		a.wants(with(first))
+		a.rollOut(t, -1)
+		f.await("graceful shutdown", 5*time.Second, func() bool { return a.routeTo(second) == "64512:100 graceful-shutdown" })
+		s := a.Status().VIPs[0]
+		if len(s.Leaving) != 1 || s.State != bgp.Announced || s.Leaving[0].State != bgp.Draining || !slices.Equal(s.Leaving[0].Prefixes, []netip.Prefix{second}) {
+			t.Errorf("the VIP is shown as %+v", s)
+		}
+		f.await("withdrawn", 15*time.Second, func() bool { return a.routeTo(second) == "none" })
+		if !a.open(second) {
+			t.Error("its socket is gone with its route")
+		}
+		f.await("closed", 10*time.Second, func() bool { return !a.open(second) && a.held() == 1 })
+		f.await("done", 5*time.Second, func() bool { return a.phase() == bgp.PhaseDone })
+		time.Sleep(time.Minute)
+		if a.gone(first) != 0 || a.route() != "64512:100" || a.state() != bgp.Announced || !a.open(first) {
+			t.Errorf("the other prefix was withdrawn %d times, and is %s, %s", a.gone(first), a.state(), a.route())
+		}
+		if got := a.Status().VIPs[0].Leaving; len(got) != 0 {
+			t.Errorf("what is gone is still shown: %+v", got)
+		}
+		if a.alarmed() != "" {
+			t.Errorf("the alarm is %q", a.alarmed())
+		}
+	}, "a1", "b1")
+}
+
+// TestPrefixIsGivenBack: a rollback while a prefix is on its way out makes no route
+// go.
+func TestPrefixIsGivenBack(t *testing.T) {
+	withTwo(t, func(t *testing.T, f *fleet, a *testNode) {
+		a.wants(with(first))
+		a.rollOut(t, -1)
+		f.await("graceful shutdown", 5*time.Second, func() bool { return a.routeTo(second) == "64512:100 graceful-shutdown" })
+		if _, err := a.Steer(t.Context(), Steering{Action: "abort", Reason: "still in use", Actor: "ann"}); err != nil {
+			t.Fatal(err)
+		}
+		took := f.await("as before", 10*time.Second, func() bool { return a.routeTo(second) == "64512:100" })
+		t.Logf("back after %v", took)
+		time.Sleep(2 * time.Minute)
+		if a.gone(first)+a.gone(second) != 0 || a.route() != "64512:100" || a.routeTo(second) != "64512:100" {
+			t.Errorf("withdrawn %d and %d times, routes %s, %s", a.gone(first), a.gone(second), a.route(), a.routeTo(second))
+		}
+	}, "a1", "b1")
+}
+
+// TestPrefixOfNobodyElse: a prefix that no other node has stays as the last resort,
+// until the rollout is aborted for it.
+func TestPrefixOfNobodyElse(t *testing.T) {
+	withTwo(t, func(t *testing.T, f *fleet, a *testNode) {
+		b := f.nodes["b1"]
+		b.wants(with(first))
+		b.rollOut(t, -1)
+		f.await("b1 without it", time.Minute, func() bool { return b.phase() == bgp.PhaseDone && b.routeTo(second) == "none" })
+		a.wants(with(first))
+		a.rollOut(t, -1)
+		f.await("the last resort", 10*time.Second, func() bool { return a.routeTo(second) == "64512:100 graceful-shutdown prepend 3" })
+		time.Sleep(time.Second)
+		if want := "vip 198.51.100.54/32 of ns1: announced as the last resort"; !strings.Contains(a.alarmed(), want) {
+			t.Errorf("the alarm is %q, want %q", a.alarmed(), want)
+		}
+		f.await("aborted", time.Minute, func() bool { return a.phase() == bgp.PhaseAborted })
+		if want := "it waits for 198.51.100.54/32 of ns1 is last-resort, to be withdrawn: promises of others to stay"; !strings.Contains(a.Rollout().Cause, want) {
+			t.Errorf("the cause is %q, want %q", a.Rollout().Cause, want)
+		}
+		if a.gone(first)+a.gone(second) != 0 || a.route() != "64512:100" || a.routeTo(second) != "64512:100" {
+			t.Errorf("withdrawn %d and %d times, routes %s, %s", a.gone(first), a.gone(second), a.route(), a.routeTo(second))
+		}
+	}, "a1", "b1")
+}
+
+// TestNewPrefixIsTriedFirst: what a plan adds to a VIP that is announced has to answer
+// before it is announced, and does the others no harm.
+func TestNewPrefixIsTriedFirst(t *testing.T) {
+	withTwo(t, func(t *testing.T, f *fleet, a *testNode) {
+		third := netip.MustParsePrefix("198.51.100.55/32")
+		a.mu.Lock()
+		a.mutes = third
+		a.mu.Unlock()
+		a.wants(with(first, second, third))
+		a.rollOut(t, -1)
+		f.await("its socket", 5*time.Second, func() bool { return a.open(third) })
+		f.await("aborted", 45*time.Second, func() bool { return a.phase() == bgp.PhaseAborted })
+		if want := "ns1 is announced, but checks through 198.51.100.55/32 fail: no answer"; !strings.Contains(a.Rollout().Cause, want) {
+			t.Errorf("the cause is %q, want %q", a.Rollout().Cause, want)
+		}
+		f.await("closed again", 10*time.Second, func() bool { return !a.open(third) && a.held() == 2 })
+		if a.gone(third) != 0 || a.gone(first)+a.gone(second) != 0 || a.state() != bgp.Announced {
+			t.Errorf("it was announced and withdrawn %d times, the others %d, the VIP is %s", a.gone(third), a.gone(first)+a.gone(second), a.state())
+		}
+		a.mu.Lock()
+		a.mutes = netip.Prefix{}
+		a.mu.Unlock()
+		a.rollOut(t, -1)
+		f.await("announced", 10*time.Second, func() bool { return a.routeTo(third) == "64512:100" })
+	}, "a1", "b1")
+}
+
+// TestFirstAnnouncementIsTakenBack: what nobody announced before a rollout goes again
+// when the rollout is aborted, though nobody can promise to stay; once it is done,
+// it does not.
+func TestFirstAnnouncementIsTakenBack(t *testing.T) {
+	for name, add := range map[string]func() []bgp.VIP{
+		"prefix": func() []bgp.VIP { return []bgp.VIP{with(first, second)} },
+		"VIP":    func() []bgp.VIP { v := with(second); v.Name = "ns2"; return []bgp.VIP{with(first), v} },
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				f := newFleet(t, "a1", "b1")
+				f.start("a1", "b1")
+				defer f.stopAll()
+				f.await("both announced", 15*time.Second, f.all(bgp.Announced, "a1", "b1"))
+				a := f.nodes["a1"]
+				a.file.VIPs = add()
+				a.Use(a.file)
+				a.rollOut(t, 2*time.Minute)
+				f.await("announced", 20*time.Second, func() bool { return a.phase() == bgp.PhaseBaking && a.routeTo(second) == "64512:100" })
+				if _, err := a.Steer(t.Context(), Steering{Action: "abort", Reason: "too early", Actor: "ann"}); err != nil {
+					t.Fatal(err)
+				}
+				f.await("withdrawn", 10*time.Second, func() bool { return a.routeTo(second) == "none" })
+				f.await("as before", 10*time.Second, func() bool { return a.phase() == bgp.PhaseAborted && !a.open(second) && a.held() == 1 })
+				if a.gone(first) != 0 || a.alarmed() != "rollout: "+a.Rollout().String() {
+					t.Errorf("the other prefix was withdrawn %d times; the alarm is %q", a.gone(first), a.alarmed())
+				}
+
+				a.rollOut(t, -1)
+				f.await("done", time.Minute, func() bool { return a.phase() == bgp.PhaseDone })
+				if _, err := a.Steer(t.Context(), Steering{Action: "rollback", Reason: "after all", Actor: "ann"}); err != nil {
+					t.Fatal(err)
+				}
+				f.await("the last resort", 20*time.Second, func() bool { return a.routeTo(second) == "64512:100 graceful-shutdown prepend 3" })
+				time.Sleep(2 * time.Minute)
+				if want := "; what nobody announced before goes by rollback --force"; a.gone(second) != 1 || !strings.HasSuffix(a.Rollout().String(), want) {
+					t.Errorf("it was withdrawn %d times, want once, by the abort; the rollout is %s", a.gone(second), a.Rollout())
+				}
+				if _, err := a.Steer(t.Context(), Steering{Action: "rollback", Force: true, Reason: "I know", Actor: "ann"}); err != nil {
+					t.Fatal(err)
+				}
+				f.await("given up", 20*time.Second, func() bool { return a.routeTo(second) == "none" && !a.open(second) })
+				f.await("nothing is left to do", 5*time.Second, func() bool { return a.phase() == bgp.PhaseAborted })
+			})
+		})
+	}
+}
+
+// TestOnlyPrefixIsReplaced has a node trade its one address for the other.
+func TestOnlyPrefixIsReplaced(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := newFleet(t, "a1", "b1")
+		f.start("a1", "b1")
+		defer f.stopAll()
+		f.await("both announced", 15*time.Second, f.all(bgp.Announced, "a1", "b1"))
+		time.Sleep(30 * time.Second)
+		a := f.nodes["a1"]
+		a.wants(with(second))
+		a.rollOut(t, -1)
+		f.await("the new one", 5*time.Second, func() bool { return a.routeTo(second) == "64512:100" })
+		if a.route() == "none" {
+			t.Error("the old one went before the new one came")
+		}
+		f.await("the old one gone", 20*time.Second, func() bool { return a.route() == "none" && !a.open(first) })
+		f.await("done", 5*time.Second, func() bool { return a.phase() == bgp.PhaseDone })
+		if a.gone(second) != 0 || a.state() != bgp.Announced {
+			t.Errorf("the new one was withdrawn %d times; the VIP is %s", a.gone(second), a.state())
+		}
+	})
+}
+
+// TestStopWithPart takes all away in time, also what is on its way out.
+func TestStopWithPart(t *testing.T) {
+	withTwo(t, func(t *testing.T, f *fleet, a *testNode) {
+		a.wants(with(first))
+		a.rollOut(t, -1)
+		f.await("graceful shutdown", 5*time.Second, func() bool { return a.routeTo(second) == "64512:100 graceful-shutdown" })
+		begun := time.Now()
+		f.stop("a1")
+		if took := time.Since(begun); took > 4*time.Second {
+			t.Errorf("stopping took %v", took)
+		}
+		if a.route() != "none" || a.routeTo(second) != "none" || a.held() != 0 {
+			t.Errorf("what is left: %s, %s, %d addresses", a.route(), a.routeTo(second), a.held())
+		}
+	}, "a1", "b1")
+}
+
+// TestVIPIsPlannedAgain: a VIP of which only a part is left, that nobody else could
+// stand in for, goes up from there.
+func TestVIPIsPlannedAgain(t *testing.T) {
+	withTwo(t, func(t *testing.T, f *fleet, a *testNode) {
+		b := f.nodes["b1"]
+		b.wants(with(first))
+		b.rollOut(t, -1)
+		f.await("b1 without it", time.Minute, func() bool { return b.phase() == bgp.PhaseDone && b.routeTo(second) == "none" })
+		for i, plan := range [][]bgp.VIP{{with(first)}, {}, {with(second)}} {
+			p := bgp.NodePlan{Node: "a1", PoP: "a", Generation: a.Status().Generation + 1, VIPs: plan}
+			if err := a.take(p, false, "ann", "test"); err != nil {
+				t.Fatal(err)
+			}
+			if i == 1 {
+				f.await("only the part is left", time.Minute, func() bool { return a.route() == "none" && !a.open(first) })
+			}
+		}
+		f.await("announced", 5*time.Second, func() bool { return a.routeTo(second) == "64512:100" && a.state() == bgp.Announced })
+		if a.gone(second) != 0 {
+			t.Errorf("it was withdrawn %d times", a.gone(second))
+		}
+	}, "a1", "b1")
+}
+
+// TestPrefixGoesOver: a prefix that goes over to another VIP is closed before it is
+// opened there.
+func TestPrefixGoesOver(t *testing.T) {
+	withTwo(t, func(t *testing.T, f *fleet, a *testNode) {
+		ns2 := with(second)
+		ns2.Name = "ns2"
+		a.file.VIPs = []bgp.VIP{with(first), ns2}
+		a.Use(a.file)
+		a.rollOut(t, -1)
+		f.await("withdrawn", 20*time.Second, func() bool { return a.gone(second) == 1 })
+		f.await("announced again", 20*time.Second, func() bool { return a.open(second) && a.routeTo(second) == "64512:100" })
+		f.await("done", 20*time.Second, func() bool { return a.phase() == bgp.PhaseDone })
+		if s := a.Status(); len(s.VIPs) != 2 || s.VIPs[0].Guard.Replayed != 0 || s.VIPs[1].State != bgp.Announced || a.gone(first) != 0 || a.alarmed() != "" {
+			t.Errorf("the VIPs are %+v, the alarm is %q", s.VIPs, a.alarmed())
+		}
+	}, "a1", "b1")
+}
+
+// TestDrainedVIPTakesNothingBack: a prefix that only this node announces does not go by
+// a plan that gives it back to a VIP which is drained here.
+func TestDrainedVIPTakesNothingBack(t *testing.T) {
+	withTwo(t, func(t *testing.T, f *fleet, a *testNode) {
+		b := f.nodes["b1"]
+		b.wants(with(first))
+		b.rollOut(t, -1)
+		f.await("b1 without it", time.Minute, func() bool { return b.phase() == bgp.PhaseDone && b.routeTo(second) == "none" })
+		take := func(prefixes ...netip.Prefix) {
+			t.Helper()
+			p := bgp.NodePlan{Node: "a1", PoP: "a", Generation: a.Status().Generation + 1, VIPs: []bgp.VIP{with(prefixes...)}}
+			if err := a.take(p, false, "ann", "test"); err != nil {
+				t.Fatal(err)
+			}
+		}
+		take(first)
+		f.await("the last resort", 10*time.Second, func() bool { return a.routeTo(second) == "64512:100 graceful-shutdown prepend 3" })
+		if _, err := a.Operate(t.Context(), Request{Kind: bgp.Drain, Node: "a1", Reason: "new kernel", Actor: "ann"}); err != nil {
+			t.Fatal(err)
+		}
+		f.await("drained", time.Minute, func() bool { return a.state() == bgp.Withdrawn && !a.open(first) })
+		take(first, second)
+		time.Sleep(time.Minute)
+		if got := a.routeTo(second); got != "64512:100 graceful-shutdown prepend 3" {
+			t.Errorf("the route is %s, want it kept", got)
+		}
+		if _, err := a.Operate(t.Context(), Request{End: "undrain", Node: "a1", Reason: "done", Actor: "ann"}); err != nil {
+			t.Fatal(err)
+		}
+		f.await("announced again", 15*time.Second, func() bool { return a.route() == "64512:100" && a.routeTo(second) == "64512:100" })
+		if a.gone(second) != 0 {
+			t.Errorf("it was withdrawn %d times", a.gone(second))
+		}
+	}, "a1", "b1")
+}
+
+// TestPrefixesAtRandom gives three nodes plans with prefixes that come and go at any
+// time, and every other time drains nodes too. No prefix that was announced is ever
+// announced by nobody, and none goes from a node whose plan has it and that is not
+// drained.
+func TestPrefixesAtRandom(t *testing.T) {
+	pool := []netip.Prefix{first, second, netip.MustParsePrefix("198.51.100.55/32"), netip.MustParsePrefix("198.51.100.56/32")}
+	for seed := range uint64(6) {
+		synctest.Test(t, func(t *testing.T) {
+			rng := rand.New(rand.NewPCG(seed, 44))
+			names := []string{"a1", "a2", "b1"}
+			f := newFleet(t, names...)
+			for _, n := range f.nodes {
+				n.file.VIPs = []bgp.VIP{with(pool[:2]...)}
+			}
+			f.start(names...)
+			defer f.stopAll()
+			f.await("all announced", 15*time.Second, f.all(bgp.Announced, names...))
+			planned := map[string][]netip.Prefix{}
+			had := map[netip.Prefix]bool{}
+			for range 60 {
+				n := f.nodes[names[rng.IntN(len(names))]]
+				next := slices.DeleteFunc(slices.Clone(pool), func(netip.Prefix) bool { return rng.IntN(3) == 0 })
+				if len(next) == 0 {
+					next = pool[:1]
+				}
+				p := bgp.NodePlan{Node: n.self.Name, PoP: n.self.PoP, Generation: n.Status().Generation + 1, VIPs: []bgp.VIP{with(next...)}}
+				if err := n.take(p, false, "ann", "test"); err != nil {
+					t.Fatal(err)
+				}
+				planned[n.self.Name] = next
+				if seed%2 == 1 {
+					f.drainSome(t, rng, names)
+				}
+				before := map[netip.Prefix]int{}
+				for _, p := range next {
+					before[p] = n.gone(p)
+				}
+				for end := time.Now().Add(time.Duration(rng.IntN(20_000)) * time.Millisecond); time.Now().Before(end); {
+					time.Sleep(200 * time.Millisecond)
+					synctest.Wait()
+					for _, p := range pool {
+						some := slices.ContainsFunc(names, func(name string) bool { return f.nodes[name].routeTo(p) != "none" })
+						if had[p] && !some {
+							t.Fatalf("seed %d: nobody announces %s any more", seed, p)
+						}
+						had[p] = had[p] || some
+					}
+				}
+				for p, times := range before {
+					if n.gone(p) != times && seed%2 == 0 {
+						t.Fatalf("seed %d: %s withdrew %s, which is in its plan", seed, n.self.Name, p)
+					}
+				}
+			}
+			for _, name := range names {
+				_, _ = f.nodes[name].Operate(t.Context(), Request{End: "undrain", Node: name, Reason: "x", Actor: "ann"}) // if it is drained
+			}
+			time.Sleep(2 * time.Minute)
+			for name, prefixes := range planned {
+				for _, p := range prefixes {
+					if got := f.nodes[name].routeTo(p); got != "64512:100" {
+						t.Errorf("seed %d: in the end %s announces %s with %q", seed, name, p, got)
+					}
+				}
+			}
+		})
+	}
+}
+
+// drainSome drains a node, or ends that, or neither.
+func (f *fleet) drainSome(t *testing.T, rng *rand.Rand, names []string) {
+	name := names[rng.IntN(len(names))]
+	q := Request{Kind: bgp.Drain, Node: name, Reason: "x", Actor: "ann"}
+	if rng.IntN(2) == 0 {
+		q = Request{End: "undrain", Node: name, Reason: "x", Actor: "ann"}
+	}
+	if rng.IntN(3) > 0 {
+		_, _ = f.nodes[name].Operate(t.Context(), q) // it may be so already
+	}
+}
