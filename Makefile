@@ -5,6 +5,7 @@ TESTFLAGS ?=
 FUZZSECONDS ?= 5
 EDGES ?= 3
 EDGED ?= edged
+LAB = $(GO) build -o "$$0" ./test/lab/start && exec "$$0" --edges $(EDGES)
 TOOL = $(GO) tool -modfile=go.tool.mod
 
 .PHONY: build test ci lint fuzz cross generate lab bench-lookup bench-answers bench-hostile
@@ -39,11 +40,12 @@ cross: ## other systems: build, and vet with the tests
 generate: ## the built-in country data; COUNTRY_DATA names the unpacked npm package
 	$(GO) generate ./...
 
-# The lab is a job of its own on a terminal, so that Ctrl-C ends it in order and is
-# no interrupt of make, nor of go run, both of which would end with an error.
+# The lab, and its build, is a job of its own on a terminal, so that Ctrl-C ends it in
+# order and is no interrupt of make, nor of go run, both of which would end with an
+# error. 130 is that of a build.
 lab: ## an anycast network to try things in, until Ctrl-C; EDGES says how many edges
-	@dir=$$(mktemp -d) && trap 'rm -rf "$$dir"' EXIT && $(GO) build -o "$$dir/lab" ./test/lab/start && \
-	if [ -t 0 ]; then bash -mc '"$$0" --edges $(EDGES); exit $$?' "$$dir/lab"; else "$$dir/lab" --edges $(EDGES); fi
+	@dir=$$(mktemp -d) && trap 'rm -rf "$$dir"' EXIT && trap 'exit 129' HUP && \
+	if [ -t 0 ]; then bash -mc '($(LAB)); exit $$?' "$$dir/lab" || test $$? -eq 130; else bash -c '$(LAB)' "$$dir/lab"; fi
 
 bench-lookup: ## map lookups beside bart
 	$(GO) run ./bench/lookup

@@ -1,6 +1,7 @@
 package lab
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"net/netip"
@@ -8,6 +9,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"slices"
+	"syscall"
 	"time"
 
 	"edged/test/netns"
@@ -73,11 +75,13 @@ func Possible(kinds ...Kind) error {
 }
 
 // Build builds edged in dir, and returns its path. It must be called inside the
-// module.
-func Build(dir string) (string, error) {
+// module. It errs when ctx ends first; Ctrl-C is for the caller alone.
+func Build(ctx context.Context, dir string) (string, error) {
 	path := filepath.Join(dir, "edged")
-	build := exec.Command("go", "build", "-tags", "grpcnotrace", "-o", path, "edged/cmd/edged")
+	build := exec.CommandContext(ctx, "go", "build", "-tags", "grpcnotrace", "-o", path, "edged/cmd/edged")
 	build.Env = append(os.Environ(), "CGO_ENABLED=0")
+	build.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+	build.Cancel = func() error { return syscall.Kill(-build.Process.Pid, syscall.SIGINT) } // compilers, too
 	if out, err := build.CombinedOutput(); err != nil {
 		return "", fmt.Errorf("build: %w\n%s", err, out)
 	}

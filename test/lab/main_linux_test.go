@@ -1,6 +1,7 @@
 package lab
 
 import (
+	"context"
 	"flag"
 	"fmt"
 	"net/netip"
@@ -38,7 +39,7 @@ func run(m *testing.M) int {
 	dir, err := os.MkdirTemp("", "edged")
 	if err == nil {
 		defer os.RemoveAll(dir)
-		program, err = Build(dir)
+		program, err = Build(context.Background(), dir)
 	}
 	if err != nil {
 		fmt.Fprintln(os.Stderr, err)

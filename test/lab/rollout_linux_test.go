@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"net/netip"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -88,17 +89,31 @@ func recoloured() []VIP {
 	return []VIP{v}
 }
 
-// A plan goes from one edge to all, and back by one command, without a session
-// reset or a query lost.
+// recolour rolls that out to all edges, and returns the plan's ID and an edge of the
+// last wave.
+func (l *lab) recolour(at *Edge) (id string, last *Edge) {
+	l.t.Helper()
+	l.rewrite(recoloured(), l.Edges...)
+	id = l.plan(at, "--nodes", "all", "--allow-wide")
+	l.vip(at, "apply", id, "--nodes", "all", "--allow-wide", "--reason", "test", "--bake", "1s")
+	l.reached(2*time.Minute, at, "done")
+	l.must(l.community(5*time.Second, "64512:200", l.Edges...))
+	var r struct{ Waves [][]string }
+	l.must(at.Get("/v1/vips/rollout", &r))
+	return id, l.Edge(r.Waves[len(r.Waves)-1][0])
+}
+
+// A plan goes from one edge to all, and back by one command on any of them, without a
+// session reset or a query lost.
 func TestRollout(t *testing.T) {
 	l := startLab(t, Config{})
 	at := l.Edges[2]
 	sessions, err := l.Router.Sessions()
 	l.must(err)
 	l.rewrite(recoloured(), l.Edges...)
-	id := l.plan(at, "--nodes", "all")
+	id := l.plan(at, "--nodes", "all", "--allow-wide")
 	o := l.under(func() error {
-		if _, err := at.vip("apply", id, "--nodes", "all", "--reason", "test", "--bake", "3s"); err != nil {
+		if _, err := at.vip("apply", id, "--nodes", "all", "--allow-wide", "--reason", "test", "--bake", "3s"); err != nil {
 			return err
 		}
 		l.reached(2*time.Minute, at, "done")
@@ -107,11 +122,45 @@ func TestRollout(t *testing.T) {
 	if lost := o.UDP.Lost(); len(lost) > 0 {
 		t.Errorf("queries were lost: %v", o.UDP)
 	}
-	l.vip(at, "rollback", "--reason", "test")
+	if out := l.vip(l.Edges[0], "rollback", id, "--reason", "test"); !strings.Contains(out, "by way of "+l.Edges[0].Name) {
+		t.Errorf("rolled back by another than coordinates it: %q", out)
+	}
 	l.must(l.community(time.Minute, "64512:100", l.Edges...))
 	if after, err := l.Router.Sessions(); err != nil || !same(sessions, after) {
 		t.Errorf("sessions before %+v, after %+v, %v", sessions, after, err)
 	}
+}
+
+// An edge of the last wave that fails, the usual reason to roll back, keeps no other
+// from what it had before.
+func TestRollbackPastFailure(t *testing.T) {
+	l := startLab(t, Config{})
+	at := l.Edges[0]
+	_, last := l.recolour(at)
+	l.must(breaks(last))
+	l.must(Await(20*time.Second, "ns1", "degraded", last))
+	begun := time.Now()
+	l.vip(at, "rollback", "--reason", "test")
+	l.must(l.community(10*time.Second, "64512:100", l.Edges...))
+	t.Logf("as before after %s", time.Since(begun))
+	l.must(mends(last))
+	l.must(Await(time.Minute, "ns1", "announced", l.Edges...))
+}
+
+// So does one that does not answer at all, though nobody can tell for a while whether
+// it will.
+func TestRollbackPastSilence(t *testing.T) {
+	l := startLab(t, Config{})
+	at := l.Edges[0]
+	id, last := l.recolour(at)
+	l.must(last.Pause())
+	l.must(l.Withdrawn(5*time.Second, vip4, last))
+	begun := time.Now()
+	l.vip(at, "rollback", id, "--reason", "test")
+	l.must(l.community(10*time.Second, "64512:100", l.But(last)...))
+	t.Logf("the others as before after %s", time.Since(begun))
+	l.must(last.Resume())
+	l.must(l.community(time.Minute, "64512:100", l.Edges...))
 }
 
 // A canary that answers with SERVFAIL aborts the rollout, and the edge gets back
@@ -123,8 +172,8 @@ func TestCanaryFails(t *testing.T) {
 	good := l.Client.Load(Rate{VIP: vip4.Addr(), UDP: 400})
 	defer good.Stop()
 	l.rewrite(recoloured(), l.Edges...)
-	id := l.plan(at, "--nodes", "all")
-	l.vip(at, "apply", id, "--nodes", "all", "--reason", "test", "--bake", bake.String())
+	id := l.plan(at, "--nodes", "all", "--allow-wide")
+	l.vip(at, "apply", id, "--nodes", "all", "--allow-wide", "--reason", "test", "--bake", bake.String())
 	l.reached(30*time.Second, at, "baking")
 	baking := time.Now()
 	bad := l.Client.Load(Rate{VIP: vip4.Addr(), UDP: 400, Bad: 10}) // 5 in 100 of all
@@ -194,6 +243,37 @@ func TestRollbackAfterUnbind(t *testing.T) {
 	}
 }
 
+// A plan that gives a VIP another address in one family leaves the other family alone:
+// its route does not change, no query is lost, and one command brings back what was.
+func TestAddressIsReplaced(t *testing.T) {
+	l := startLab(t, Config{})
+	victim := l.Edges[0]
+	vip6, next := ns1[1], netip.MustParsePrefix("2001:db8::54/128")
+	v := DefaultVIPs[0]
+	v.Prefixes = []netip.Prefix{vip4, next}
+	l.rewrite([]VIP{v}, victim)
+	begun := time.Now()
+	o := l.under(func() error {
+		id := l.plan(victim, "--nodes", "node/e1")
+		l.vip(victim, "apply", id, "--nodes", "node/e1", "--reason", "test", "--bake", "1s")
+		l.must(l.Reach(10*time.Second, next, victim))
+		l.must(l.Withdrawn(20*time.Second, vip6, victim))
+		l.must(victim.Without(20*time.Second, vip6.Addr()))
+		l.reached(time.Minute, victim, "done")
+		rolledBack := time.Now()
+		l.vip(victim, "rollback", "--reason", "test")
+		back, err := l.ReachAt(10*time.Second, vip6, l.Edges...)
+		t.Logf("back after %s", back.Sub(rolledBack))
+		return err
+	})
+	if changes := l.FIB.Since(begun, vip4); len(changes) > 0 {
+		t.Errorf("the routes to %s changed: %v", vip4, changes)
+	}
+	if lost := o.UDP.Lost(); len(lost) > 0 || len(o.UDP) == 0 {
+		t.Errorf("queries were lost: %v", o.UDP)
+	}
+}
+
 // The time of maintenance runs out: that is an alarm, and the edge stays drained.
 func TestMaintenanceRunsOut(t *testing.T) {
 	l := startLab(t, Config{})
@@ -228,7 +308,7 @@ func TestPlansRefused(t *testing.T) {
 		args []string
 		says string
 	}{
-		"nothing selected":     {[]string{"plan", "--nodes", ""}, "no node is selected"},
+		"nothing selected":     {[]string{"plan", "--nodes", ""}, `--nodes "": want a value`},
 		"an unknown edge":      {[]string{"plan", "--nodes", "node/e9"}, `"e9"`},
 		"too wide":             {[]string{"plan", "--nodes", "all"}, "allow-wide"},
 		"the last announcers":  {[]string{"plan", "--nodes", "all", "--allow-wide"}, "ns1"},

@@ -68,7 +68,7 @@ var packages = []row{
 	{"bgp/speaker", []string{"bgp"}},
 	{"bgp/link", nil},
 	{"bgp/loopback", nil},
-	{"bgp/audit", nil},
+	{"bgp/audit", []string{"edge"}},
 	{"bgp/selfcheck", []string{"bgp"}},
 	{"bgp/announcer", []string{"edge", "bgp", "bgp/audit", "bgp/link", "bgp/speaker"}},
 	{"admin", []string{

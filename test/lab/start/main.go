@@ -4,6 +4,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"flag"
 	"fmt"
 	"io"
@@ -13,6 +14,8 @@ import (
 	"strings"
 	"syscall"
 	"time"
+
+	"golang.org/x/sys/unix"
 
 	"edged/test/lab"
 )
@@ -28,7 +31,7 @@ func main() {
 	if c.PoPs == 0 {
 		c.PoPs = min(max((c.Edges+1)/2, 1), len(lab.PoPs))
 	}
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	ctx, stop := stopped(context.Background(), os.Stdin)
 	defer stop()
 	if err := run(ctx, c, os.Stdout); err != nil {
 		fmt.Fprintln(os.Stderr, "lab:", err)
@@ -36,7 +39,33 @@ func main() {
 	}
 }
 
-// startWithin is how long edges may take until the router has all their routes.
+// stopped returns a context that ends at Ctrl-C, SIGTERM and SIGHUP, and when the
+// terminal is gone: of that the kernel tells only the session's leader, which may be
+// a make that waits for this program. Until stop is called, no signal ends the program.
+func stopped(ctx context.Context, in *os.File) (_ context.Context, stop context.CancelFunc) {
+	ctx, hangUp := context.WithCancel(ctx)
+	ctx, release := signal.NotifyContext(ctx, os.Interrupt, syscall.SIGTERM, syscall.SIGHUP)
+	fd := int(in.Fd())
+	if _, err := unix.IoctlGetTermios(fd, unix.TCGETS); err == nil {
+		go func() {
+			awaitHangUp(fd)
+			hangUp()
+		}()
+	}
+	return ctx, func() { release(); hangUp() }
+}
+
+// awaitHangUp waits until a terminal is gone.
+func awaitHangUp(fd int) {
+	for {
+		gone := []unix.PollFd{{Fd: int32(fd)}} // which is always told
+		if _, err := unix.Poll(gone, -1); err == nil || !errors.Is(err, unix.EINTR) {
+			return
+		}
+	}
+}
+
+// startWithin is how long edges may take until all is announced.
 const startWithin = time.Minute
 
 // run starts a lab and keeps it until ctx ends.
@@ -50,7 +79,11 @@ func run(ctx context.Context, c lab.Config, out io.Writer) error {
 	}
 	defer os.RemoveAll(dir)
 	fmt.Fprintln(out, "building edged ...")
-	if c.Program, err = lab.Build(dir); err != nil {
+	c.Program, err = lab.Build(ctx, dir)
+	if ctx.Err() != nil {
+		return nil
+	}
+	if err != nil {
 		return err
 	}
 	c.Dir = dir
@@ -79,7 +112,8 @@ func run(ctx context.Context, c lab.Config, out io.Writer) error {
 	return nil
 }
 
-// start starts all edges and waits until the router has their routes.
+// start starts all edges and waits until they have settled: they announce all VIPs,
+// hear each other, and the router has their routes.
 func start(ctx context.Context, l *lab.Lab) error {
 	for _, e := range l.Edges {
 		if err := e.Start(); err != nil {
@@ -87,7 +121,7 @@ func start(ctx context.Context, l *lab.Lab) error {
 		}
 	}
 	for end := time.Now().Add(startWithin); ; {
-		err := l.Reach(time.Second, l.Config.VIPs[0].Prefixes[0], l.Edges...)
+		err := l.Settled(time.Second)
 		if err == nil || ctx.Err() != nil || time.Now().After(end) {
 			return err
 		}
