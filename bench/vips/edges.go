@@ -28,7 +28,7 @@ func (b *bench) slowRounds() int { return max(1, b.rounds/40) }
 func (b *bench) edges(c lab.Config) (*lab.Lab, error) {
 	if b.program == "" {
 		var err error
-		if b.program, err = lab.Build(b.dir); err != nil {
+		if b.program, err = lab.Build(b.ctx, b.dir); err != nil {
 			return nil, err
 		}
 	}
