@@ -57,6 +57,7 @@ type Pricer struct {
 	now     atomic.Pointer[Prices]
 	updates chan struct{}
 	own     *shed.Report // of the goroutine: what this node says; nil: nothing
+	resumed time.Time    // when it took up what was said before the start; zero: it did not
 
 	mu    sync.Mutex
 	ask   Ask
@@ -87,6 +88,7 @@ func Start(cfg Config) *Pricer {
 		cfg.Log.Warn("load: what was said before the start cannot be used", "error", err)
 	} else if epoch := epochOf(now); r != (shed.Report{}) && r.Epoch <= epoch && r.Epoch+keptFor > epoch {
 		p.say(&r)
+		p.resumed = now
 	}
 	p.turn(epochOf(now))
 	ctx, stop := context.WithCancel(context.Background())
@@ -225,11 +227,12 @@ func (p *Pricer) say(r *shed.Report) {
 }
 
 // learn finds out the load, and says whether there is a way to.
-func (p *Pricer) learn(ctx context.Context, r *shed.Report) bool {
+func (p *Pricer) learn(ctx context.Context, r *shed.Report) (way bool) {
 	p.mu.Lock()
 	told, at, ask := p.told, p.at, p.ask
 	p.mu.Unlock()
 	var err error
+	way = true
 	switch {
 	case !at.IsZero() && time.Since(at) < toldFor:
 		r.Load, r.Known = told, true
@@ -242,8 +245,10 @@ func (p *Pricer) learn(ctx context.Context, r *shed.Report) bool {
 		if r.Known = err == nil; !r.Known {
 			r.Load = 0
 		}
+	case at.IsZero() && !p.resumed.IsZero() && time.Since(p.resumed) < toldFor:
+		err = errors.New("nobody told it since the start")
 	case at.IsZero():
-		return false
+		way = false
 	default:
 		err = fmt.Errorf("it was told last %v ago", time.Since(at).Round(time.Second))
 	}
@@ -258,10 +263,10 @@ func (p *Pricer) learn(ctx context.Context, r *shed.Report) bool {
 	switch {
 	case fault != "" && was == "":
 		p.cfg.Log.Warn("load: not known; the price stays", "error", fault)
-	case fault == "" && was != "":
+	case r.Known && was != "":
 		p.cfg.Log.Info("load: known again", "requests_per_second", r.Load)
 	}
-	return true
+	return way
 }
 
 // read returns what was said before a restart.

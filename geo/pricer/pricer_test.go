@@ -208,6 +208,45 @@ func TestRestart(t *testing.T) {
 	})
 }
 
+// TestRestartBeforeTold holds that a node whose load is told goes on with its price
+// after a restart until it can have been told again, and no longer.
+func TestRestartBeforeTold(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		file := filepath.Join(t.TempDir(), "load")
+		a := &air{heard: map[string]map[string]Saying{"f1": {}}}
+		start := func() *Pricer {
+			return Start(Config{
+				Node: "f1", PoP: "fra", Gossip: radio{a, "fra", "f1"}, Sites: testSites,
+				File: file, Log: slog.New(slog.DiscardHandler),
+			})
+		}
+		after := func(l *Pricer, epochs int, want string) {
+			t.Helper()
+			time.Sleep(time.Duration(epochs) * shed.Epoch)
+			synctest.Wait()
+			if got := pricesOf(l) + "; " + l.Fault(); got != want {
+				t.Errorf("in epoch %d: %q, want %q", l.Prices().Epoch, got, want)
+			}
+		}
+		l := start()
+		time.Sleep(9 * time.Second)
+		if err := l.Tell(1200); err != nil {
+			t.Fatal(err)
+		}
+		after(l, 2, "ams 0, fra 1199; ")
+		l.Stop()
+		l = start()
+		defer l.Stop()
+		after(l, 1, "ams 0, fra 2398; nobody told it since the start") // by the load before the restart
+		after(l, 2, "ams 0, fra 2398; nobody told it since the start")
+		after(l, 2, "ams 0, fra 398; ")
+		after(l, 1, "ams 0, fra 0; ")
+		if _, err := os.Stat(file); err == nil || len(a.heard["f1"]) > 0 {
+			t.Errorf("nobody tells it, and it says %v (file: %v)", a.heard["f1"], err)
+		}
+	})
+}
+
 // TestUnknownLoad holds that a load that is not known leaves the price, and that
 // one that is told counts for three epochs, before what is asked for.
 func TestUnknownLoad(t *testing.T) {
