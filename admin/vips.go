@@ -19,7 +19,7 @@ import (
 // VIPs is what the API shows and changes of VIPs. It is [announcer.Announcer].
 type VIPs interface {
 	Status() announcer.Status
-	Plan(ctx context.Context, selector string, only []string, limits bgp.Limits) (announcer.Proposal, error)
+	Plan(ctx context.Context, sel bgp.Selection, limits bgp.Limits) (announcer.Proposal, error)
 	Apply(ctx context.Context, q announcer.Application) (announcer.Proposal, error)
 	ShowRollout(ctx context.Context, member string) (*announcer.Rollout, error) // nil: there was none
 	Steer(ctx context.Context, q announcer.Steering) (*announcer.Rollout, error)
@@ -76,11 +76,17 @@ func planVIPs(v VIPs, r *http.Request, _ caller) (any, error) {
 			return nil, fmt.Errorf("wide %q: want true or false", text)
 		}
 	}
-	var only []string
+	sel := bgp.Selection{Nodes: r.FormValue("nodes")}
 	if r.Form.Has("vips") { // an empty list of names is no wish for all
-		only = strings.Split(r.FormValue("vips"), ",")
+		sel.VIPs = strings.Split(r.FormValue("vips"), ",")
 	}
-	return v.Plan(r.Context(), r.FormValue("nodes"), only, limits)
+	if r.Form.Has("give_up") {
+		var err error
+		if sel.GiveUp, err = bgp.ParsePrefixes(r.FormValue("give_up")); err != nil {
+			return nil, fmt.Errorf("give_up: %w", err)
+		}
+	}
+	return v.Plan(r.Context(), sel, limits)
 }
 
 func applyVIPs(v VIPs, r *http.Request, who caller) (any, error) {

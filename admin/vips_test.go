@@ -21,9 +21,9 @@ type fakeVIPs struct{ asked string }
 
 func (v *fakeVIPs) Status() announcer.Status { return announcer.Status{Node: "fra1"} }
 
-func (v *fakeVIPs) Plan(_ context.Context, selector string, only []string, l bgp.Limits) (announcer.Proposal, error) {
-	v.asked = fmt.Sprintf("plan %q %q %v", selector, only, l.AllowWide)
-	if selector == "" {
+func (v *fakeVIPs) Plan(_ context.Context, sel bgp.Selection, l bgp.Limits) (announcer.Proposal, error) {
+	v.asked = fmt.Sprintf("plan %q %q %v %v", sel.Nodes, sel.VIPs, l.AllowWide, sel.GiveUp)
+	if sel.Nodes == "" {
 		return announcer.Proposal{}, errors.New("no node is selected")
 	}
 	return announcer.Proposal{Plan: bgp.FleetPlan{ID: "0123456789ab"}}, nil
@@ -77,6 +77,12 @@ func TestVIPs(t *testing.T) {
 		{"nor one among others", "GET", "/v1/vips/plan?nodes=all&vips=a,", "", "", 200, "", `plan "all" ["a" ""] false`},
 		{"plan of nobody", "GET", "/v1/vips/plan", "", "", 422, `"error": "no node is selected"`, `plan "" [] false`},
 		{"plan with a wrong word", "GET", "/v1/vips/plan?nodes=all&wide=perhaps", "", "", 422, `wide \"perhaps\": want true or false`, ""},
+		{
+			"a plan that gives up", "GET", "/v1/vips/plan?nodes=all&give_up=198.51.100.53/32,2001:db8::53/128", "", "", 200, "",
+			`plan "all" [] false [198.51.100.53/32 2001:db8::53/128]`,
+		},
+		{"giving up what is no prefix", "GET", "/v1/vips/plan?nodes=all&give_up=ns1", "", "", 422, `give_up: \"ns1\" is no prefix`, ""},
+		{"giving up nothing", "GET", "/v1/vips/plan?nodes=all&give_up=", "", "", 422, `give_up: \"\" is no prefix`, ""},
 		{"no rollout", "GET", "/v1/vips/rollout", "", "", 200, "null", `rollout of ""`},
 		{"rollout elsewhere", "GET", "/v1/vips/rollout?coordinator=ams1", "", "", 200, `"phase": "baking"`, `rollout of "ams1"`},
 		{"rollout of a node that is away", "GET", "/v1/vips/rollout?coordinator=lhr1", "", "", 422, `"error": "lhr1 did not answer"`, `rollout of "lhr1"`},

@@ -3,6 +3,7 @@ package bgp
 import (
 	"fmt"
 	"net/netip"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -55,7 +56,7 @@ func planFor(t *testing.T, f Fleet, selector, vips string) FleetPlan {
 		members = append(members, n.Member)
 		answers = append(answers, NodeWish{Stored: n.Stored, File: file, Peers: []Peer{torA, torB}, FilePeers: []Peer{torA, torB}})
 	}
-	p, err := Plan(selector, nil, members, answers)
+	p, err := Plan(Selection{Nodes: selector}, members, answers)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -141,11 +142,11 @@ func TestRefusals(t *testing.T) {
 		},
 		{
 			"the last announcers", four, "all", "", func(_ *FleetPlan, _ *Fleet, l *Limits) { l.AllowWide = true },
-			"last: ns1: ams1, fra1, fra2, lhr1 would leave, and nobody announce it, want at least 2: to give it up, drain it there first with --force",
+			"last: ns1: ams1, fra1, fra2, lhr1 would leave, and nobody announce it, want at least 2: to give it up on purpose, say --give-up 198.51.100.53/32",
 		},
 		{
 			"the last announcer", "fra1 ns1=announced", "node/fra1", "", nil,
-			"last: ns1: fra1 would leave, and nobody announce it, want at least 2: to give it up, drain it there first with --force",
+			"last: ns1: fra1 would leave, and nobody announce it, want at least 2: to give it up on purpose, say --give-up 198.51.100.53/32",
 		},
 		{"it is drained everywhere already", "fra1 ns1=withdrawn\nams1 ns1=withdrawn", "all", "", nil, ""},
 		{
@@ -219,7 +220,7 @@ func TestWidth(t *testing.T) {
 			members = append(members, n.Member)
 			answers = append(answers, NodeWish{Stored: n.Stored, File: []VIP{file}, Peers: []Peer{torA, transit}, FilePeers: []Peer{torA}})
 		}
-		p, err := Plan(tc.selector, nil, members, answers)
+		p, err := Plan(Selection{Nodes: tc.selector}, members, answers)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -243,6 +244,102 @@ func TestWidth(t *testing.T) {
 		if err := Judge(p, f, Limits{}).Err(); err != nil {
 			t.Errorf("%s, which no peer hears: %v", tc.what, err)
 		}
+	}
+}
+
+// TestRetire: what all nodes lose is counted by itself, and goes when the operator says
+// so; the prefixes that stay need nobody's permission.
+func TestRetire(t *testing.T) {
+	second := netip.MustParsePrefix("2001:db8::53/128")
+	both := vipNamed("ns1")
+	both.Prefixes = append(both.Prefixes, second)
+	f := fleetOf(t, four)
+	for i := range f.Nodes {
+		f.Nodes[i].Stored.VIPs[0] = both
+	}
+	plan := func(nodes string, giveUp ...netip.Prefix) (FleetPlan, error) {
+		var members []Member
+		var answers []NodeWish
+		for _, n := range f.Nodes {
+			members = append(members, n.Member)
+			answers = append(answers, NodeWish{Stored: n.Stored, File: []VIP{vipNamed("ns1")}, Peers: []Peer{torA}, FilePeers: []Peer{torA}})
+		}
+		return Plan(Selection{Nodes: nodes, GiveUp: giveUp}, members, answers)
+	}
+	for _, tc := range []struct {
+		what, nodes string
+		giveUp      []netip.Prefix
+		want        string
+	}{
+		{
+			"on all nodes", "all", nil,
+			"verdict: refused\n  last: ns1: ams1, fra1, fra2, lhr1 would leave 2001:db8::53/128, and nobody announce it, want at least 2: " +
+				"to give it up on purpose, say --give-up 2001:db8::53/128\n",
+		},
+		{
+			"on all but one", "pop/fra,pop/ams", nil,
+			"verdict: refused\n  minimum: ns1: ams1, fra1, fra2 would leave 2001:db8::53/128, and 1 of 4 announce it, want at least 2\n",
+		},
+		{"on purpose", "all", []netip.Prefix{second}, "verdict: may be applied\n"},
+		{"the first nodes, on purpose", "pop/fra,pop/ams", []netip.Prefix{second}, "verdict: may be applied\n"},
+	} {
+		p, err := plan(tc.nodes, tc.giveUp...)
+		if err != nil {
+			t.Fatal(err)
+		}
+		text := p.Text(Judge(p, f, Limits{AllowWide: true}))
+		if _, got, _ := strings.Cut(text, "\nverdict"); "verdict"+got != tc.want {
+			t.Errorf("%s: %s, want %s", tc.what, got, tc.want)
+		}
+		for _, s := range p.Steps {
+			if !slices.Equal(s.Plan.GiveUp, tc.giveUp) {
+				t.Errorf("%s: %s gives up %v, want %v", tc.what, s.Plan.Node, s.Plan.GiveUp, tc.giveUp)
+			}
+		}
+	}
+
+	p, err := plan("pop/fra", second)
+	if err != nil {
+		t.Fatal(err)
+	}
+	p.ID, p.Beside = "1234", nil
+	const want = `plan 1234 for pop/fra: 2 nodes, 2 changes
+- fra1  ns1  2001:db8::53/128  tor-a  withdraw: plain
+- fra2  ns1  2001:db8::53/128  tor-a  withdraw: plain
+
+VIP                   where    announcers now  after  at least
+ns1 198.51.100.53/32  fleet    4               4      2 in 2 PoPs
+ns1 198.51.100.53/32  pop/ams  1               1
+ns1 198.51.100.53/32  pop/fra  2               2
+ns1 198.51.100.53/32  pop/lhr  1               1
+ns1 2001:db8::53/128  fleet    4               2  given up
+ns1 2001:db8::53/128  pop/ams  1               1
+ns1 2001:db8::53/128  pop/fra  2               0
+ns1 2001:db8::53/128  pop/lhr  1               1
+
+verdict: may be applied
+`
+	if got := p.Text(Judge(p, f, Limits{AllowWide: true})); got != want {
+		t.Errorf("text\n%s\nwant\n%s", got, want)
+	}
+	if same, err := plan("pop/fra"); err != nil || same.ID == p.ID {
+		t.Errorf("a plan that gives nothing up has the ID of one that does: %s, %v", same.ID, err)
+	}
+
+	for giveUp, want := range map[string]string{
+		"198.51.100.53/32": "198.51.100.53/32 is not to be given up: what the plan takes from the selected nodes is 2001:db8::53/128",
+		"2001:db8::54/128": "2001:db8::54/128 is not to be given up: what the plan takes from the selected nodes is 2001:db8::53/128",
+	} {
+		if _, err := plan("all", netip.MustParsePrefix(giveUp)); err == nil || err.Error() != want {
+			t.Errorf("giving up %s: %v, want %s", giveUp, err, want)
+		}
+	}
+	for i := range f.Nodes {
+		f.Nodes[i].Stored.VIPs[0] = vipNamed("ns1")
+	}
+	const nothing = "2001:db8::53/128 is not to be given up: the plan takes no prefix from the selected nodes"
+	if _, err := plan("all", second); err == nil || err.Error() != nothing {
+		t.Errorf("giving up what nobody has: %v, want %s", err, nothing)
 	}
 }
 

@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"net/netip"
 	"slices"
+	"strings"
 )
 
 // NodePlan is what one node shall announce, as that node stores it: whole, so
@@ -27,8 +28,8 @@ type NodePlan struct {
 	// start, does not bring them back.
 	Without []string `json:"without,omitempty"` // sorted
 
-	// GiveUp names prefixes that go without promises when the plan lacks them: nobody
-	// announced them before the rollout that it takes back.
+	// GiveUp names prefixes that go without promises when the plan lacks them: an operator
+	// said so, or nobody announced them before the rollout that this plan takes back.
 	GiveUp []netip.Prefix `json:"give_up,omitempty"` // sorted
 }
 
@@ -159,6 +160,8 @@ type FleetPlan struct {
 	Changes  []Change   `json:"changes"`  // what the steps change, for people
 	Beside   []Change   `json:"beside"`   // what is pending too but was not selected
 
+	GiveUp []netip.Prefix `json:"give_up,omitempty"` // that go without promises, as the operator said; sorted
+
 	First []netip.Prefix `json:"first,omitempty"` // that no node's plan had before, sorted; none when some node did not answer
 }
 
@@ -167,8 +170,8 @@ type NodeStep struct {
 	Prior NodePlan `json:"prior"` // what the node has stored: the base of the plan
 	Plan  NodePlan `json:"plan"`  // what it shall store; the next generation
 
-	Joins  []string `json:"joins,omitempty"`  // VIPs that the node begins to announce
-	Leaves []string `json:"leaves,omitempty"` // VIPs of which a prefix is announced to nobody any more
+	Adds  []netip.Prefix `json:"adds,omitempty"`  // that the node begins to announce, sorted
+	Drops []netip.Prefix `json:"drops,omitempty"` // that it announces to nobody any more, sorted
 }
 
 // NodeWish is what a node answers that is asked for its part of a plan.
@@ -179,20 +182,28 @@ type NodeWish struct {
 	FilePeers []Peer   `json:"file_peers"` // that its file wants now
 }
 
-// Plan makes a fleet plan of what the files of the selected nodes want, about
-// the VIPs named in only, or about all when only is empty. What other nodes and
-// VIPs have pending is told beside it. It errs on a selector that is empty or
-// names what is not there, on an unknown VIP, and when a selected node has not
+// Selection is what an operator wants planned.
+type Selection struct {
+	Nodes  string         // the selector: node/NAME, pop/NAME or all, several with commas
+	VIPs   []string       // by name; empty: all
+	GiveUp []netip.Prefix // that the plan takes away, and that shall go though nobody promises to stay
+}
+
+// Plan makes a fleet plan of what the files of the selected nodes want, about the VIPs
+// selected. What other nodes and VIPs have pending is told beside it. It errs on a
+// selector that is empty or names what is not there, on an unknown VIP, on a prefix to be
+// given up that no selected node is to lose, and when a selected node has not
 // answered or answered with something malformed.
-func Plan(selector string, only []string, members []Member, answers []NodeWish) (FleetPlan, error) {
-	selected, err := Select(selector, members)
+func Plan(sel Selection, members []Member, answers []NodeWish) (FleetPlan, error) {
+	selected, err := Select(sel.Nodes, members)
 	if err != nil {
 		return FleetPlan{}, err
 	}
+	only := sel.VIPs
 	if err := checkOnly(only, answers); err != nil {
 		return FleetPlan{}, err
 	}
-	f := FleetPlan{Selector: selector}
+	f := FleetPlan{Selector: sel.Nodes}
 	for _, m := range members {
 		isSelected := slices.Contains(selected, m.Name)
 		i := slices.IndexFunc(answers, func(w NodeWish) bool { return w.Stored.Node == m.Name })
@@ -226,8 +237,13 @@ func Plan(selector string, only []string, members []Member, answers []NodeWish) 
 		if next.Generation == w.Stored.Generation {
 			continue
 		}
-		joins, leaves := comeAndGo(w.Stored, next, w.Peers, w.Peers)
-		f.Steps = append(f.Steps, NodeStep{Prior: w.Stored, Plan: next, Joins: joins, Leaves: leaves})
+		s := NodeStep{Prior: w.Stored, Plan: next}
+		s.Adds, s.Drops = comeAndGo(w.Stored, next, w.Peers)
+		s.Plan.GiveUp = both(sel.GiveUp, s.Drops)
+		f.Steps = append(f.Steps, s)
+	}
+	if f.GiveUp, err = givenUp(sel.GiveUp, f.Steps); err != nil {
+		return FleetPlan{}, err
 	}
 	slices.SortFunc(f.Steps, func(a, b NodeStep) int { return cmp.Compare(a.Plan.Node, b.Plan.Node) })
 	sortChanges(f.Changes)
@@ -237,6 +253,56 @@ func Plan(selector string, only []string, members []Member, answers []NodeWish) 
 		f.First = firsts(f.Steps, answers)
 	}
 	return f, nil
+}
+
+// givenUp returns the prefixes to be given up, sorted. It errs on one that is dropped
+// nowhere.
+func givenUp(prefixes []netip.Prefix, steps []NodeStep) ([]netip.Prefix, error) {
+	var drops []netip.Prefix
+	for _, s := range steps {
+		drops = append(drops, s.Drops...)
+	}
+	slices.SortFunc(drops, netip.Prefix.Compare)
+	drops = slices.Compact(drops)
+	if wrong := slices.DeleteFunc(slices.Clone(prefixes), func(p netip.Prefix) bool { return slices.Contains(drops, p) }); len(wrong) > 0 {
+		if len(drops) == 0 {
+			return nil, fmt.Errorf("%s is not to be given up: the plan takes no prefix from the selected nodes", PrefixWords(wrong))
+		}
+		return nil, fmt.Errorf("%s is not to be given up: what the plan takes from the selected nodes is %s", PrefixWords(wrong), PrefixWords(drops))
+	}
+	return both(drops, prefixes), nil
+}
+
+// both returns what is in a and in b, sorted.
+func both(a, b []netip.Prefix) (all []netip.Prefix) {
+	for _, p := range a {
+		if slices.Contains(b, p) {
+			all = append(all, p)
+		}
+	}
+	slices.SortFunc(all, netip.Prefix.Compare)
+	return slices.Compact(all)
+}
+
+// ParsePrefixes reads prefixes with commas between them, at least one.
+func ParsePrefixes(text string) (all []netip.Prefix, err error) {
+	for word := range strings.SplitSeq(text, ",") {
+		p, err := netip.ParsePrefix(strings.TrimSpace(word))
+		if err != nil {
+			return nil, fmt.Errorf("%q is no prefix: want such as 198.51.100.53/32", word)
+		}
+		all = append(all, p)
+	}
+	return all, nil
+}
+
+// PrefixWords names prefixes, with commas.
+func PrefixWords(prefixes []netip.Prefix) string {
+	var words []string
+	for _, p := range prefixes {
+		words = append(words, p.String())
+	}
+	return strings.Join(words, ", ")
 }
 
 // firsts returns the prefixes of steps that no stored plan has.

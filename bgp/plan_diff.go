@@ -147,10 +147,11 @@ func hears(p Peer, v VIP, prefix netip.Prefix) bool {
 	return len(v.Groups) == 0 || slices.ContainsFunc(v.Groups, func(g string) bool { return slices.Contains(p.Groups, g) })
 }
 
-// comeAndGo returns the VIPs that a node begins to announce, and those of which
-// it stops to announce a prefix, or loses the last peer that heard of one.
-func comeAndGo(before, after NodePlan, peersBefore, peersAfter []Peer) (joins, leaves []string) {
-	audible := func(p NodePlan, peers []Peer) map[heard]bool {
+// comeAndGo returns the prefixes that a node begins to announce for a VIP, and those
+// that it stops to announce for one or that lose the last peer that heard of them. One
+// that goes over from one VIP to another is among both.
+func comeAndGo(before, after NodePlan, peers []Peer) (adds, drops []netip.Prefix) {
+	audible := func(p NodePlan) map[heard]bool {
 		set := map[heard]bool{}
 		for h := range audience(p, peers) {
 			// A node without any peer announces to nobody before and after.
@@ -160,20 +161,45 @@ func comeAndGo(before, after NodePlan, peersBefore, peersAfter []Peer) (joins, l
 		}
 		return set
 	}
-	was, will := audible(before, peersBefore), audible(after, peersAfter)
+	was, will := audible(before), audible(after)
 	for h := range will {
-		if _, ok := before.VIP(h.vip); !ok {
-			joins = append(joins, h.vip)
+		if !was[h] {
+			adds = append(adds, h.prefix)
 		}
 	}
 	for h := range was {
 		if !will[h] {
-			leaves = append(leaves, h.vip)
+			drops = append(drops, h.prefix)
 		}
 	}
-	slices.Sort(joins)
-	slices.Sort(leaves)
-	return slices.Compact(joins), slices.Compact(leaves)
+	slices.SortFunc(adds, netip.Prefix.Compare)
+	slices.SortFunc(drops, netip.Prefix.Compare)
+	return adds, drops
+}
+
+// Joins returns the VIPs that the node begins to announce, by name.
+func (s NodeStep) Joins() (names []string) {
+	for _, v := range s.Plan.VIPs {
+		if _, had := s.Prior.VIP(v.Name); !had && v.hasAny(s.Adds) {
+			names = append(names, v.Name)
+		}
+	}
+	return names
+}
+
+// Leaves returns the VIPs of which the node announces some prefix to nobody any more,
+// by name.
+func (s NodeStep) Leaves() (names []string) {
+	for _, v := range s.Prior.VIPs {
+		if v.hasAny(s.Drops) {
+			names = append(names, v.Name)
+		}
+	}
+	return names
+}
+
+func (v VIP) hasAny(prefixes []netip.Prefix) bool {
+	return slices.ContainsFunc(v.Prefixes, func(p netip.Prefix) bool { return slices.Contains(prefixes, p) })
 }
 
 func resets(plan NodePlan, before, after []Peer) []Change {

@@ -257,18 +257,24 @@ func TestComeAndGo(t *testing.T) {
 		what          string
 		before, after []VIP
 		peers         []Peer
+		prefixes      string
 		joins, leaves string
 	}{
-		{"comes", nil, []VIP{ns1}, []Peer{torA}, "ns1", ""},
-		{"goes", []VIP{ns1}, nil, []Peer{torA}, "", "ns1"},
-		{"one of two prefixes goes", []VIP{two}, []VIP{ns1}, []Peer{torA}, "", "ns1"},
-		{"a prefix more", []VIP{ns1}, []VIP{two}, []Peer{torA}, "", ""},
-		{"one peer still hears it", []VIP{ns1}, []VIP{fabric}, []Peer{torA, transit}, "", ""},
-		{"no peer hears it any more", []VIP{ns1}, []VIP{fabric}, []Peer{transit}, "", "ns1"},
-		{"goes from a node without peers", []VIP{ns1}, nil, nil, "", "ns1"},
+		{"comes", nil, []VIP{ns1}, []Peer{torA}, "198.51.100.53/32/", "ns1", ""},
+		{"goes", []VIP{ns1}, nil, []Peer{torA}, "/198.51.100.53/32", "", "ns1"},
+		{"one of two prefixes goes", []VIP{two}, []VIP{ns1}, []Peer{torA}, "/2001:db8::53/128", "", "ns1"},
+		{"a prefix more", []VIP{ns1}, []VIP{two}, []Peer{torA}, "2001:db8::53/128/", "", ""},
+		{"a prefix goes over to another VIP", []VIP{two}, []VIP{ns1, ns2}, []Peer{torA}, "2001:db8::53/128/2001:db8::53/128", "ns2", "ns1"},
+		{"one peer still hears it", []VIP{ns1}, []VIP{fabric}, []Peer{torA, transit}, "/", "", ""},
+		{"no peer hears it any more", []VIP{ns1}, []VIP{fabric}, []Peer{transit}, "/198.51.100.53/32", "", "ns1"},
+		{"goes from a node without peers", []VIP{ns1}, nil, nil, "/198.51.100.53/32", "", "ns1"},
 	} {
-		joins, leaves := comeAndGo(planOf("fra1", 1, tc.before...), planOf("fra1", 2, tc.after...), tc.peers, tc.peers)
-		if got, want := strings.Join(joins, " ")+"/"+strings.Join(leaves, " "), tc.joins+"/"+tc.leaves; got != want {
+		s := NodeStep{Prior: planOf("fra1", 1, tc.before...), Plan: planOf("fra1", 2, tc.after...)}
+		s.Adds, s.Drops = comeAndGo(s.Prior, s.Plan, tc.peers)
+		if got := PrefixWords(s.Adds) + "/" + PrefixWords(s.Drops); got != tc.prefixes {
+			t.Errorf("%s: adds and drops %q, want %q", tc.what, got, tc.prefixes)
+		}
+		if got, want := strings.Join(s.Joins(), " ")+"/"+strings.Join(s.Leaves(), " "), tc.joins+"/"+tc.leaves; got != want {
 			t.Errorf("%s: joins and leaves %q, want %q", tc.what, got, want)
 		}
 	}
@@ -286,7 +292,7 @@ func TestPlanShowsWhatElseIsPending(t *testing.T) {
 		wish("fra1", []VIP{ns1, ns2}, []VIP{ns1, ns3}),
 		wish("fra2", []VIP{ns1}, []VIP{ns1}),
 	}
-	f, err := Plan("pop/fra", []string{"ns3"}, members, answers)
+	f, err := Plan(Selection{Nodes: "pop/fra", VIPs: []string{"ns3"}}, members, answers)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -317,11 +323,11 @@ func TestFirst(t *testing.T) {
 	answers := []NodeWish{
 		wish("ams1", []VIP{ns1}, []VIP{ns1, ns2, ns3}), wish("fra1", []VIP{ns1}, []VIP{ns1, ns2, ns3}), wish("fra2", []VIP{ns1, ns3}, []VIP{ns1, ns3}),
 	}
-	p, err := Plan("all", nil, members, answers)
+	p, err := Plan(Selection{Nodes: "all"}, members, answers)
 	if err != nil || !slices.Equal(p.First, ns2.Prefixes) {
 		t.Errorf("got %v, %v, want %v", p.First, err, ns2.Prefixes)
 	}
-	p, err = Plan("node/ams1", nil, members, answers[:2])
+	p, err = Plan(Selection{Nodes: "node/ams1"}, members, answers[:2])
 	if err != nil || p.First != nil || len(p.Steps) != 1 {
 		t.Errorf("with a node that did not answer: got %v, %v, want none", p.First, err)
 	}
@@ -329,7 +335,7 @@ func TestFirst(t *testing.T) {
 
 func TestPlanErrors(t *testing.T) {
 	answers := []NodeWish{wish("fra1", []VIP{ns1}, []VIP{ns1}), wish("ams1", []VIP{ns1}, []VIP{altered(ns1, func(v *VIP) { v.Port = 0 })})}
-	if _, err := Plan("node/fra1", []string{"ns1", ""}, members, answers); err == nil || err.Error() != "the name of a VIP is empty: name VIPs, or none to mean all" {
+	if _, err := Plan(Selection{Nodes: "node/fra1", VIPs: []string{"ns1", ""}}, members, answers); err == nil || err.Error() != "the name of a VIP is empty: name VIPs, or none to mean all" {
 		t.Errorf("about an empty name: error %v", err)
 	}
 	for _, tc := range []struct{ selector, only, want string }{
@@ -338,7 +344,7 @@ func TestPlanErrors(t *testing.T) {
 		{"pop/fra", "", `node "fra2" did not answer: bring it back, or select others`},
 		{"node/fra1", "ns9", `no VIP is called "ns9"; did you mean "ns1"?`},
 	} {
-		_, err := Plan(tc.selector, strings.Fields(tc.only), members, answers)
+		_, err := Plan(Selection{Nodes: tc.selector, VIPs: strings.Fields(tc.only)}, members, answers)
 		if err == nil || err.Error() != tc.want {
 			t.Errorf("plan for %q about %q: error %v, want %q", tc.selector, tc.only, err, tc.want)
 		}

@@ -25,8 +25,11 @@ func (f FleetPlan) Text(v Verdict) string {
 		t := tabwriter.NewWriter(&b, 0, 0, 2, ' ', 0)
 		fmt.Fprintln(t, "VIP\twhere\tannouncers now\tafter\tat least")
 		for _, c := range v.Counts {
-			fmt.Fprintf(t, "%s\t%s\t%d\t%d", c.VIP, c.where(), c.Before, c.After)
-			if c.PoP == "" {
+			fmt.Fprintf(t, "%s\t%s\t%d\t%d", c.what(), c.where(), c.Before, c.After)
+			switch {
+			case c.GivenUp:
+				fmt.Fprint(t, "\tgiven up")
+			case c.PoP == "":
 				fmt.Fprintf(t, "\t%d in %s", c.Min, Counted(c.MinPoPs, "PoP"))
 			}
 			fmt.Fprintln(t)

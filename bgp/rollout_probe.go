@@ -171,10 +171,10 @@ func (r *Rollout) missed() string {
 func (r *Rollout) turnover(vip string) (joins, leaves []string) {
 	for _, node := range r.Waves[r.Wave] {
 		s, _ := r.Plan.Step(node)
-		if slices.Contains(s.Joins, vip) {
+		if slices.Contains(s.Joins(), vip) {
 			joins = append(joins, node)
 		}
-		if _, stays := s.Plan.VIP(vip); !stays && slices.Contains(s.Leaves, vip) {
+		if _, stays := s.Plan.VIP(vip); !stays && slices.Contains(s.Leaves(), vip) {
 			leaves = append(leaves, node)
 		}
 	}

@@ -60,7 +60,7 @@ func (r *Rollout) take(now time.Duration, node string, s NodeStep, back NodePlan
 	}
 }
 
-// undone is how long the node may take to give up the VIPs that joined.
+// undone is how long the node may take to give up what it began to announce.
 func undone(s NodeStep, f NodeFacts) time.Duration {
-	return NodeStep{Prior: s.Plan, Leaves: s.Joins}.drain(f)
+	return NodeStep{Prior: s.Plan, Drops: s.Adds}.drain(f)
 }

@@ -35,18 +35,20 @@ type stage struct {
 // newStage rolls ns1 out on the nodes, which have another VIP, ns2.
 func newStage(t *testing.T, nodes string) *stage {
 	t.Helper()
-	return newStageOf(t, nodes, []VIP{ns1, ns2}, "ns1")
+	return newStageOf(t, nodes, []VIP{ns1, ns2})
 }
 
 // newStageOf rolls VIPs out on nodes that have ns2.
-func newStageOf(t *testing.T, nodes string, vips []VIP, joins ...string) *stage {
+func newStageOf(t *testing.T, nodes string, vips []VIP) *stage {
 	t.Helper()
 	s := &stage{t: t, nodes: map[string]*fakeNode{}}
 	p := FleetPlan{ID: "p1"}
 	for _, name := range strings.Fields(nodes) {
 		prior := planOf(name, 4, ns2)
 		next := Pending(prior, vips, nil)
-		p.Steps = append(p.Steps, NodeStep{Prior: prior, Plan: next, Joins: joins})
+		step := NodeStep{Prior: prior, Plan: next}
+		step.Adds, step.Drops = comeAndGo(prior, next, []Peer{torA})
+		p.Steps = append(p.Steps, step)
 		p.Changes = append(p.Changes, Diff(prior, next, []Peer{torA}, []Peer{torA})...)
 		n := &fakeNode{stored: prior, servfail: 0.001}
 		n.Queries, n.Servfails = 100_000, 100

@@ -172,7 +172,7 @@ func orNothing(waits string) string {
 
 // drain is how long the node may take to give up the VIPs that leave.
 func (s NodeStep) drain(f NodeFacts) (longest time.Duration) {
-	for _, name := range s.Leaves {
+	for _, name := range s.Leaves() {
 		if v, ok := s.Prior.VIP(name); ok {
 			longest = max(longest, v.Hold+f.AnswerTTL)
 		}

@@ -431,7 +431,7 @@ func TestDrainingTakesTime(t *testing.T) {
 	s := newStage(t, "ams1")
 	step := &s.rollout.Plan.Steps[0]
 	step.Plan = Pending(step.Prior, nil, nil)
-	step.Joins, step.Leaves = nil, []string{"ns2"} // with a hold of 30 s
+	step.Adds, step.Drops = nil, ns2.Prefixes // with a hold of 30 s
 	s.nodes["ams1"].stuck = true
 	s.nodes["ams1"].AnswerTTL = 20 * time.Second
 	s.run("aborting", 200)

@@ -103,7 +103,7 @@ func (r *Rollout) dropMarks(facts map[string]NodeFacts, counts map[string]map[st
 	for vip, mark := range r.Gauge.Mark {
 		for node, n := range mark {
 			s, _ := r.Plan.Step(node)
-			if !facts[node].Reached || counts[vip] == nil || counts[vip][node] >= n || slices.Contains(s.Leaves, vip) {
+			if !facts[node].Reached || counts[vip] == nil || counts[vip][node] >= n || slices.Contains(s.Leaves(), vip) {
 				continue
 			}
 			rest := maps.Clone(r.Gauge.Mark) // others may hold the old one

@@ -26,7 +26,7 @@ func Waves(p FleetPlan) [][]string {
 		ways[c.Node][c.Kind] = true
 	}
 	slices.SortFunc(steps, func(a, b NodeStep) int {
-		return cmp.Or(one(len(a.Leaves) > 0)-one(len(b.Leaves) > 0),
+		return cmp.Or(one(len(a.Drops) > 0)-one(len(b.Drops) > 0),
 			len(ways[b.Plan.Node])-len(ways[a.Plan.Node]), cmp.Compare(a.Plan.Node, b.Plan.Node))
 	})
 	first := steps[0].Plan
@@ -44,12 +44,12 @@ func Waves(p FleetPlan) [][]string {
 		var rest []NodeStep
 		left := map[string]bool{}
 		for _, s := range neighbours {
-			if slices.ContainsFunc(s.Leaves, func(vip string) bool { return left[vip] }) {
+			if slices.ContainsFunc(s.Leaves(), func(vip string) bool { return left[vip] }) {
 				rest = append(rest, s)
 				continue
 			}
 			wave = append(wave, s.Plan.Node)
-			for _, vip := range s.Leaves {
+			for _, vip := range s.Leaves() {
 				left[vip] = true
 			}
 		}

@@ -15,11 +15,12 @@ func stepsOf(text string) (p FleetPlan) {
 		kinds := []ChangeKind{AltersRoute}
 		for _, w := range words[1:] {
 			if vip, ok := strings.CutPrefix(w, "-"); ok {
-				s.Leaves, kinds = append(s.Leaves, vip), append(kinds, DropsRoute)
+				s.Prior.VIPs, kinds = append(s.Prior.VIPs, vipNamed(vip)), append(kinds, DropsRoute)
 			} else {
-				s.Joins, kinds = append(s.Joins, w[1:]), append(kinds, AddsRoute)
+				s.Plan.VIPs, kinds = append(s.Plan.VIPs, vipNamed(w[1:])), append(kinds, AddsRoute)
 			}
 		}
+		s.Adds, s.Drops = comeAndGo(s.Prior, s.Plan, nil)
 		p.Steps = append(p.Steps, s)
 		for _, k := range kinds {
 			p.Changes = append(p.Changes, Change{Node: words[0], Kind: k})
@@ -101,7 +102,7 @@ func FuzzWaves(f *testing.F) {
 				if first, _ := p.Step(w[0]); s.Plan.PoP != first.Plan.PoP {
 					t.Errorf("wave %d of %q holds nodes of two PoPs", i, waves)
 				}
-				for _, vip := range s.Leaves {
+				for _, vip := range s.Leaves() {
 					if leaving[vip] {
 						t.Errorf("%s leaves two nodes in wave %d of %q", vip, i, waves)
 					}

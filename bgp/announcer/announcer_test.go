@@ -184,7 +184,7 @@ func TestStateIsLost(t *testing.T) {
 		if got := a.alarmed(); !strings.Contains(got, "nothing is announced until a plan is applied") {
 			t.Errorf("the alarm is %q", got)
 		}
-		p, err := a.Plan(t.Context(), "node/a1", nil, bgp.Limits{})
+		p, err := a.Plan(t.Context(), bgp.Selection{Nodes: "node/a1"}, bgp.Limits{})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -270,7 +270,7 @@ func TestProbes(t *testing.T) {
 			changed.Communities = []bgp.Community{community}
 			a.file.VIPs = []bgp.VIP{changed}
 			a.Use(a.file)
-			p, err := b.Plan(t.Context(), "node/a1", nil, bgp.Limits{})
+			p, err := b.Plan(t.Context(), bgp.Selection{Nodes: "node/a1"}, bgp.Limits{})
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -316,7 +316,7 @@ func TestRollout(t *testing.T) {
 		if got, want := a.route(), "64512:100"; got != want {
 			t.Fatalf("what the file wants is in force without a plan: %q", got)
 		}
-		p, err := a.Plan(t.Context(), "all", nil, bgp.Limits{AllowWide: true})
+		p, err := a.Plan(t.Context(), bgp.Selection{Nodes: "all"}, bgp.Limits{AllowWide: true})
 		if err != nil || !p.Verdict.OK() || len(p.Plan.Steps) != 4 {
 			t.Fatalf("got %+v, %v", p, err)
 		}
@@ -337,14 +337,14 @@ func TestRollout(t *testing.T) {
 		if _, err := a.Announcer.Apply(t.Context(), Application{Plan: p.Plan.ID, Nodes: "all", Wide: true, Bake: 10 * time.Second, Reason: "new community", Actor: "ann"}); err != nil {
 			t.Fatal(err)
 		}
-		if _, err := f.nodes["b1"].Plan(t.Context(), "node/b2", nil, bgp.Limits{}); err != nil {
+		if _, err := f.nodes["b1"].Plan(t.Context(), bgp.Selection{Nodes: "node/b2"}, bgp.Limits{}); err != nil {
 			t.Fatal(err)
 		}
 		f.await("the first node", 10*time.Second, func() bool { return a.route() == "64512:200" })
 		if got := f.nodes["b2"].route(); got != "64512:100" {
 			t.Errorf("the last node has %q after the first wave", got)
 		}
-		q, _ := f.nodes["b1"].Plan(t.Context(), "node/b2", nil, bgp.Limits{})
+		q, _ := f.nodes["b1"].Plan(t.Context(), bgp.Selection{Nodes: "node/b2"}, bgp.Limits{})
 		if _, err := f.nodes["b1"].Announcer.Apply(t.Context(), Application{Plan: q.Plan.ID, Nodes: "node/b2", Reason: "me too"}); err == nil || !strings.Contains(err.Error(), "overlap") {
 			t.Errorf("a second rollout: %v", err)
 		}
@@ -383,7 +383,7 @@ func TestRollbackWithoutDisk(t *testing.T) {
 		}
 		a := f.nodes["a1"]
 		apply := func() error {
-			p, err := a.Plan(t.Context(), "all", nil, bgp.Limits{AllowWide: true})
+			p, err := a.Plan(t.Context(), bgp.Selection{Nodes: "all"}, bgp.Limits{AllowWide: true})
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -841,7 +841,7 @@ func TestPendingOutlivesRestarts(t *testing.T) {
 		if n := len(a.Status().Pending); n != 1 {
 			t.Errorf("%d changes are pending, want 1", n)
 		}
-		p, err := a.Plan(t.Context(), "node/a1", nil, bgp.Limits{})
+		p, err := a.Plan(t.Context(), bgp.Selection{Nodes: "node/a1"}, bgp.Limits{})
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -97,7 +97,7 @@ func (a *Announcer) try(v *vip, spec bgp.VIP, prefixes []netip.Prefix) (why stri
 func (a *Announcer) tryFresh(v *vip, spec bgp.VIP, prefixes []netip.Prefix) {
 	why, _ := a.try(v, spec, prefixes)
 	if why != "" {
-		why = "checks through " + prefixWords(prefixes) + " fail: " + why
+		why = "checks through " + bgp.PrefixWords(prefixes) + " fail: " + why
 	}
 	a.mu.Lock()
 	v.untried = why

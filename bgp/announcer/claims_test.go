@@ -77,7 +77,7 @@ func TestApplyAtOnce(t *testing.T) {
 		}
 		apply := func(n *testNode) error {
 			q := Application{Nodes: "node/" + n.self.Name, Reason: "new community", Actor: "ann"}
-			p, err := n.Plan(t.Context(), q.Nodes, nil, bgp.Limits{})
+			p, err := n.Plan(t.Context(), bgp.Selection{Nodes: q.Nodes}, bgp.Limits{})
 			if err != nil {
 				return err
 			}

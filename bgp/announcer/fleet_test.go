@@ -50,6 +50,8 @@ type testNode struct {
 	listening map[netip.AddrPort]uint64
 	broken    string               // why checks fail
 	mutes     netip.Prefix         // through which nothing answers
+	lag       time.Duration        // after which a check tells what it found
+	asking    []netip.Prefix       // through which the last check asked
 	withdrew  map[netip.Prefix]int // how often the peer was told that a prefix is gone
 	session   bool
 	hidden    bool             // no query arrives, whatever it announces
@@ -235,20 +237,27 @@ func (f *fleet) all(want bgp.State, names ...string) func() bool {
 }
 
 func (n *testNode) check(_ context.Context, v bgp.VIP) (int, error) {
+	asked, lag, err := n.checkNow(v)
+	time.Sleep(lag)
+	return asked, err
+}
+
+func (n *testNode) checkNow(v bgp.VIP) (asked int, lag time.Duration, err error) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
+	lag, n.asking = n.lag, v.Prefixes
 	if n.broken != "" {
-		return 2, errors.New(n.broken)
+		return 2, lag, errors.New(n.broken)
 	}
 	for _, p := range v.Prefixes {
 		if !n.addresses[p] {
-			return 0, fmt.Errorf("%s is not on this machine", p)
+			return 0, lag, fmt.Errorf("%s is not on this machine", p)
 		}
 		if p == n.mutes {
-			return 2, errors.New("no answer")
+			return 2, lag, errors.New("no answer")
 		}
 	}
-	return 2, nil
+	return 2, lag, nil
 }
 
 // takeAway removes the addresses behind the node's back; locked, they cannot be added

@@ -3,7 +3,6 @@ package announcer
 import (
 	"net/netip"
 	"slices"
-	"strings"
 
 	"edged/bgp"
 )
@@ -31,7 +30,7 @@ func (v *vip) words() string {
 	if !v.part {
 		return ""
 	}
-	return prefixWords(v.spec.Prefixes)
+	return bgp.PrefixWords(v.spec.Prefixes)
 }
 
 // split makes a part of each prefix that a VIP announces and is to have no more. It
@@ -113,11 +112,3 @@ func absent(a, b []netip.Prefix) []netip.Prefix {
 }
 
 func hostRoute(s netip.AddrPort) netip.Prefix { return netip.PrefixFrom(s.Addr(), s.Addr().BitLen()) }
-
-func prefixWords(prefixes []netip.Prefix) string {
-	var words []string
-	for _, p := range prefixes {
-		words = append(words, p.String())
-	}
-	return strings.Join(words, ", ")
-}

@@ -34,7 +34,7 @@ func (n *testNode) wants(v bgp.VIP) {
 func (n *testNode) rollOut(t *testing.T, bake time.Duration) {
 	t.Helper()
 	q := Application{Nodes: "node/" + n.self.Name, Bake: bake, Reason: "other addresses", Actor: "ann"}
-	p, err := n.Plan(t.Context(), q.Nodes, nil, bgp.Limits{})
+	p, err := n.Plan(t.Context(), bgp.Selection{Nodes: q.Nodes}, bgp.Limits{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -125,23 +125,22 @@ func TestPrefixIsGivenBack(t *testing.T) {
 	}, "a1", "b1")
 }
 
-// TestPrefixOfNobodyElse: a prefix that no other node has stays as the last resort,
-// until the rollout is aborted for it.
+// TestPrefixOfNobodyElse: a prefix for which no other node promises to stay stays as the
+// last resort, until the rollout is aborted for it.
 func TestPrefixOfNobodyElse(t *testing.T) {
 	withTwo(t, func(t *testing.T, f *fleet, a *testNode) {
-		b := f.nodes["b1"]
-		b.wants(with(first))
-		b.rollOut(t, -1)
-		f.await("b1 without it", time.Minute, func() bool { return b.phase() == bgp.PhaseDone && b.routeTo(second) == "none" })
 		a.wants(with(first))
 		a.rollOut(t, -1)
+		f.mu.Lock()
+		f.cut["b1"] = true
+		f.mu.Unlock()
 		f.await("the last resort", 10*time.Second, func() bool { return a.routeTo(second) == "64512:100 graceful-shutdown prepend 3" })
 		time.Sleep(time.Second)
 		if want := "vip 198.51.100.54/32 of ns1: announced as the last resort"; !strings.Contains(a.alarmed(), want) {
 			t.Errorf("the alarm is %q, want %q", a.alarmed(), want)
 		}
 		f.await("aborted", time.Minute, func() bool { return a.phase() == bgp.PhaseAborted })
-		if want := "it waits for 198.51.100.54/32 of ns1 is last-resort, to be withdrawn: promises of others to stay"; !strings.Contains(a.Rollout().Cause, want) {
+		if want := "it waits for 198.51.100.54/32 of ns1 is last-resort, to be withdrawn: others to announce it"; !strings.Contains(a.Rollout().Cause, want) {
 			t.Errorf("the cause is %q, want %q", a.Rollout().Cause, want)
 		}
 		if a.gone(first)+a.gone(second) != 0 || a.route() != "64512:100" || a.routeTo(second) != "64512:100" {
@@ -175,6 +174,89 @@ func TestNewPrefixIsTriedFirst(t *testing.T) {
 		a.rollOut(t, -1)
 		f.await("announced", 10*time.Second, func() bool { return a.routeTo(third) == "64512:100" })
 	}, "a1", "b1")
+}
+
+// TestCheckOfWhatIsGone: a check that passes through a prefix after a plan has taken it
+// away says nothing of it when it comes back.
+func TestCheckOfWhatIsGone(t *testing.T) {
+	withTwo(t, func(t *testing.T, f *fleet, a *testNode) {
+		third := netip.MustParsePrefix("198.51.100.55/32")
+		set := func(lag time.Duration, mutes netip.Prefix) {
+			a.mu.Lock()
+			defer a.mu.Unlock()
+			a.lag, a.mutes = lag, mutes
+		}
+		take := func(prefixes ...netip.Prefix) {
+			t.Helper()
+			p := bgp.NodePlan{Node: "a1", PoP: "a", Generation: a.Status().Generation + 1, VIPs: []bgp.VIP{with(prefixes...)}}
+			if err := a.take(p, false, "ann", "test"); err != nil {
+				t.Fatal(err)
+			}
+		}
+		set(900*time.Millisecond, netip.Prefix{})
+		take(first, second, third)
+		f.await("a check through it", 10*time.Second, func() bool {
+			a.mu.Lock()
+			defer a.mu.Unlock()
+			return slices.Equal(a.asking, []netip.Prefix{third})
+		})
+		take(first, second)
+		f.await("closed", 5*time.Second, func() bool { return !a.open(third) })
+		time.Sleep(5 * time.Second)
+		set(0, third)
+		take(first, second, third)
+		time.Sleep(20 * time.Second)
+		if !a.open(third) || a.routeTo(third) != "none" || a.gone(third) != 0 {
+			t.Errorf("open %t, route %s, withdrawn %d times: want it open, and not announced", a.open(third), a.routeTo(third), a.gone(third))
+		}
+	}, "a1", "b1")
+}
+
+// TestPrefixIsRetired: no plan takes a prefix from all nodes before somebody says that
+// it is to be given up. Then it goes, and the other is announced all the time.
+func TestPrefixIsRetired(t *testing.T) {
+	names := []string{"a1", "a2", "b1"}
+	withTwo(t, func(t *testing.T, f *fleet, a *testNode) {
+		for _, n := range f.nodes {
+			n.wants(with(first))
+		}
+		sel, wide := bgp.Selection{Nodes: "all"}, bgp.Limits{AllowWide: true}
+		p, err := a.Plan(t.Context(), sel, wide)
+		if err != nil {
+			t.Fatal(err)
+		}
+		q := Application{Plan: p.Plan.ID, Nodes: "all", Wide: true, Bake: -1, Reason: "nobody asks it", Actor: "ann"}
+		const want = "plan refused: last: ns1: a1, a2, b1 would leave 198.51.100.54/32, and nobody announce it, want at least 1: " +
+			"to give it up on purpose, say --give-up 198.51.100.54/32"
+		if _, err := a.Announcer.Apply(t.Context(), q); err == nil || err.Error() != want {
+			t.Errorf("not on purpose: %v, want %s", err, want)
+		}
+		sel.GiveUp = []netip.Prefix{second}
+		if p, err = a.Plan(t.Context(), sel, wide); err != nil {
+			t.Fatal(err)
+		}
+		q.Plan, q.GiveUp = p.Plan.ID, sel.GiveUp
+		if _, err := a.Announcer.Apply(t.Context(), q); err != nil {
+			t.Fatal(err)
+		}
+		all := func(what func(n *testNode) bool) func() bool {
+			return func() bool {
+				return !slices.ContainsFunc(names, func(name string) bool { return !what(f.nodes[name]) })
+			}
+		}
+		f.await("gone everywhere", time.Minute, all(func(n *testNode) bool { return n.routeTo(second) == "none" && !n.open(second) }))
+		f.await("done", 5*time.Second, func() bool { return a.phase() == bgp.PhaseDone })
+		if _, err := a.Steer(t.Context(), Steering{Action: "rollback", Reason: "somebody does", Actor: "ann"}); err != nil {
+			t.Fatal(err)
+		}
+		f.await("back", 20*time.Second, all(func(n *testNode) bool { return n.routeTo(second) == "64512:100" }))
+		f.await("over", 5*time.Second, func() bool { return a.phase() == bgp.PhaseAborted })
+		for _, name := range names {
+			if n := f.nodes[name]; n.gone(first) != 0 || n.gone(second) != 1 || len(n.plan.GiveUp) != 0 {
+				t.Errorf("%s withdrew the prefixes %d and %d times, want 0 and 1; its plan gives up %v", name, n.gone(first), n.gone(second), n.plan.GiveUp)
+			}
+		}
+	}, names...)
 }
 
 // TestFirstAnnouncementIsTakenBack: what nobody announced before a rollout goes again

@@ -149,7 +149,7 @@ func rolloutAmong(t *testing.T, names ...string) (*fakeNodes, *bgp.Rollout) {
 	for _, name := range names {
 		prior := bgp.NodePlan{Node: name, PoP: strings.TrimRight(name, "0123456789"), Generation: 4, VIPs: []bgp.VIP{ns1}}
 		next := bgp.Pending(prior, []bgp.VIP{ns1, ns2}, nil)
-		p.Steps = append(p.Steps, bgp.NodeStep{Prior: prior, Plan: next, Joins: []string{"ns2"}})
+		p.Steps = append(p.Steps, bgp.NodeStep{Prior: prior, Plan: next, Adds: ns2.Prefixes})
 		p.Changes = append(p.Changes, bgp.Diff(prior, next, nil, nil)...)
 		f.nodes[name] = &fakeNode{plan: prior}
 	}

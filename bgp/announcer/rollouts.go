@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net/netip"
 	"slices"
 	"time"
 
@@ -14,14 +15,15 @@ import (
 
 // Application asks that a plan be rolled out.
 type Application struct {
-	Plan   string        `json:"plan"`  // ID, as Plan showed it
-	Nodes  string        `json:"nodes"` // the selector
-	VIPs   []string      `json:"vips,omitempty"`
-	Wide   bool          `json:"wide,omitempty"`
-	Shift  bool          `json:"shift,omitempty"` // traffic may move otherwise than forecast
-	Bake   time.Duration `json:"bake,omitempty"`  // 0: the default; negative: none
-	Reason string        `json:"reason"`
-	Actor  string        `json:"actor,omitempty"`
+	Plan   string         `json:"plan"`  // ID, as Plan showed it
+	Nodes  string         `json:"nodes"` // the selector
+	VIPs   []string       `json:"vips,omitempty"`
+	GiveUp []netip.Prefix `json:"give_up,omitempty"` // as Plan was told
+	Wide   bool           `json:"wide,omitempty"`
+	Shift  bool           `json:"shift,omitempty"` // traffic may move otherwise than forecast
+	Bake   time.Duration  `json:"bake,omitempty"`  // 0: the default; negative: none
+	Reason string         `json:"reason"`
+	Actor  string         `json:"actor,omitempty"`
 }
 
 // Apply makes a plan again and begins to roll it out from this node. It errs, and
@@ -52,7 +54,7 @@ func (a *Announcer) Apply(ctx context.Context, q Application) (Proposal, error) 
 // planFor makes the plan of an application again, and errs when it is another one, or
 // may not be applied.
 func (a *Announcer) planFor(ctx context.Context, q Application) (Proposal, error) {
-	p, err := a.Plan(ctx, q.Nodes, q.VIPs, bgp.Limits{AllowWide: q.Wide})
+	p, err := a.Plan(ctx, bgp.Selection{Nodes: q.Nodes, VIPs: q.VIPs, GiveUp: q.GiveUp}, bgp.Limits{AllowWide: q.Wide})
 	if err != nil {
 		return p, err
 	}

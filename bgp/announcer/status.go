@@ -180,9 +180,9 @@ func planned(peers []speaker.Peer, now []speaker.PeerStatus) []bgp.Peer {
 // maxProbers bounds how many members ask through VIPs that are rolled out.
 const maxProbers = 16
 
-// Plan makes a plan of what the files of the nodes that a selector names want,
-// and judges it. Nothing changes. only names VIPs; empty: all.
-func (a *Announcer) Plan(ctx context.Context, selector string, only []string, limits bgp.Limits) (Proposal, error) {
+// Plan makes a plan of what the files of the selected nodes want,
+// and judges it. Nothing changes.
+func (a *Announcer) Plan(ctx context.Context, sel bgp.Selection, limits bgp.Limits) (Proposal, error) {
 	reports, missing := a.reports(ctx, false)
 	members := a.cfg.Fleet.Members()
 	var wishes []bgp.NodeWish
@@ -196,7 +196,7 @@ func (a *Announcer) Plan(ctx context.Context, selector string, only []string, li
 		p.Silent[name] = err.Error()
 	}
 	var err error
-	if p.Plan, err = bgp.Plan(selector, only, members, wishes); err != nil {
+	if p.Plan, err = bgp.Plan(sel, members, wishes); err != nil {
 		return p, err
 	}
 	fleet := bgp.Fleet{}

@@ -29,7 +29,7 @@ func (f *fleet) recolour(names ...string) {
 func (f *fleet) roll(coordinator, nodes, vip string, bake time.Duration) string {
 	f.t.Helper()
 	n := f.nodes[coordinator]
-	p, err := n.Plan(f.t.Context(), nodes, []string{vip}, bgp.Limits{AllowWide: true})
+	p, err := n.Plan(f.t.Context(), bgp.Selection{Nodes: nodes, VIPs: []string{vip}}, bgp.Limits{AllowWide: true})
 	if err != nil {
 		f.t.Fatal(err)
 	}

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net/netip"
 	"net/url"
 	"strings"
 	"time"
@@ -103,7 +104,9 @@ func vipShowCommand() *cobra.Command {
 type planFlags struct {
 	nodes string
 	vips  []string // each one or several with commas
-	wide  bool
+
+	giveUp []string // likewise: prefixes
+	wide   bool
 }
 
 // only returns the VIPs that are planned; nil: all.
@@ -114,10 +117,23 @@ func (p *planFlags) only() []string {
 	return strings.Split(strings.Join(p.vips, ","), ",")
 }
 
+// given returns the prefixes that are given up.
+func (p *planFlags) given() ([]netip.Prefix, error) {
+	if p.giveUp == nil {
+		return nil, nil
+	}
+	prefixes, err := bgp.ParsePrefixes(strings.Join(p.giveUp, ","))
+	if err != nil {
+		return nil, fmt.Errorf("--give-up: %w", err)
+	}
+	return prefixes, nil
+}
+
 func (p *planFlags) add(cmd *cobra.Command) {
 	cmd.Flags().StringVar(&p.nodes, "nodes", "", "which nodes: node/NAME, pop/NAME or all, several with commas")
 	cmd.MarkFlagRequired("nodes")
 	cmd.Flags().StringArrayVar(&p.vips, "vip", nil, "only these `NAMES`, several with commas (default: all)")
+	cmd.Flags().StringArrayVar(&p.giveUp, "give-up", nil, "take these `PREFIXES` away though too few nodes, or none, announce them then: no promises are asked for")
 	cmd.Flags().BoolVar(&p.wide, "allow-wide", false, "also when it changes many VIPs, or what routers hear from many announcers of one")
 }
 
@@ -131,7 +147,7 @@ func vipPlanCommand() *cobra.Command {
 many announcers each VIP would have, in which waves it would happen, and every
 rule that speaks against it. Nothing changes. A plan that is refused ends with
 exit code 1.`,
-		Example: "  edged vip plan --nodes pop/fra\n  edged vip plan --nodes node/fra1,node/fra2 --vip ns1",
+		Example: "  edged vip plan --nodes pop/fra\n  edged vip plan --nodes node/fra1,node/fra2 --vip ns1\n  edged vip plan --nodes all --allow-wide --give-up 198.51.100.54/32",
 		Args:    cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			c, err := f.client()
@@ -139,9 +155,16 @@ exit code 1.`,
 				return err
 			}
 			defer c.Close()
+			given, err := p.given()
+			if err != nil {
+				return err
+			}
 			query := url.Values{"nodes": {p.nodes}, "wide": {fmt.Sprint(p.wide)}}
 			if p.vips != nil {
 				query.Set("vips", strings.Join(p.only(), ","))
+			}
+			if given != nil {
+				query.Set("give_up", bgp.PrefixWords(given))
 			}
 			var answer struct {
 				announcer.Proposal
@@ -189,6 +212,10 @@ rollout, too. If it restarts, the rollout stays paused until "edged vip resume".
 		Args:    cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			q.Plan, q.Nodes, q.VIPs, q.Wide, q.Bake, q.Actor = args[0], p.nodes, p.only(), p.wide, bake, whoami()
+			var err error
+			if q.GiveUp, err = p.given(); err != nil {
+				return err
+			}
 			if bake < time.Second {
 				return fmt.Errorf("--bake %s: want 1s at least, or all waves are one", bake)
 			}

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"net/netip"
 	"net/url"
 	"slices"
 	"strings"
@@ -52,7 +51,7 @@ func writeVIPs(w io.Writer, s *announcer.Status) {
 		shades = append(shades, shade(v.State))
 		for _, p := range v.Leaving {
 			rows = append(rows, []string{
-				"- " + prefixWords(p.Prefixes), p.State.String(), "", p.Route, "", "", because(p.Cause, p.Waits, "", ""),
+				"- " + bgp.PrefixWords(p.Prefixes), p.State.String(), "", p.Route, "", "", because(p.Cause, p.Waits, "", ""),
 			})
 			shades = append(shades, shade(p.State))
 		}
@@ -98,14 +97,6 @@ func writeVIPs(w io.Writer, s *announcer.Status) {
 	if n := len(s.Pending); n > 0 {
 		fmt.Fprintf(w, "\n%s pending: edged vip plan --nodes node/%s shows what\n", bgp.Counted(n, "change"), s.Node)
 	}
-}
-
-func prefixWords(prefixes []netip.Prefix) string {
-	var words []string
-	for _, p := range prefixes {
-		words = append(words, p.String())
-	}
-	return strings.Join(words, " ")
 }
 
 // writeOwn shows what a node does by its own word, whatever the fleet asks.
@@ -163,7 +154,7 @@ func rounded(seconds float64) string {
 func writeVIP(w io.Writer, v *announcer.VIPStatus) {
 	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
 	fmt.Fprintf(t, "VIP\t%s\n", v.Name)
-	fmt.Fprintf(t, "prefixes\t%s\n", prefixWords(v.Prefixes))
+	fmt.Fprintf(t, "prefixes\t%s\n", bgp.PrefixWords(v.Prefixes))
 	fmt.Fprintf(t, "state\t%s for %s: %s\n", v.State, rounded(v.Seconds), v.Cause)
 	if v.Waits != "" {
 		fmt.Fprintf(t, "waits for\t%s\n", v.Waits)
@@ -175,7 +166,7 @@ func writeVIP(w io.Writer, v *announcer.VIPStatus) {
 		fmt.Fprintf(t, "fault\t%s\n", v.Fault)
 	}
 	for _, p := range v.Leaving {
-		fmt.Fprintf(t, "leaving\t%s is %s: %s, route %s\n", prefixWords(p.Prefixes), p.State, because(p.Cause, p.Waits, "", ""), p.Route)
+		fmt.Fprintf(t, "leaving\t%s is %s: %s, route %s\n", bgp.PrefixWords(p.Prefixes), p.State, because(p.Cause, p.Waits, "", ""), p.Route)
 	}
 	fmt.Fprintf(t, "route\t%s\n", v.Route)
 	fmt.Fprintf(t, "sent to\t%s\n", cmp.Or(strings.Join(v.Sent, " "), "nobody"))
@@ -232,6 +223,9 @@ func writeProposal(w io.Writer, p *announcer.Proposal, flags planFlags) {
 	more := ""
 	if len(flags.vips) > 0 {
 		more += " --vip " + strings.Join(flags.vips, ",")
+	}
+	if len(flags.giveUp) > 0 {
+		more += " --give-up " + strings.Join(flags.giveUp, ",")
 	}
 	if flags.wide {
 		more += " --allow-wide"
