@@ -59,6 +59,7 @@ type Rollout struct {
 	All    bool       `json:"all,omitempty"`     // aborting: all waves, not only the current one
 	GiveUp bool       `json:"give_up,omitempty"` // aborting: what it was the first to announce goes without promises
 	Forced bool       `json:"forced,omitempty"`  // aborting: so an operator said
+	Asked  bool       `json:"asked,omitempty"`   // aborting, aborted: an operator wanted it
 
 	// Unsaved is why whoever rolls it out could not make the last step durable; empty: it is.
 	Unsaved string `json:"unsaved,omitempty"`
@@ -275,6 +276,7 @@ func (r *Rollout) Abort(now time.Duration, actor, reason string) error {
 		return fmt.Errorf("the rollout of plan %s is %s: to take it back, roll it back", r.Plan.ID, r.Phase)
 	}
 	r.abort(now, fmt.Sprintf("aborted by %s: %s", actor, reason), false)
+	r.Asked = true
 	return nil
 }
 
@@ -296,6 +298,7 @@ func (r *Rollout) Rollback(now time.Duration, actor, reason string, force bool) 
 		p.Restored = false
 	}
 	r.abort(now, fmt.Sprintf("rolled back by %s: %s", actor, reason), true)
+	r.Asked = true
 	r.GiveUp, r.Forced = r.GiveUp || force, r.Forced || force
 	return nil
 }
@@ -332,6 +335,16 @@ func (r *Rollout) enter(p Phase, now time.Duration, cause string) {
 	for _, p := range r.Nodes {
 		p.reached, p.planned, p.ready = now, now, false
 	}
+}
+
+// Worry says what an engineer should look at; nil: nothing. An abort that somebody asked
+// for is none, unless a node did not get back what it had.
+func (r *Rollout) Worry() error {
+	left := slices.ContainsFunc(r.Plan.Nodes(), func(node string) bool { return r.Nodes[node].Left != "" })
+	if r.Phase == PhasePaused || (r.Phase == PhaseAborting || r.Phase == PhaseAborted) && (!r.Asked || left) {
+		return errors.New(r.String())
+	}
+	return nil
 }
 
 // String returns a line for people, without times.

@@ -479,3 +479,51 @@ func TestRolloutCheck(t *testing.T) {
 		}
 	}
 }
+
+// TestWorry: what aborts by itself is to be looked at, and what an engineer aborts only
+// when some node did not get back what it had.
+func TestWorry(t *testing.T) {
+	worry := func(s *stage) string {
+		if err := s.rollout.Worry(); err != nil {
+			return err.Error()
+		}
+		return ""
+	}
+	s := newStage(t, "ams1")
+	s.run("acting", 10)
+	if got := worry(s); got != "" {
+		t.Errorf("under way: %q", got)
+	}
+	s.nodes["ams1"].stuck = true
+	s.run("aborted", 120)
+	if got := worry(s); !strings.Contains(got, "aborted: ams1 does not do as planned") {
+		t.Errorf("aborted by itself: %q", got)
+	}
+
+	s = newStage(t, "ams1")
+	s.run("baking", 20)
+	if err := s.rollout.Pause(s.now, "ada", "lunch"); err != nil {
+		t.Fatal(err)
+	}
+	if got := worry(s); !strings.Contains(got, "paused while baking: paused by ada: lunch") {
+		t.Errorf("paused: %q", got)
+	}
+	if err := s.rollout.Abort(s.now, "ada", "not today"); err != nil {
+		t.Fatal(err)
+	}
+	if got := worry(s); got != "" {
+		t.Errorf("an abort that somebody wants: %q", got)
+	}
+	s.nodes["ams1"].away = true
+	s.run("aborted", 60)
+	if got := worry(s); !strings.Contains(got, "ams1: not restored: it was not reached for 15s") {
+		t.Errorf("not restored: %q", got)
+	}
+	s.nodes["ams1"].away = false
+	for range 5 {
+		s.second()
+	}
+	if got := worry(s); got != "" {
+		t.Errorf("restored later: %q", got)
+	}
+}

@@ -81,11 +81,7 @@ func (a *Announcer) saveRollout(r *bgp.Rollout) error {
 func (a *Announcer) tellRollout(r *bgp.Rollout) {
 	a.cfg.Log.Info("rollout", "plan", r.Plan.ID, "wave", r.Wave+1, "of", len(r.Waves), "phase", r.Phase, "cause", r.Cause)
 	a.record(audit.Entry{Actor: r.Actor, Cause: firstOf(r.Cause, r.Reason), Plan: r.Plan.ID, After: r.String()})
-	var err error
-	if r.Phase == bgp.PhasePaused || r.Phase == bgp.PhaseAborted || r.Phase == bgp.PhaseAborting {
-		err = errors.New(r.String())
-	}
-	a.fault("rollout", err)
+	a.fault("rollout", r.Worry())
 }
 
 // calls carries a rollout's calls to nodes.
