@@ -35,6 +35,24 @@ func (s *Speaker) watch(ctx context.Context, p Peer) {
 	for end := time.Now().Add(goneWithin); !want && s.hasBFD(p.Address) && ctx.Err() == nil && time.Now().Before(end); {
 		time.Sleep(time.Millisecond)
 	}
+	if !want && s.sessions.get(p.Address).ordered {
+		s.addAnew(ctx, p)
+	}
+}
+
+// addAnew takes a peer without a session from GoBGP and gives it back. With it goes the
+// order of BFD to end a session, which came when there was none any more: as after a
+// pause of the whole process, in which the router gave up, too.
+func (s *Speaker) addAnew(ctx context.Context, p Peer) {
+	err := s.remove(ctx, p)
+	if err == nil {
+		err = s.server.AddPeer(ctx, &api.AddPeerRequest{Peer: p.request(false)})
+	}
+	if err != nil {
+		s.sessions.log.Error("a session ends once more, by what BFD said of the one before", slog.String("peer", p.Name), slog.Any("error", err))
+		return
+	}
+	s.sessions.setOrdered(p.Address, false)
 }
 
 // hasBFD says whether GoBGP has a BFD session with a peer.
@@ -45,6 +63,15 @@ func (s *Speaker) hasBFD(peer netip.Addr) bool {
 		found = found || a == peer
 	})
 	return found
+}
+
+// setOrdered notes that BFD ordered the end of a peer's session, or that it was ended so.
+func (s *sessions) setOrdered(a netip.Addr, ordered bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if r := s.records[a]; r != nil {
+		r.ordered = ordered
+	}
 }
 
 func (s *sessions) setWatched(a netip.Addr, watched bool) {

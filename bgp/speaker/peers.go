@@ -128,6 +128,7 @@ func (s *Speaker) SetPeers(peers []Peer) (reset []string, err error) {
 		if err := s.remove(ctx, p); err != nil {
 			return nil, err
 		}
+		s.sessions.forget(p.Address)
 		s.peers = slices.DeleteFunc(slices.Clone(s.peers), func(q Peer) bool { return q.Address == p.Address })
 	}
 	// A new peer's policy stands before its session can.
@@ -154,7 +155,6 @@ func (s *Speaker) SetPeers(peers []Peer) (reset []string, err error) {
 }
 
 func (s *Speaker) remove(ctx context.Context, p Peer) error {
-	defer s.sessions.forget(p.Address)
 	delete(s.readings, p.Address)
 	if s.listen != 0 && p.Password != "" {
 		// GoBGP takes a key off the listening socket when it is changed, but not

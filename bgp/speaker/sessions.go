@@ -156,6 +156,7 @@ type record struct {
 	peer        Peer
 	up          bool
 	watched     bool // by BFD; see watch
+	ordered     bool // BFD ordered to end the session, and that did not happen yet
 	extended    bool // the peer takes IPv4 routes with IPv6 next hops
 	connected   bool // by us, and the peer's OPEN is still missing
 	since       time.Time

@@ -4,6 +4,8 @@ import (
 	"context"
 	"log/slog"
 	"net/netip"
+
+	gobgp "github.com/osrg/gobgp/v4/pkg/packet/bgp"
 )
 
 // tap is the handler of GoBGP's log. It keeps what the log alone tells, why a
@@ -31,8 +33,15 @@ func (t *tap) Handle(ctx context.Context, r slog.Record) error {
 		t.sessions.connected(t.peer)
 	case "outgoing connection IO error":
 		t.sessions.refused(t.peer)
+	case "Send operation notification":
+		if address, err := netip.ParseAddr(value(r, "Key").String()); err == nil {
+			t.sessions.setOrdered(address, true)
+		}
 	case "sent notification":
 		code, subcode := value(r, "Code"), value(r, "Subcode")
+		if code.Kind() == slog.KindInt64 && code.Int64() == gobgp.BGP_ERROR_CEASE && subcode.Int64() == gobgp.BGP_ERROR_SUB_ADMINISTRATIVE_RESET {
+			t.sessions.setOrdered(t.peer, false)
+		}
 		if code.Kind() == slog.KindInt64 && subcode.Kind() == slog.KindInt64 {
 			what := words(uint8(code.Int64()), uint8(subcode.Int64()))
 			t.sessions.note(t.peer, func(p Peer) string { return sent(p, what) })

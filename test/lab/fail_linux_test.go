@@ -1,6 +1,8 @@
 package lab
 
 import (
+	"errors"
+	"fmt"
 	"testing"
 	"time"
 )
@@ -58,6 +60,33 @@ func TestLinkHeals(t *testing.T) {
 	at, err := l.ReachAt(20*time.Second, vip4, l.Edges...)
 	l.must(err)
 	t.Logf("back in the FIB after %s", at.Sub(begun))
+}
+
+// An edge that was frozen for a while, as by a move of its machine, loses each session
+// once.
+func TestFrozenForAWhile(t *testing.T) {
+	l := startLab(t, Config{})
+	victim := l.Edges[0]
+	l.must(victim.Pause())
+	l.must(l.Withdrawn(5*time.Second, vip4, victim))
+	time.Sleep(10 * time.Second)
+	begun := time.Now()
+	l.must(victim.Resume())
+	at, err := l.ReachAt(30*time.Second, vip4, l.Edges...)
+	l.must(err)
+	t.Logf("back in the FIB after %s", at.Sub(begun))
+	once := func() error {
+		s, err := victim.Status()
+		for _, p := range s.Peers {
+			if p.Flaps != 1 || p.BFD != "up" {
+				err = errors.Join(err, fmt.Errorf("%s was lost %d times, want once; BFD is %s", p.Name, p.Flaps, p.BFD))
+			}
+		}
+		return err
+	}
+	l.must(Until(20*time.Second, once))
+	l.hold(20*time.Second, "both sessions stay", once)
+	l.must(l.Reach(0, vip4, l.Edges...))
 }
 
 // A router that restarts gets all routes again.

@@ -17,7 +17,13 @@ type Status struct {
 	Overdue    []string
 	Rollout    string
 	Operations []struct{ ID, Kind string }
-	Peers      []struct{ Name, State, BFD string }
+	Peers      []PeerStatus
+}
+
+// PeerStatus is how a session of an edge does.
+type PeerStatus struct {
+	Name, State, BFD string
+	Flaps            int // how often it was lost
 }
 
 // VIPStatus is how an edge has one VIP.
