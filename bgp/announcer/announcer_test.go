@@ -123,10 +123,7 @@ func TestCrashOfOthers(t *testing.T) {
 // TestStop takes the VIP away in the order of a node that ends.
 func TestStop(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		f := newFleet(t, "a1", "b1")
-		f.start("a1", "b1")
-		defer f.stopAll()
-		f.await("both announced", 15*time.Second, f.all(bgp.Announced, "a1", "b1"))
+		f := announcing(t, "a1", "b1")
 		a := f.nodes["a1"]
 		a.mu.Lock()
 		a.addresses[foreign] = false
@@ -232,10 +229,7 @@ func TestCrashLoop(t *testing.T) {
 // TestFrozen keeps everything as it is.
 func TestFrozen(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		f := newFleet(t, "a1", "b1", "c1")
-		f.start("a1", "b1", "c1")
-		defer f.stopAll()
-		f.await("announced", 15*time.Second, f.all(bgp.Announced, "a1", "b1", "c1"))
+		f := announcing(t, "a1", "b1", "c1")
 		f.mu.Lock()
 		f.frozen = "1 of 3 members is heard"
 		for name := range f.nodes {
@@ -301,10 +295,7 @@ func TestProbes(t *testing.T) {
 func TestRollout(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		names := []string{"a1", "a2", "b1", "b2"}
-		f := newFleet(t, names...)
-		f.start(names...)
-		defer f.stopAll()
-		f.await("all announced", 15*time.Second, f.all(bgp.Announced, names...))
+		f := announcing(t, names...)
 		changed := testVIP
 		changed.Communities = []bgp.Community{64512<<16 | 200}
 		for _, n := range f.nodes {
@@ -371,10 +362,7 @@ func TestRollout(t *testing.T) {
 func TestRollbackWithoutDisk(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		names := []string{"a1", "a2", "b1"}
-		f := newFleet(t, names...)
-		f.start(names...)
-		defer f.stopAll()
-		f.await("all announced", 15*time.Second, f.all(bgp.Announced, names...))
+		f := announcing(t, names...)
 		changed := testVIP
 		changed.Communities = []bgp.Community{64512<<16 | 200}
 		for _, n := range f.nodes {
@@ -433,10 +421,7 @@ func TestRollbackWithoutDisk(t *testing.T) {
 func TestWhoCounts(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		names := []string{"a1", "a2", "b1", "b2"}
-		f := newFleet(t, names...)
-		f.start(names...)
-		defer f.stopAll()
-		f.await("all announced", 15*time.Second, f.all(bgp.Announced, names...))
+		f := announcing(t, names...)
 		counts := func(want string) func() bool {
 			return func() bool {
 				v := f.nodes["a1"].Status().VIPs[0]
@@ -521,10 +506,7 @@ func TestAnnounceLocally(t *testing.T) {
 // against a drain by the fleet, for else that has no effect.
 func TestAnnounceAgainstADrain(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		f := newFleet(t, "a1", "b1")
-		f.start("a1", "b1")
-		defer f.stopAll()
-		f.await("announced", 15*time.Second, f.all(bgp.Announced, "a1", "b1"))
+		f := announcing(t, "a1", "b1")
 		a, b := f.nodes["a1"], f.nodes["b1"]
 		q := Request{Kind: bgp.Announce, VIP: "ns1", Local: true, Reason: "needed", Actor: "ann"}
 		refused := func(want string) {
@@ -656,10 +638,7 @@ func TestHearNoNonsense(t *testing.T) {
 // else the VIP is down, and by no failure of the node's own.
 func TestAddressTakenAway(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		f := newFleet(t, "a1", "b1")
-		f.start("a1", "b1")
-		defer f.stopAll()
-		f.await("announced", 15*time.Second, f.all(bgp.Announced, "a1", "b1"))
+		f := announcing(t, "a1", "b1")
 		n := f.nodes["a1"]
 		had := n.held()
 		n.takeAway(false)
@@ -679,10 +658,7 @@ func TestAddressTakenAway(t *testing.T) {
 // when nothing can be stored.
 func TestBreakGlassWithoutDisk(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		f := newFleet(t, "a1", "b1")
-		f.start("a1", "b1")
-		defer f.stopAll()
-		f.await("announced", 15*time.Second, f.all(bgp.Announced, "a1", "b1"))
+		f := announcing(t, "a1", "b1")
 		n := f.nodes["a1"]
 		f.fillDisks("a1")
 		const forgets = "; this is in force, but could not be written, and a restart of a1 forgets it: keep the state of VIPs: "
@@ -722,10 +698,7 @@ func TestBreakGlassWithoutDisk(t *testing.T) {
 // asked on itself; of what the fleet asked of its PoP the node frees itself by the ID.
 func TestOwnWordEndsOnTheNode(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		f := newFleet(t, "a1", "a2", "b1")
-		f.start("a1", "a2", "b1")
-		defer f.stopAll()
-		f.await("announced", 15*time.Second, f.all(bgp.Announced, "a1", "a2", "b1"))
+		f := announcing(t, "a1", "a2", "b1")
 		a, b := f.nodes["a1"], f.nodes["b1"]
 		did := func(n *testNode, q Request) string {
 			t.Helper()
@@ -772,10 +745,7 @@ func TestOwnWordEndsOnTheNode(t *testing.T) {
 func TestEndOfNothing(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		names := []string{"a1", "a2", "b1"}
-		f := newFleet(t, names...)
-		f.start(names...)
-		defer f.stopAll()
-		f.await("all announced", 15*time.Second, f.all(bgp.Announced, names...))
+		f := announcing(t, names...)
 		b := f.nodes["b1"]
 		ids := map[string]string{}
 		for _, node := range names {
@@ -907,10 +877,7 @@ func TestFewAnnouncers(t *testing.T) {
 // longer.
 func TestOldRefusals(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		f := newFleet(t, "a1", "b1", "c1")
-		f.start("a1", "b1", "c1")
-		defer f.stopAll()
-		f.await("announced", 15*time.Second, f.all(bgp.Announced, "a1", "b1", "c1"))
+		f := announcing(t, "a1", "b1", "c1")
 		time.Sleep(30 * time.Second)
 		a, b := f.nodes["a1"], f.nodes["b1"]
 		a.Announcer.refuse("ns1", "b1", errors.New("it is leaving itself"))

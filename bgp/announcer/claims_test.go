@@ -33,10 +33,7 @@ func (f *fleet) atOnce(names []string, do func(n *testNode) error) map[string]er
 func TestMaintenanceAtOnce(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		names := []string{"a1", "a2", "b1"}
-		f := newFleet(t, names...)
-		f.start(names...)
-		defer f.stopAll()
-		f.await("all announced", 15*time.Second, f.all(bgp.Announced, names...))
+		f := announcing(t, names...)
 		ask := func(n *testNode) error {
 			_, err := n.Operate(t.Context(), Request{Kind: bgp.Maintenance, Node: n.self.Name, For: time.Hour, Reason: "disks", Actor: "ann"})
 			return err
@@ -66,10 +63,7 @@ func TestMaintenanceAtOnce(t *testing.T) {
 func TestApplyAtOnce(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		names := []string{"a1", "a2", "b1"}
-		f := newFleet(t, names...)
-		f.start(names...)
-		defer f.stopAll()
-		f.await("all announced", 15*time.Second, f.all(bgp.Announced, names...))
+		f := announcing(t, names...)
 		recoloured := testVIP
 		recoloured.Communities = []bgp.Community{64512<<16 | 200}
 		for _, n := range f.nodes {

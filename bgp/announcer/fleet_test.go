@@ -92,6 +92,16 @@ func newFleet(t *testing.T, names ...string) *fleet {
 	return f
 }
 
+// announcing starts nodes, waits until all announce, and stops them in the end.
+func announcing(t *testing.T, names ...string) *fleet {
+	t.Helper()
+	f := newFleet(t, names...)
+	t.Cleanup(f.stopAll)
+	f.start(names...)
+	f.await("all announced", 15*time.Second, f.all(bgp.Announced, names...))
+	return f
+}
+
 func (f *fleet) start(names ...string) {
 	f.t.Helper()
 	for _, name := range names {
@@ -114,7 +124,7 @@ func (f *fleet) stop(names ...string) {
 	f.t.Helper()
 	for _, name := range names {
 		if n := f.nodes[name]; n.Announcer != nil {
-			ctx, cancel := context.WithTimeout(f.t.Context(), 5*time.Second)
+			ctx, cancel := context.WithTimeout(context.WithoutCancel(f.t.Context()), 5*time.Second)
 			if err := n.Stop(ctx); err != nil {
 				f.t.Errorf("%s: %v", name, err)
 			}

@@ -269,10 +269,7 @@ func TestFirstAnnouncementIsTakenBack(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				f := newFleet(t, "a1", "b1")
-				f.start("a1", "b1")
-				defer f.stopAll()
-				f.await("both announced", 15*time.Second, f.all(bgp.Announced, "a1", "b1"))
+				f := announcing(t, "a1", "b1")
 				a := f.nodes["a1"]
 				a.file.VIPs = add()
 				a.Use(a.file)
@@ -310,10 +307,7 @@ func TestFirstAnnouncementIsTakenBack(t *testing.T) {
 // TestOnlyPrefixIsReplaced has a node trade its one address for the other.
 func TestOnlyPrefixIsReplaced(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		f := newFleet(t, "a1", "b1")
-		f.start("a1", "b1")
-		defer f.stopAll()
-		f.await("both announced", 15*time.Second, f.all(bgp.Announced, "a1", "b1"))
+		f := announcing(t, "a1", "b1")
 		time.Sleep(30 * time.Second)
 		a := f.nodes["a1"]
 		a.wants(with(second))

@@ -1,0 +1,86 @@
+package announcer
+
+import (
+	"errors"
+	"fmt"
+	"net/netip"
+	"slices"
+	"strings"
+	"time"
+
+	"edged/bgp"
+)
+
+// worries says of each VIP what an engineer should look at; nil: nothing. The
+// caller holds the lock.
+func (a *Announcer) worries(now time.Duration) map[string]error {
+	all := map[string]error{}
+	for name, v := range a.vips {
+		var err error
+		breaker := v.breaker.Open(now, a.announcers(v))
+		others, _ := a.others(v, now)
+		total := others
+		if v.wish.State == bgp.Announced {
+			total++
+		}
+		switch {
+		case v.wish.State == bgp.LastResort:
+			err = fmt.Errorf("announced as the last resort: %s", v.wish.Cause)
+		case breaker != "":
+			err = errors.New(breaker)
+		case v.machine.Damping(now).Suppressed:
+			err = errors.New("flaps: it is not announced as planned until the penalty has decayed")
+		case v.wish.State == bgp.Degraded:
+			err = fmt.Errorf("degraded: %s", v.wish.Cause)
+		case v.deaf > 0 && now-v.deaf > deafFor:
+			err = fmt.Errorf("it is %s, but no peer has %s", v.wish.State, strings.Join(a.unsent(v.spec, *v.wish.Route), ", "))
+		case total < v.spec.MinAnnouncers && now > settleFor:
+			err = fmt.Errorf("announced as planned by %s only, as far as is heard, want %d at least", bgp.Counted(total, "node"), v.spec.MinAnnouncers)
+		}
+		all["vip "+name] = a.unfit(v, err)
+	}
+	for _, p := range a.parts {
+		if p.wish.State == bgp.LastResort {
+			all["vip "+p.name()] = fmt.Errorf("announced as the last resort: %s", p.wish.Cause)
+		}
+	}
+	for what := range a.faults {
+		if _, has := all[what]; !has && strings.HasPrefix(what, "vip ") {
+			all[what] = nil // it is gone
+		}
+	}
+	return all
+}
+
+// unfit adds to what is to be said of a VIP that it is announced although its checks
+// fail now. The caller holds the lock.
+func (a *Announcer) unfit(v *vip, said error) error {
+	if v.failing == "" || !v.wish.State.Announces() || said != nil && strings.Contains(said.Error(), "checks fail: ") {
+		return said
+	}
+	fails := "its checks fail: " + v.failing
+	if o := bgp.InForce(a.operations, a.cfg.Self, v.spec.Name, time.Now()); o != nil && o.Kind == bgp.Hold {
+		fails = "held, but " + fails
+	}
+	if said != nil {
+		return fmt.Errorf("%w; %s", said, fails)
+	}
+	return errors.New(fails)
+}
+
+// heardBy notes since when a peer should have a prefix of the VIP and none has.
+// The caller holds the lock.
+func (v *vip) heardBy(a *Announcer, now time.Duration) {
+	switch {
+	case v.wish.Route == nil || len(a.unsent(v.spec, *v.wish.Route)) == 0:
+		v.deaf = 0
+	case v.deaf == 0:
+		v.deaf = now
+	}
+	none := v.wish.Route != nil && !slices.ContainsFunc(v.spec.Prefixes, func(p netip.Prefix) bool { return len(a.sent[p]) > 0 })
+	if !none {
+		v.mute = 0
+	} else if v.mute == 0 {
+		v.mute = now
+	}
+}
