@@ -265,26 +265,38 @@ func writeRollout(w io.Writer, r *announcer.Rollout, asJSON bool, last string) e
 	return nil
 }
 
+// watchFor is how long a rollout is watched without an answer: a node that is asked, or
+// that coordinates it, may restart.
+const watchFor = time.Minute
+
 // watchRollout shows how a rollout goes until it is over, whichever node coordinates
 // it. One that ends otherwise than done ends the command with exit code 1.
 func watchRollout(cmd *cobra.Command, c *admin.Client, asJSON bool) error {
 	tick := time.NewTicker(time.Second)
 	defer tick.Stop()
-	for last, coordinator := "", ""; ; {
+	last, coordinator := "", ""
+	var silent time.Time // since when; zero: it answers
+	for {
 		r, err := getRollout(cmd, c, coordinator)
-		if err == nil {
-			err = writeRollout(cmd.OutOrStdout(), r, asJSON, last)
-		}
-		if err != nil || r == nil {
-			return err
-		}
 		switch {
-		case r.Phase == bgp.PhaseDone:
-			return nil
-		case r.Ended():
-			return errReported
+		case err != nil && (last == "" || !silent.IsZero() && time.Since(silent) > watchFor):
+			return err
+		case err != nil:
+			if silent.IsZero() && cmd.Context().Err() == nil {
+				silent = time.Now()
+				fmt.Fprintf(cmd.ErrOrStderr(), "edged: %v; it is asked again for %s\n", err, watchFor)
+			}
+		default:
+			if err := writeRollout(cmd.OutOrStdout(), r, asJSON, last); err != nil || r == nil {
+				return err
+			}
+			if r.Phase == bgp.PhaseDone {
+				return nil
+			} else if r.Ended() {
+				return errReported
+			}
+			last, coordinator, silent = r.String(), r.Coordinator, time.Time{}
 		}
-		last, coordinator = r.String(), r.Coordinator
 		select {
 		case <-cmd.Context().Done():
 			return fmt.Errorf("it is watched no more, and goes on: %s; edged vip rollout shows it, pause and abort stop it", last)

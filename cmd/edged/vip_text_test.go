@@ -1,7 +1,11 @@
 package main
 
 import (
+	"io"
+	"net/http"
+	"net/http/httptest"
 	"net/netip"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -127,5 +131,35 @@ func expectText(t *testing.T, what, got, want string) {
 	}
 	if got, want := trim(got), trim(want); got != want {
 		t.Errorf("%s:\n%s\nwant\n%s", what, got, want)
+	}
+}
+
+// TestWatchGoesOn: a call that fails ends no watch of a rollout.
+func TestWatchGoesOn(t *testing.T) {
+	answers := []string{`{"phase": "baking"}`, "", "", `{"phase": "baking"}`, `{"phase": "done"}`}
+	var asked []string
+	node := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		asked = append(asked, r.FormValue("coordinator"))
+		said := answers[0]
+		answers = answers[1:]
+		if said == "" {
+			w.WriteHeader(http.StatusUnprocessableEntity)
+			said = `{"error": "fra1 did not answer"}`
+		} else {
+			said = `{"coordinator": "fra1", "plan": {"id": "3f2a9c01b7de"}, "waves": [["fra2"]], ` + said[1:]
+		}
+		io.WriteString(w, said)
+	}))
+	defer node.Close()
+	code, out, errs := command(t, "vip", "rollout", "--watch", "--node", node.URL)
+	const line = "fra1's rollout of plan 3f2a9c01b7de: wave 1 of 1 (fra2): "
+	if code != 0 || out != line+"baking\n"+line+"done\n" {
+		t.Errorf("exit code %d, prints\n%s", code, out)
+	}
+	if want := "edged: fra1 did not answer; it is asked again for 1m0s\n"; errs != want {
+		t.Errorf("says %q, want %q", errs, want)
+	}
+	if want := []string{"", "fra1", "fra1", "fra1", "fra1"}; !slices.Equal(asked, want) {
+		t.Errorf("asked about the rollouts of %q, want %q", asked, want)
 	}
 }
