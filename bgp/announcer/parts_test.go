@@ -246,6 +246,10 @@ func TestPrefixIsRetired(t *testing.T) {
 		}
 		f.await("gone everywhere", time.Minute, all(func(n *testNode) bool { return n.routeTo(second) == "none" && !n.open(second) }))
 		f.await("done", 5*time.Second, func() bool { return a.phase() == bgp.PhaseDone })
+		var log strings.Builder
+		if err := f.nodes["b1"].WriteAudit(&log); err != nil || !strings.Contains(log.String(), `, generation 2, gives up 198.51.100.54/32"`) {
+			t.Errorf("the audit log says, %v\n%s", err, &log)
+		}
 		if _, err := a.Steer(t.Context(), Steering{Action: "rollback", Reason: "somebody does", Actor: "ann"}); err != nil {
 			t.Fatal(err)
 		}

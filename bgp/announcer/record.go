@@ -38,10 +38,13 @@ func (a *Announcer) recordChange(c change) {
 
 // recordPlan writes that another plan was stored.
 func (a *Announcer) recordPlan(before, after bgp.NodePlan, actor, cause string) {
+	then := fmt.Sprintf("plan %s, generation %d", after.ID(), after.Generation)
+	if len(after.GiveUp) > 0 {
+		then += ", gives up " + bgp.PrefixWords(after.GiveUp)
+	}
 	a.record(audit.Entry{
 		Actor: actor, Cause: cause, Plan: after.ID(),
-		Before: fmt.Sprintf("plan %s, generation %d", before.ID(), before.Generation),
-		After:  fmt.Sprintf("plan %s, generation %d", after.ID(), after.Generation),
+		Before: fmt.Sprintf("plan %s, generation %d", before.ID(), before.Generation), After: then,
 	})
 }
 
