@@ -234,7 +234,15 @@ func settings(v VIP) []string {
 		fmt.Sprintf("hold %s", v.Hold),
 		fmt.Sprintf("linger %s", v.Linger),
 		fmt.Sprintf("ladder %s", ladderWords(v.Ladder)),
+		fmt.Sprintf("groups %s", groupWords(v.Groups)),
 	}
+}
+
+func groupWords(groups []string) string {
+	if len(groups) == 0 {
+		return "all"
+	}
+	return strings.Join(groups, ", ")
 }
 
 func ladderWords(ladder []Rung) string {

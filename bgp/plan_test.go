@@ -192,7 +192,8 @@ func TestDiff(t *testing.T) {
 			[]VIP{altered(ns1, func(v *VIP) { v.Groups = []string{"fabric"} })},
 			[]Peer{torA, transit},
 			[]Peer{torA, transit},
-			"- fra1  ns1  198.51.100.53/32  transit  withdraw: plain\n",
+			"~ fra1  ns1                             settings: groups all -> groups fabric\n" +
+				"- fra1  ns1  198.51.100.53/32  transit  withdraw: plain\n",
 		},
 		{
 			"nobody hears it", nil,

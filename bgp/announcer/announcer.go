@@ -80,7 +80,8 @@ type Announcer struct {
 type vip struct {
 	spec    bgp.VIP
 	planned bool
-	part    bool // of a VIP: see split
+	part    bool     // of a VIP: see split
+	groups  []string // of the peers that hear it: see settle
 	machine *bgp.Machine
 	guard   *bgp.Guard
 	breaker *bgp.Breaker
@@ -89,6 +90,8 @@ type vip struct {
 	have     []netip.AddrPort  // that DNS is answered on
 	tried    []netip.Prefix    // through which a check has passed
 	untried  string            // why others are not announced yet; empty: there are none
+	kept     string            // why other peers hear it than the plan wants; empty: those do
+	resets   time.Duration     // until when promises are asked for, for a session that is to be made anew
 	bound    bool              // on all of them
 	failing  string            // why checks fail, as that began: an alarm is not raised anew for each check; empty: they pass
 	fault    string            // why not bound
@@ -191,7 +194,7 @@ func (a *Announcer) start(k kept, faults []string) error {
 // newVIP makes the machine and the guard of a VIP. The caller holds the lock, or
 // is the only one.
 func (a *Announcer) newVIP(spec bgp.VIP, kept bgp.Kept) *vip {
-	v := &vip{spec: spec, machine: bgp.NewMachine(spec, kept), guard: bgp.NewGuard(spec, a.cfg.Self, nil), breaker: &bgp.Breaker{}, checked: -checkEvery}
+	v := &vip{spec: spec, groups: spec.Groups, machine: bgp.NewMachine(spec, kept), guard: bgp.NewGuard(spec, a.cfg.Self, nil), breaker: &bgp.Breaker{}, checked: -checkEvery}
 	a.vips[spec.Name] = v
 	return v
 }

@@ -405,6 +405,9 @@ func (n *testNode) Sent() []speaker.PeerRoutes {
 	for _, p := range peers {
 		r := speaker.PeerRoutes{Peer: p.Name}
 		for _, route := range n.routes {
+			if !Carries(p, bgp.VIP{Groups: route.Groups}, route.Prefix) {
+				continue
+			}
 			r.Routes = append(r.Routes, speaker.SentRoute{Prefix: route.Prefix, Attributes: route.Attributes})
 		}
 		if !n.refuses[p.Name] {

@@ -15,13 +15,15 @@ type wished struct {
 	name string
 	spec bgp.VIP
 	wish bgp.Wish
+
+	groups []string // of the peers that shall hear it
 }
 
 // wishes lists what should be. The caller holds the lock.
 func (a *Announcer) wishes() []wished {
 	var all []wished
 	for _, v := range a.every() {
-		all = append(all, wished{v, v.name(), v.spec, v.wish})
+		all = append(all, wished{v, v.name(), v.spec, v.wish, v.groups})
 	}
 	return all
 }
@@ -40,7 +42,7 @@ func (a *Announcer) makeSo(all []wished) {
 			continue
 		}
 		for _, p := range a.answered(w) {
-			routes = append(routes, bgp.Route{Prefix: p, Attributes: *w.wish.Route, Groups: w.spec.Groups})
+			routes = append(routes, bgp.Route{Prefix: p, Attributes: *w.wish.Route, Groups: w.groups})
 		}
 	}
 	bgp.SortRoutes(routes)

@@ -43,7 +43,7 @@ func (a *Announcer) split(v *vip, next bgp.VIP) {
 			continue // it was never announced: its socket is closed, and that is all
 		}
 		lost := []netip.Prefix{p}
-		part := &vip{part: true, spec: v.spec, machine: v.machine.Split(lost), breaker: v.breaker, wish: v.wish}
+		part := &vip{part: true, spec: v.spec, groups: v.groups, machine: v.machine.Split(lost), breaker: v.breaker, wish: v.wish}
 		part.spec.Prefixes = lost
 		part.guard = v.guard.Split(part.spec)
 		give(v, part, p)

@@ -27,8 +27,9 @@ type moving struct {
 // has to those that its file wants, and in words what the rest waits for. What
 // costs no session is done at once. Sessions are ended one at a time: only while
 // all others that were alive are up, so that the node is never without a router
-// for a mistake in its file. The last peer stays.
-func nextPeers(have, want []speaker.Peer, up map[netip.Addr]bool, alive map[netip.Addr]bool) (next []speaker.Peer, waits string) {
+// for a mistake in its file. The last peer stays, and so does each while loses says
+// why it should, if it is to come back or not.
+func nextPeers(have, want []speaker.Peer, up, alive map[netip.Addr]bool, loses func(p speaker.Peer, back bool) string) (next []speaker.Peer, waits string) {
 	if len(want) == 0 {
 		if len(have) > 0 {
 			waits = "the last peers stay until a restart, which drains first"
@@ -45,7 +46,7 @@ func nextPeers(have, want []speaker.Peer, up map[netip.Addr]bool, alive map[neti
 	}
 	lone := len(have) == 1 && len(want) == 1 && (have[0].Address == want[0].Address || have[0].Name == want[0].Name)
 	ended := false // one that is up: the others wait for their turn
-	mayEnd := func(p speaker.Peer) bool {
+	mayEnd := func(p speaker.Peer, back bool) bool {
 		if !up[p.Address] {
 			return true
 		}
@@ -59,8 +60,12 @@ func nextPeers(have, want []speaker.Peer, up map[netip.Addr]bool, alive map[neti
 		case !others && !lone:
 			waits = fmt.Sprintf("the session with %s is changed when another one is up: it is the last", p.Name)
 		default:
-			ended = true
-			return true
+			why := loses(p, back)
+			if why == "" {
+				ended = true
+				return true
+			}
+			waits = why
 		}
 		return false
 	}
@@ -75,14 +80,14 @@ func nextPeers(have, want []speaker.Peer, up map[netip.Addr]bool, alive map[neti
 			continue
 		}
 		matched[have[i].Address] = true
-		if have[i].SameSession(w) || mayEnd(have[i]) {
+		if have[i].SameSession(w) || mayEnd(have[i], true) {
 			next = append(next, w)
 		} else {
 			next = append(next, have[i])
 		}
 	}
 	for _, p := range have {
-		if !matched[p.Address] && !mayEnd(p) {
+		if !matched[p.Address] && !mayEnd(p, false) {
 			next = append(next, p)
 		}
 	}
@@ -117,7 +122,8 @@ func (a *Announcer) movePeers(now time.Duration) {
 	if m.alive == nil {
 		m.alive, m.since = up, now
 	}
-	next, waits := nextPeers(have, want, up, m.alive)
+	next, waits := nextPeers(have, want, up, m.alive, func(p speaker.Peer, back bool) string { return a.loses(p, back, now) })
+	next, waits = a.keepGroups(next, waits)
 	alive, late := m.alive, now-m.since > peersLate
 	a.mu.Unlock()
 

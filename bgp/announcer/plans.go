@@ -77,6 +77,8 @@ func (a *Announcer) waits() (waits string, ttl time.Duration) {
 			waits = fmt.Sprintf("%s is %s, to be withdrawn: %s", name, v.wish.State, v.wish.Waits)
 		case !out && v.wish.State != bgp.Announced:
 			waits = fmt.Sprintf("%s is %s, to be announced: %s", name, v.wish.State, firstOf(v.fault, v.wish.Waits, v.wish.Cause))
+		case !out && v.kept != "":
+			waits = fmt.Sprintf("%s is announced, but %s", name, v.kept)
 		case !out && !a.wasSent(v.spec, v.spec.Baseline()):
 			waits = fmt.Sprintf("%s is announced, but %s", name, firstOf(v.untried, "no peer was sent all of it"))
 		}

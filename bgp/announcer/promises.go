@@ -17,7 +17,7 @@ import (
 func (a *Announcer) asks(now time.Duration) []bgp.Ask {
 	var all []bgp.Ask
 	for _, v := range a.every() {
-		if !v.wish.Ask || now < v.guard.Due() {
+		if !v.wish.Ask && now >= v.resets || now < v.guard.Due() {
 			continue
 		}
 		var nonce bgp.Nonce
@@ -140,8 +140,13 @@ func (a *Announcer) promise(caller string, message []byte) (sealed, error) {
 	if v == nil {
 		return sealed{}, fmt.Errorf("%s has no VIP %q", a.cfg.Self.Name, ask.VIP)
 	}
+	if a.now() < v.resets && a.cfg.Self.Name < ask.Asker { // of two that wait for each other one has to be the first
+		return sealed{}, fmt.Errorf("%s itself waits for promises, to make a session anew", a.cfg.Self.Name)
+	}
 	standing := v.machine.Standing()
-	standing.Confirmed = v.wish.Route != nil && len(a.unsent(v.spec, *v.wish.Route)) == 0
+	asked := v.spec
+	asked.Prefixes = ask.Prefixes
+	standing.Confirmed = v.wish.Route != nil && len(a.unsent(asked, *v.wish.Route)) == 0
 	grant, err := v.guard.Consider(a.now(), ask, standing)
 	if err != nil {
 		a.dropped(err)

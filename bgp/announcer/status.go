@@ -115,7 +115,7 @@ func (a *Announcer) Status() Status {
 		_, promises := v.guard.Permit(now)
 		out := VIPStatus{
 			Name: name, Prefixes: v.spec.Prefixes, State: v.wish.State, Seconds: (now - v.wish.Since).Seconds(),
-			Cause: v.wish.Cause, Waits: v.wish.Waits, Failing: v.machine.Failing(), Route: words(v.wish.Route), Sent: a.sentTo(v), Bound: v.bound, Fault: cmp.Or(v.fault, v.untried),
+			Cause: v.wish.Cause, Waits: v.wish.Waits, Failing: v.machine.Failing(), Route: words(v.wish.Route), Sent: a.sentTo(v), Bound: v.bound, Fault: cmp.Or(v.fault, v.untried, v.kept),
 			Penalty: v.machine.Damping(now).Penalty, Breaker: v.breaker.Open(now, a.announcers(v)), Promises: promises, Guard: v.guard.Counts(),
 			MinAnnouncers: v.spec.MinAnnouncers, MinPoPs: v.spec.MinPoPs,
 			Nodes: []NodeOfVIP{{a.cfg.Self.Name, a.cfg.Self.PoP, v.wish.State, false, v.isMute(now)}},

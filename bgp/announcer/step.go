@@ -107,6 +107,7 @@ func (a *Announcer) decide(now time.Duration, members []bgp.Member, frozen strin
 			a.dirty = true
 		}
 		v.wish = wish
+		a.settle(v)
 		if why := v.machine.Failing(); why == "" || v.failing == "" {
 			v.failing = why
 		}
