@@ -30,6 +30,12 @@ func (b *Breaker) Note(now time.Duration, node string, announced bool) {
 	b.announces[node] = announced
 }
 
+// Lost takes that a node announces a part of the VIP no more.
+func (b *Breaker) Lost(now time.Duration, node string) {
+	b.Note(now, node, b.announces[node]) // which makes the maps
+	b.left[node] = now
+}
+
 // Open says in words that the breaker is open; empty: it is closed. total is how
 // many nodes should announce the VIP.
 func (b *Breaker) Open(now time.Duration, total int) string {

@@ -174,6 +174,18 @@ func (g *Guard) Permit(now time.Duration) (bool, string) {
 	return len(g.grants) >= g.vip.MinAnnouncers && len(pops) >= g.vip.MinPoPs, words
 }
 
+// PermitBriefly says whether peers may be without the VIP for the seconds in which a session
+// is made anew, and why or why not. One promise is enough: a VIP that has no more
+// announcers than it needs could have no session changed else. Where there is no
+// other member there is nobody to wait for.
+func (g *Guard) PermitBriefly(now time.Duration) (bool, string) {
+	permit, words := g.Permit(now)
+	if permit || len(g.others) == 0 {
+		return true, words
+	}
+	return len(g.promises) == 0 && len(g.grants) > 0, words
+}
+
 // Consider answers the ask of another node: with a promise not to withdraw by
 // choice for PromiseFor, or with an error that says in words why not. The node
 // has to be fit to carry what the asker leaves behind. A repeated ask gets the

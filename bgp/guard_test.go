@@ -215,3 +215,43 @@ func TestGuardSet(t *testing.T) {
 	g.Set(guarded, guardFleet)
 	wantPermit(t, g, 3, false, "promised fra1 to stay for another 10s")
 }
+
+// TestPermitBriefly: for a session that is made anew one promise is enough, and none to
+// others may be outstanding.
+func TestPermitBriefly(t *testing.T) {
+	v := testVIP("ns1", "198.51.100.53/32")
+	v.MinAnnouncers, v.MinPoPs = 2, 2
+	a := Member{"ams1", "ams"}
+	members := []Member{a, {"fra1", "fra"}, {"lhr1", "lhr"}}
+	g := NewGuard(v, a, members)
+	if ok, _ := g.PermitBriefly(0); ok {
+		t.Error("permitted without a promise")
+	}
+	ask := g.Begin(0, Nonce{1})
+	if err := g.Take(0, Grant{Nonce: ask.Nonce, Granter: "fra1", Asker: "ams1", VIP: "ns1"}); err != nil {
+		t.Fatal(err)
+	}
+	if ok, _ := g.Permit(0); ok {
+		t.Error("one promise is enough to withdraw")
+	}
+	if ok, why := g.PermitBriefly(0); !ok {
+		t.Errorf("not permitted: %s", why)
+	}
+	if ok, _ := g.PermitBriefly(PromiseFor); ok {
+		t.Error("permitted when the promise is over")
+	}
+	ask = g.Begin(PromiseFor, Nonce{2})
+	if err := g.Take(PromiseFor, Grant{Nonce: ask.Nonce, Granter: "fra1", Asker: "ams1", VIP: "ns1"}); err != nil {
+		t.Fatal(err)
+	}
+	fit := Standing{Healthy: true, Announcing: true, Confirmed: true}
+	if _, err := g.Consider(PromiseFor, Ask{Nonce: Nonce{3}, Asker: "lhr1", VIP: "ns1", Prefixes: v.Prefixes}, fit); err != nil {
+		t.Fatal(err)
+	}
+	if ok, _ := g.PermitBriefly(PromiseFor); ok {
+		t.Error("permitted while it has promised to stay")
+	}
+	if ok, _ := NewGuard(v, a, members[:1]).PermitBriefly(0); !ok {
+		t.Error("not permitted where nobody could promise")
+	}
+}

@@ -3,6 +3,7 @@ package bgp
 import (
 	"cmp"
 	"fmt"
+	"net/netip"
 	"slices"
 	"strings"
 )
@@ -18,6 +19,9 @@ type FleetNode struct {
 	Member
 	Stored NodePlan         // its plan; generation 0 when it did not answer
 	States map[string]State // of its VIPs; none when it did not answer
+
+	// Out names of each VIP what answered there and a peer was sent; nil: all of it.
+	Out map[string][]netip.Prefix
 }
 
 // InFlight is a plan that some node rolls out.
@@ -164,13 +168,22 @@ func (j *judging) width() {
 	}
 }
 
-// touches says whether routers hear otherwise of what a node announces of a VIP.
+// touches says whether routers hear otherwise of what a node announces of a VIP, or
+// clients find it on another port.
 // Routes that come beside those take nothing from any client, routers hear nothing of
 // settings, and sessions are made anew by the node's file, with or without the plan.
 func (j *judging) touches(node, vip string) bool {
 	return slices.ContainsFunc(j.plan.Changes, func(c Change) bool {
 		return c.Node == node && c.VIP == vip && len(c.Peers) > 0 && (c.Kind == DropsRoute || c.Kind == AltersRoute)
-	})
+	}) || j.rebinds(node, vip)
+}
+
+// rebinds says whether a VIP that stays is answered on another port of a node.
+func (j *judging) rebinds(node, vip string) bool {
+	step, _ := j.plan.Step(node)
+	was, had := step.Prior.VIP(vip)
+	will, has := step.Plan.VIP(vip)
+	return had && has && was.Port != will.Port
 }
 
 // share judges how many of a VIP's announcers change. Waves find what shows at once;

@@ -38,7 +38,8 @@ func (c Count) where() string {
 // presence is on which nodes something of a VIP is announced, by the fleet's order.
 type presence struct {
 	prefixes      []netip.Prefix
-	before, after []bool
+	before, after []bool // as planned, so that it counts
+	leaves        []bool // it is announced in any way, and will be no more
 	givenUp       bool
 }
 
@@ -57,7 +58,7 @@ func (j *judging) count(vip string) {
 				prefixes = append(prefixes, v.Prefixes...)
 			}
 		}
-		if n.States[vip] == Announced {
+		if n.States[vip].Announces() {
 			announcers++
 			touched += one(j.touches(n.Name, vip))
 		}
@@ -67,7 +68,7 @@ func (j *judging) count(vip string) {
 	for _, p := range slices.Compact(prefixes) {
 		one := j.presence(vip, p)
 		i := slices.IndexFunc(groups, func(g presence) bool {
-			return slices.Equal(g.before, one.before) && slices.Equal(g.after, one.after) && g.givenUp == one.givenUp
+			return slices.Equal(g.before, one.before) && slices.Equal(g.after, one.after) && slices.Equal(g.leaves, one.leaves) && g.givenUp == one.givenUp
 		})
 		if i < 0 {
 			groups = append(groups, one)
@@ -94,9 +95,10 @@ func (j *judging) presence(vip string, p netip.Prefix) presence {
 	}
 	for _, n := range j.fleet.Nodes {
 		step, _ := j.plan.Step(n.Name)
-		before := n.States[vip] == Announced && has(n.Stored)
+		before := n.States[vip] == Announced && has(n.Stored) && (n.Out == nil || slices.Contains(n.Out[vip], p))
 		drops, adds := has(n.Stored) && slices.Contains(step.Drops, p), has(step.Plan) && slices.Contains(step.Adds, p)
 		g.before, g.after = append(g.before, before), append(g.after, before && !drops || adds)
+		g.leaves = append(g.leaves, n.States[vip].Announces() && drops && !adds)
 	}
 	return g
 }
@@ -107,7 +109,7 @@ func (j *judging) add(total Count, g presence) {
 	var leaving []string
 	for i, n := range j.fleet.Nodes {
 		before, after := g.before[i], g.after[i]
-		if before && !after {
+		if g.leaves[i] {
 			leaving = append(leaving, n.Name)
 		}
 		if !before && !after {
@@ -141,7 +143,7 @@ func (j *judging) leaving(c Count, prefixes []netip.Prefix, pops int, names []st
 	}
 	switch {
 	case c.After == 0:
-		j.breaks(RuleLast, c.VIP, "%s, and nobody announce it, want at least %d: "+
+		j.breaks(RuleLast, c.VIP, "%s, and nobody announce it as planned, want at least %d: "+
 			"to give it up on purpose, say --give-up %s", who, c.Min, strings.ReplaceAll(PrefixWords(prefixes), " ", ""))
 	case c.After < c.Min:
 		j.breaks(RuleMinimum, c.VIP, "%s, and %d of %d announce it, want at least %d",

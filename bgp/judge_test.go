@@ -142,11 +142,11 @@ func TestRefusals(t *testing.T) {
 		},
 		{
 			"the last announcers", four, "all", "", func(_ *FleetPlan, _ *Fleet, l *Limits) { l.AllowWide = true },
-			"last: ns1: ams1, fra1, fra2, lhr1 would leave, and nobody announce it, want at least 2: to give it up on purpose, say --give-up 198.51.100.53/32",
+			"last: ns1: ams1, fra1, fra2, lhr1 would leave, and nobody announce it as planned, want at least 2: to give it up on purpose, say --give-up 198.51.100.53/32",
 		},
 		{
 			"the last announcer", "fra1 ns1=announced", "node/fra1", "", nil,
-			"last: ns1: fra1 would leave, and nobody announce it, want at least 2: to give it up on purpose, say --give-up 198.51.100.53/32",
+			"last: ns1: fra1 would leave, and nobody announce it as planned, want at least 2: to give it up on purpose, say --give-up 198.51.100.53/32",
 		},
 		{"it is drained everywhere already", "fra1 ns1=withdrawn\nams1 ns1=withdrawn", "all", "", nil, ""},
 		{
@@ -156,6 +156,26 @@ func TestRefusals(t *testing.T) {
 		{
 			"what is degraded or a last resort does not count", "ams1 ns1=announced\nfra1 ns1=degraded\nlhr1 ns1=last-resort\nfra2 ns1=announced", "node/ams1", "", nil,
 			"minimum: ns1: ams1 would leave, and 1 of 2 announce it, want at least 2",
+		},
+		{
+			"the last resorts", "ams1 ns1=last-resort\nfra1 ns1=last-resort\nlhr1 ns1=degraded", "all", "",
+			func(_ *FleetPlan, _ *Fleet, l *Limits) { l.AllowWide = true },
+			"last: ns1: ams1, fra1, lhr1 would leave, and nobody announce it as planned, want at least 2: to give it up on purpose, say --give-up 198.51.100.53/32",
+		},
+		{
+			"those that are degraded, beside one that is not", "ams1 ns1=announced\nfra1 ns1=degraded\nlhr1 ns1=degraded", "pop/fra,pop/lhr", "",
+			func(_ *FleetPlan, _ *Fleet, l *Limits) { l.AllowWide = true },
+			"minimum: ns1: fra1, lhr1 would leave, and 1 of 1 announce it, want at least 2",
+		},
+		{
+			"others that no peer hears do not count", four, "node/fra1", "",
+			func(_ *FleetPlan, f *Fleet, _ *Limits) {
+				for i := range f.Nodes {
+					f.Nodes[i].Out = map[string][]netip.Prefix{}
+				}
+				f.Nodes[0].Out["ns1"] = vipNamed("ns1").Prefixes
+			},
+			"minimum: ns1: fra1 would leave, and 1 of 1 announce it, want at least 2",
 		},
 		{
 			"the plan itself lowers the minimum", "ams1 ns1=announced\nfra1 ns1=announced", "node/ams1", "",
@@ -204,12 +224,14 @@ func TestWidth(t *testing.T) {
 		{"in a PoP that is half", four, "pop/fra", recolour, "2 of 4 announcers would change or go (50 %)"},
 		{"on one node", four, "node/fra1", recolour, ""},
 		{"in a PoP that is a quarter", eight, "pop/fra", recolour, ""},
-		{"on one more", eight, "pop/fra,node/lhr1", recolour, "3 of 8 announcers would change or go (38 %)"},
-		{"on one that is degraded", eight, "pop/fra,node/sin2", recolour, ""},
-		{"only that of one of two", "ams1 ns1=announced\nfra1 ns1=degraded", "all", recolour, ""},
+		{"on one more", eight, "pop/fra,node/lhr1", recolour, "3 of 9 announcers would change or go (33 %)"},
+		{"on one that is degraded", eight, "pop/fra,node/sin2", recolour, "3 of 9 announcers would change or go (33 %)"},
+		{"on one that is withdrawn", "ams1 ns1=announced\nfra1 ns1=withdrawn", "all", recolour, ""},
 		{"to fewer peers", four, "all", func(v *VIP) { v.Groups = []string{"fabric"} }, "4 of 4 announcers would change or go (100 %)"},
 		{"a prefix more", four, "all", func(v *VIP) { v.Prefixes = append(v.Prefixes, second) }, ""},
 		{"settings", four, "all", func(v *VIP) { v.Hold, v.MinAnnouncers = time.Minute, 3 }, ""},
+		{"another port", four, "all", func(v *VIP) { v.Port = 5353 }, "4 of 4 announcers would change or go (100 %)"},
+		{"another port on one node", four, "node/fra1", func(v *VIP) { v.Port = 5353 }, ""},
 	} {
 		f := fleetOf(t, tc.fleet)
 		file := vipNamed("ns1")
@@ -237,6 +259,9 @@ func TestWidth(t *testing.T) {
 		}
 		if err := Judge(p, f, Limits{AllowWide: true}).Err(); err != nil {
 			t.Errorf("%s, as said: %v", tc.what, err)
+		}
+		if strings.Contains(tc.what, "port") {
+			continue // clients see that, whatever peers hear
 		}
 		for i := range p.Changes {
 			p.Changes[i].Peers = nil
@@ -273,7 +298,7 @@ func TestRetire(t *testing.T) {
 	}{
 		{
 			"on all nodes", "all", nil,
-			"verdict: refused\n  last: ns1: ams1, fra1, fra2, lhr1 would leave 2001:db8::53/128, and nobody announce it, want at least 2: " +
+			"verdict: refused\n  last: ns1: ams1, fra1, fra2, lhr1 would leave 2001:db8::53/128, and nobody announce it as planned, want at least 2: " +
 				"to give it up on purpose, say --give-up 2001:db8::53/128\n",
 		},
 		{

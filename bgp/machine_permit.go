@@ -72,7 +72,7 @@ func (m *Machine) detail(o obstacle) string {
 func (m *Machine) warrant() string {
 	switch f := &m.facts; {
 	case f.Forced && f.Leave == Stay:
-		return "and nobody announced it before"
+		return "and its plan gives it up"
 	case f.Forced && m.leaving:
 		return "forced by an operator"
 	default:

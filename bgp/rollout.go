@@ -284,10 +284,14 @@ func (r *Rollout) Abort(now time.Duration, actor, reason string) error {
 // force, what the rollout was the first to announce goes without promises, also from
 // nodes that were rolled back without.
 func (r *Rollout) Rollback(now time.Duration, actor, reason string, force bool) error {
-	force = force && len(r.Plan.First) > 0 && !r.Forced
+	if force && len(r.Plan.First) == 0 {
+		return fmt.Errorf("it is not known of anything that the rollout of plan %s was the first to announce it, so --force has nothing to give up: "+
+			"roll back without it, and end what is left by edged vip drain --force", r.Plan.ID)
+	}
+	anew := force && !r.Forced
 	var nodes []*Progress
 	for _, n := range r.Plan.Nodes() {
-		if p := r.Nodes[n]; p.Touched && (!p.Restored || force) {
+		if p := r.Nodes[n]; p.Touched && (!p.Restored || anew) {
 			nodes = append(nodes, p)
 		}
 	}
@@ -311,8 +315,12 @@ func (r *Rollout) abort(now time.Duration, cause string, all bool) {
 	if phase == PhasePaused {
 		phase = r.Before
 	}
-	if phase != PhaseAborting {
-		r.GiveUp = !r.Ended() // once it is done, others may rely on it
+	switch phase {
+	case PhaseAborting, PhaseAborted: // as before
+	case PhaseDone:
+		r.GiveUp = false // others may rely on it
+	default:
+		r.GiveUp = true
 	}
 	r.All, r.Before = all || r.All, ""
 	r.enter(PhaseAborting, now, cause)

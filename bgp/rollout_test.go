@@ -225,6 +225,55 @@ func TestRollbackByForce(t *testing.T) {
 	}
 }
 
+// TestForceAgain: force is none to be forgotten, where a node could not be reached and the
+// node that rolls it out restarted, and is refused where it could do nothing.
+func TestForceAgain(t *testing.T) {
+	first := []netip.Prefix{netip.MustParsePrefix("203.0.113.99/32")}
+	s := newStage(t, "ams1 fra1")
+	s.rollout.Plan.First = first
+	s.run("done", 300)
+	s.nodes["fra1"].away = true
+	if err := s.rollout.Rollback(s.now, "ada", "bad", true); err != nil {
+		t.Fatal(err)
+	}
+	s.run("aborted", 60)
+	s.rollout.Loaded()
+	s.nodes["fra1"].away = false
+	if err := s.rollout.Rollback(s.now, "ada", "bad", true); err != nil {
+		t.Fatal(err)
+	}
+	s.run("aborted", 90)
+	if got := s.nodes["fra1"].stored.GiveUp; !slices.Equal(got, first) {
+		t.Errorf("fra1 gives up %v, want %v", got, first)
+	}
+
+	s = newStage(t, "ams1 fra1")
+	s.run("done", 300)
+	if err := s.rollout.Rollback(s.now, "ada", "bad", true); err == nil || !strings.Contains(err.Error(), "--force has nothing to give up") || s.rollout.Phase != PhaseDone {
+		t.Errorf("force without anything to give up: %v, %s", err, s.rollout.Phase)
+	}
+}
+
+// TestRollbackOfAborted: what aborted by itself in its second wave was never done, so all of it
+// is given up by a rollback.
+func TestRollbackOfAborted(t *testing.T) {
+	first := []netip.Prefix{netip.MustParsePrefix("203.0.113.99/32")}
+	s := newStage(t, "ams1 fra1 fra2")
+	s.rollout.Plan.First = first
+	for s.rollout.Wave == 0 || s.rollout.Phase != PhaseBaking {
+		s.second()
+	}
+	s.nodes["fra1"].servfail = 0.5
+	s.run("aborted", 60)
+	if err := s.rollout.Rollback(s.now, "ada", "bad", false); err != nil {
+		t.Fatal(err)
+	}
+	s.run("aborted", 60)
+	if got := s.nodes["ams1"].stored.GiveUp; !slices.Equal(got, first) {
+		t.Errorf("ams1 gives up %v, want %v", got, first)
+	}
+}
+
 // TestRestorePassesOverAbsent: a node that cannot be reached does not keep the
 // others from their earlier plans, and gets its own when it is back.
 func TestRestorePassesOverAbsent(t *testing.T) {

@@ -82,22 +82,25 @@ type vip struct {
 	planned bool
 	part    bool     // of a VIP: see split
 	groups  []string // of the peers that hear it: see settle
+	givenUp bool     // the plan that took it out gives up all of it
 	machine *bgp.Machine
 	guard   *bgp.Guard
 	breaker *bgp.Breaker
 	wish    bgp.Wish
 
-	have     []netip.AddrPort  // that DNS is answered on
-	tried    []netip.Prefix    // through which a check has passed
-	untried  string            // why others are not announced yet; empty: there are none
-	kept     string            // why other peers hear it than the plan wants; empty: those do
-	resets   time.Duration     // until when promises are asked for, for a session that is to be made anew
-	bound    bool              // on all of them
-	failing  string            // why checks fail, as that began: an alarm is not raised anew for each check; empty: they pass
-	fault    string            // why not bound
-	deaf     time.Duration     // since when no peer has one of its prefixes; 0: all are with some
-	mute     time.Duration     // since when no peer has any; 0: some has
-	refusals map[string]string // why members did not promise, by name, in the last round that they answered
+	have    []netip.AddrPort // that DNS is answered on
+	tried   []netip.Prefix   // through which a check has passed
+	untried string           // why others are not announced yet; empty: there are none
+	kept    string           // why other peers hear it than the plan wants; empty: those do
+	resets  time.Duration    // until when promises are asked for, for a session that is to be made anew
+	bound   bool             // on all of them
+	failing string           // why checks fail, as that began: an alarm is not raised anew for each check; empty: they pass
+	fault   string           // why not bound
+	deaf    time.Duration    // since when no peer has one of its prefixes; 0: all are with some
+	mute    time.Duration    // since when no peer has any; 0: some has
+
+	unheard  map[netip.Prefix]time.Duration // since when no peer has a prefix, though one should
+	refusals map[string]string              // why members did not promise, by name, in the last round that they answered
 	meter    meter
 	asked    uint64        // questions of our own checks
 	checked  time.Duration // when the last check began

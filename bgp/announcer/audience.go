@@ -20,7 +20,7 @@ import (
 const resetAsks = 5 * time.Second
 
 // loses says why a session that is up should not end, though the file wants it; empty:
-// each prefix that the peer hears is heard by another one, too, or others promise to
+// each prefix that the peer hears is heard by another one, too, or another node promises to
 // stay until the session is back. The caller holds the lock.
 func (a *Announcer) loses(p speaker.Peer, back bool, now time.Duration) string {
 	for _, v := range a.every() {
@@ -32,8 +32,8 @@ func (a *Announcer) loses(p speaker.Peer, back bool, now time.Duration) string {
 			return fmt.Sprintf("the session with %s stays, for no other peer hears %s of %s: take that away by a plan, or drain the node, before", p.Name, v.spec.Prefixes[i], v.spec.Name)
 		}
 		v.resets = now + resetAsks
-		if permit, promises := v.guard.Permit(now); !permit {
-			return fmt.Sprintf("the session with %s is changed when others promise to keep %s meanwhile, or when the node is drained: %s", p.Name, v.spec.Name, promises)
+		if permit, promises := v.guard.PermitBriefly(now); !permit {
+			return fmt.Sprintf("the session with %s is changed when another node promises to keep %s meanwhile, or when the node is drained: %s", p.Name, v.spec.Name, promises)
 		}
 	}
 	return ""
@@ -50,7 +50,7 @@ func (a *Announcer) only(prefix netip.Prefix, peer string) bool {
 func (a *Announcer) keepGroups(next []speaker.Peer, waits string) ([]speaker.Peer, string) {
 	for _, v := range a.every() {
 		prefix, lost := a.unheard(v, v.groups, next)
-		if !lost {
+		if !lost && a.toldGroups(v) {
 			continue
 		}
 		kept := slices.Clone(next)
@@ -60,12 +60,22 @@ func (a *Announcer) keepGroups(next []speaker.Peer, waits string) ([]speaker.Pee
 				continue
 			}
 			kept[i].Groups = union(a.peers[had].Groups, p.Groups)
+			if !lost {
+				continue // it will be, as soon as the speaker knows
+			}
 			waits = cmp.Or(waits, fmt.Sprintf("%s stays in %s, for no other peer would hear %s of %s: change the VIP by a plan",
 				p.Name, groupWords(kept[i].Groups), prefix, v.spec.Name))
 		}
 		return kept, waits
 	}
 	return next, waits
+}
+
+// toldGroups says whether the speaker knows of the groups in which a VIP is now.
+func (a *Announcer) toldGroups(v *vip) bool {
+	return !slices.ContainsFunc(a.told, func(r bgp.Route) bool {
+		return slices.Contains(v.spec.Prefixes, r.Prefix) && !slices.Equal(r.Groups, v.groups)
+	})
 }
 
 // settle has peers of other groups hear a VIP, as its plan wants. Those that heard it

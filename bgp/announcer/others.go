@@ -2,6 +2,7 @@ package announcer
 
 import (
 	"context"
+	"net/netip"
 	"slices"
 	"sync"
 	"time"
@@ -15,6 +16,12 @@ type Standing struct {
 	PoP  string               `json:"pop"`
 	VIPs map[string]bgp.State `json:"vips"`
 	Mute []string             `json:"mute,omitempty"` // VIPs that no peer of it has
+
+	// Out names of each VIP what answered and is announced: without prefixes that no peer
+	// has. A VIP of one name may be one address more or less on other nodes.
+	Out map[string][]netip.Prefix `json:"out"`
+
+	Going map[string][]netip.Prefix `json:"going,omitempty"` // likewise, still announced and on their way out
 
 	Own  []bgp.Operation `json:"own,omitempty"`  // asked on the node itself, at most maxOwn
 	More int             `json:"more,omitempty"` // how many there are beside these
@@ -72,8 +79,27 @@ func (a *Announcer) hear(m bgp.Member, s Standing, err error) {
 	for name, v := range a.vips {
 		if state, has := s.VIPs[name]; has || h.standing.VIPs[name] != bgp.Absent {
 			v.breaker.Note(now, m.Name, state.Announces() && !slices.Contains(s.Mute, name))
+			for _, p := range absent(h.standing.still(name), s.still(name)) {
+				if slices.Contains(v.spec.Prefixes, p) || slices.Contains(a.going(name), p) {
+					v.breaker.Lost(now, m.Name)
+				}
+			}
 		}
 	}
+}
+
+// still returns all prefixes of a VIP that a node announces.
+func (s *Standing) still(vip string) []netip.Prefix { return slices.Concat(s.Out[vip], s.Going[vip]) }
+
+// going returns the prefixes of a VIP that are on their way out, and still announced. The
+// caller holds the lock.
+func (a *Announcer) going(vip string) (all []netip.Prefix) {
+	for _, p := range a.parts {
+		if p.spec.Name == vip && p.wish.Route != nil {
+			all = append(all, p.spec.Prefixes...)
+		}
+	}
+	return all
 }
 
 // awoke makes up for a time in which the node itself stood still: nobody was heard in
@@ -115,12 +141,12 @@ func (a *Announcer) lately(now time.Duration) []Standing {
 	return all
 }
 
-// others counts the other nodes that announce a VIP as planned, and their PoPs.
-// The caller holds the lock.
+// others counts the other nodes that announce a VIP as planned, with all the prefixes that
+// it has here, and their PoPs. The caller holds the lock.
 func (a *Announcer) others(v *vip, now time.Duration) (nodes, pops int) {
 	var in []string
 	for _, s := range a.lately(now) {
-		if s.VIPs[v.spec.Name] != bgp.Announced || slices.Contains(s.Mute, v.spec.Name) {
+		if s.VIPs[v.spec.Name] != bgp.Announced || len(absent(v.spec.Prefixes, s.Out[v.spec.Name])) > 0 {
 			continue
 		}
 		nodes++
@@ -132,21 +158,22 @@ func (a *Announcer) others(v *vip, now time.Duration) (nodes, pops int) {
 }
 
 // announcing counts the nodes, this one among them, that announce a VIP as planned, and
-// those that announce it otherwise: less preferred, or on their way in or out. One
-// from which no peer has it is neither. The caller holds the lock.
+// those that announce it otherwise: less preferred, without a prefix that it has here, or
+// on their way in or out. One from which no peer has it is neither. The caller holds the
+// lock.
 func (a *Announcer) announcing(v *vip, now time.Duration) (planned, otherwise int) {
-	count := func(state bgp.State, mute bool) {
+	count := func(state bgp.State, mute bool, out []netip.Prefix) {
 		switch {
 		case mute:
-		case state == bgp.Announced:
+		case state == bgp.Announced && len(absent(v.spec.Prefixes, out)) == 0:
 			planned++
 		case state.Announces():
 			otherwise++
 		}
 	}
-	count(v.wish.State, v.isMute(now))
+	count(v.wish.State, v.isMute(now), v.out(now))
 	for _, s := range a.lately(now) {
-		count(s.VIPs[v.spec.Name], slices.Contains(s.Mute, v.spec.Name))
+		count(s.VIPs[v.spec.Name], slices.Contains(s.Mute, v.spec.Name), s.Out[v.spec.Name])
 	}
 	return planned, otherwise
 }
@@ -154,6 +181,21 @@ func (a *Announcer) announcing(v *vip, now time.Duration) (planned, otherwise in
 // isMute says whether no peer has had any prefix of the VIP for a while, though one
 // should. The caller holds the lock.
 func (v *vip) isMute(now time.Duration) bool { return v.mute > 0 && now-v.mute > muteFor }
+
+// out returns the prefixes of a VIP that answered and that are announced, without those
+// that no peer has had for a while. The caller holds the lock.
+func (v *vip) out(now time.Duration) (all []netip.Prefix) {
+	if v.wish.Route == nil {
+		return nil
+	}
+	for _, p := range v.spec.Prefixes {
+		since, unheard := v.unheard[p]
+		if slices.Contains(v.tried, p) && !(unheard && now-since > muteFor) {
+			all = append(all, p)
+		}
+	}
+	return all
+}
 
 // announcers is how many nodes have a VIP, this one included, as far as was ever
 // heard. The caller holds the lock.
@@ -172,11 +214,16 @@ func (a *Announcer) standing() Standing {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	now := a.now()
-	s := Standing{Node: a.cfg.Self.Name, PoP: a.cfg.Self.PoP, VIPs: map[string]bgp.State{}}
+	s := Standing{Node: a.cfg.Self.Name, PoP: a.cfg.Self.PoP, VIPs: map[string]bgp.State{}, Out: map[string][]netip.Prefix{}, Going: map[string][]netip.Prefix{}}
 	for name, v := range a.vips {
-		s.VIPs[name] = v.wish.State
+		s.VIPs[name], s.Out[name] = v.wish.State, v.out(now)
 		if v.isMute(now) {
 			s.Mute = append(s.Mute, name)
+		}
+	}
+	for _, p := range a.parts {
+		if p.wish.Route != nil {
+			s.Going[p.spec.Name] = append(s.Going[p.spec.Name], p.spec.Prefixes...)
 		}
 	}
 	for _, o := range a.operations {

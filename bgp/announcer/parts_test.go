@@ -226,7 +226,7 @@ func TestPrefixIsRetired(t *testing.T) {
 			t.Fatal(err)
 		}
 		q := Application{Plan: p.Plan.ID, Nodes: "all", Wide: true, Bake: -1, Reason: "nobody asks it", Actor: "ann"}
-		const want = "plan refused: last: ns1: a1, a2, b1 would leave 198.51.100.54/32, and nobody announce it, want at least 1: " +
+		const want = "plan refused: last: ns1: a1, a2, b1 would leave 198.51.100.54/32, and nobody announce it as planned, want at least 1: " +
 			"to give it up on purpose, say --give-up 198.51.100.54/32"
 		if _, err := a.Announcer.Apply(t.Context(), q); err == nil || err.Error() != want {
 			t.Errorf("not on purpose: %v, want %s", err, want)
@@ -502,4 +502,131 @@ func (f *fleet) drainSome(t *testing.T, rng *rand.Rand, names []string) {
 	if rng.IntN(3) > 0 {
 		_, _ = f.nodes[name].Operate(t.Context(), q) // it may be so already
 	}
+}
+
+// TestPrefixComesBack: a node that is drained stands in for an address that no other node
+// announces any more, although one announces the VIP's other address.
+func TestPrefixComesBack(t *testing.T) {
+	names := []string{"a1", "b1", "c1"}
+	withTwo(t, func(t *testing.T, f *fleet, a *testNode) {
+		b := f.nodes["b1"]
+		a.wants(with(first))
+		a.rollOut(t, -1)
+		f.await("a1 without it", time.Minute, func() bool { return a.phase() == bgp.PhaseDone && a.routeTo(second) == "none" })
+		if _, err := b.Operate(t.Context(), Request{Kind: bgp.Drain, Node: "b1", Reason: "new kernel", Actor: "ann"}); err != nil {
+			t.Fatal(err)
+		}
+		f.await("b1 drained", time.Minute, func() bool { return b.state() == bgp.Withdrawn })
+		time.Sleep(time.Minute)
+		if b.routeTo(second) != "none" {
+			t.Fatalf("while another announces both, b1 announces %q", b.routeTo(second))
+		}
+		f.kill("c1")
+		f.await("the last resort", 10*time.Second, func() bool { return b.routeTo(second) == "64512:100 graceful-shutdown prepend 3" })
+		time.Sleep(time.Second)
+		if !strings.Contains(b.alarmed(), "announced as the last resort") {
+			t.Errorf("the alarm is %q", b.alarmed())
+		}
+	}, names...)
+}
+
+// TestBreakerSeesPrefixes: nodes that take one prefix of a VIP out by their plans, one after
+// the other, are stopped when too many have.
+func TestBreakerSeesPrefixes(t *testing.T) {
+	names := []string{"a1", "a2", "b1", "b2", "c1", "c2", "d1", "d2"}
+	withTwo(t, func(t *testing.T, f *fleet, _ *testNode) {
+		for _, name := range names {
+			n := f.nodes[name]
+			p := bgp.NodePlan{Node: name, PoP: n.self.PoP, Generation: n.Status().Generation + 1, VIPs: []bgp.VIP{with(first)}}
+			if err := n.take(p, false, "ann", "test"); err != nil {
+				t.Fatal(err)
+			}
+			time.Sleep(20 * time.Second)
+		}
+		gone := 0
+		for _, name := range names {
+			gone += f.nodes[name].gone(second)
+		}
+		if want := "3 of 8 nodes left within 5m0s"; gone != 3 || !strings.Contains(f.nodes["d1"].alarmed(), want) {
+			t.Errorf("%d nodes withdrew it, want 3; the alarm is %q, want %q", gone, f.nodes["d1"].alarmed(), want)
+		}
+	}, names...)
+}
+
+// TestPromiseForOtherPrefixes: a prefix that does not answer yet keeps its node from no
+// promise for the others.
+func TestPromiseForOtherPrefixes(t *testing.T) {
+	withTwo(t, func(t *testing.T, f *fleet, a *testNode) {
+		b, third := f.nodes["b1"], netip.MustParsePrefix("198.51.100.55/32")
+		a.mu.Lock()
+		a.mutes = third
+		a.mu.Unlock()
+		p := bgp.NodePlan{Node: "a1", PoP: "a", Generation: a.Status().Generation + 1, VIPs: []bgp.VIP{with(first, second, third)}}
+		if err := a.take(p, false, "ann", "test"); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(20 * time.Second)
+		if _, err := b.Operate(t.Context(), Request{Kind: bgp.Drain, Node: "b1", Reason: "new kernel", Actor: "ann"}); err != nil {
+			t.Fatal(err)
+		}
+		f.await("b1 drained", time.Minute, func() bool { return b.state() == bgp.Withdrawn })
+		plan, err := b.Plan(t.Context(), bgp.Selection{Nodes: "all"}, bgp.Limits{AllowWide: true})
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, c := range plan.Verdict.Counts {
+			if slices.Contains(c.Prefixes, third) && c.Before != 0 {
+				t.Errorf("what does not answer is counted: %+v", c)
+			}
+		}
+	}, "a1", "b1")
+}
+
+// TestGiveUpOnce: what a plan gave up goes although the node is drained, and when it is
+// announced again by the node's own word it is given up no more.
+func TestGiveUpOnce(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := announcing(t, "a1", "b1")
+		time.Sleep(30 * time.Second)
+		a, b := f.nodes["a1"], f.nodes["b1"]
+		for _, n := range []*testNode{b, a} {
+			if _, err := a.Operate(t.Context(), Request{Kind: bgp.Drain, Node: n.self.Name, Reason: "to be retired", Actor: "ann"}); err != nil {
+				t.Fatal(err)
+			}
+			f.await("out", time.Minute, func() bool { return n.state() == bgp.Withdrawn || n.state() == bgp.LastResort })
+		}
+		for _, n := range f.nodes {
+			n.file.VIPs = nil
+			n.Use(n.file)
+		}
+		sel := bgp.Selection{Nodes: "all", GiveUp: testVIP.Prefixes}
+		p, err := a.Plan(t.Context(), sel, bgp.Limits{AllowWide: true})
+		if err != nil {
+			t.Fatal(err)
+		}
+		q := Application{Plan: p.Plan.ID, Nodes: "all", GiveUp: sel.GiveUp, Wide: true, Bake: -1, Reason: "nobody asks it", Actor: "ann"}
+		if _, err := a.Announcer.Apply(t.Context(), q); err != nil {
+			t.Fatal(err)
+		}
+		f.await("retired", time.Minute, func() bool { return a.phase() == bgp.PhaseDone && a.held()+b.held() == 0 })
+
+		a.file.VIPs = []bgp.VIP{testVIP}
+		a.Use(a.file)
+		for _, q := range []Request{
+			{End: "undrain", Node: "a1", Reason: "it is asked after all", Actor: "ann"},
+			{Kind: bgp.Announce, Local: true, VIP: "ns1", Reason: "it is asked after all", Actor: "ann"},
+		} {
+			if _, err := a.Operate(t.Context(), q); err != nil {
+				t.Fatal(err)
+			}
+		}
+		f.await("announced again", time.Minute, func() bool { return a.state() == bgp.Announced })
+		if _, err := a.Operate(t.Context(), Request{End: "release", Local: true, Node: "a1", VIP: "ns1", Reason: "by mistake", Actor: "ann"}); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(time.Minute)
+		if a.state() != bgp.LastResort || a.route() == "none" {
+			t.Errorf("the only one that announces it is %s, %s, want the last resort", a.state(), a.route())
+		}
+	})
 }

@@ -13,13 +13,14 @@ import (
 // Report is what a node tells a member that plans, rolls out or asks for an
 // operation.
 type Report struct {
-	Wish       bgp.NodeWish         `json:"wish"`
-	States     map[string]bgp.State `json:"states"`
-	Operations []bgp.Operation      `json:"operations"`
-	Claimed    []string             `json:"claimed,omitempty"` // IDs of those that are only being asked for
-	InFlight   []bgp.InFlight       `json:"in_flight"`
-	Rollout    *Brief               `json:"rollout,omitempty"`
-	Status     bgp.NodeStatus       `json:"status"`
+	Wish       bgp.NodeWish              `json:"wish"`
+	States     map[string]bgp.State      `json:"states"`
+	Out        map[string][]netip.Prefix `json:"out"` // see Standing
+	Operations []bgp.Operation           `json:"operations"`
+	Claimed    []string                  `json:"claimed,omitempty"` // IDs of those that are only being asked for
+	InFlight   []bgp.InFlight            `json:"in_flight"`
+	Rollout    *Brief                    `json:"rollout,omitempty"`
+	Status     bgp.NodeStatus            `json:"status"`
 }
 
 // report is what this node tells of itself.
@@ -37,7 +38,7 @@ func (a *Announcer) report() Report {
 			Stored: a.plan, File: a.file.VIPs,
 			Peers: planned(a.peers, peers), FilePeers: planned(a.file.Peers, peers),
 		},
-		States:     map[string]bgp.State{},
+		States: map[string]bgp.State{}, Out: map[string][]netip.Prefix{},
 		Operations: a.operations, Rollout: a.brief(),
 		Status: bgp.NodeStatus{
 			Generation: a.plan.Generation, Plan: a.plan.ID(),
@@ -45,7 +46,7 @@ func (a *Announcer) report() Report {
 		},
 	}
 	for name, v := range a.vips {
-		r.States[name] = v.wish.State
+		r.States[name], r.Out[name] = v.wish.State, v.out(a.now())
 		if v.meter.started {
 			r.Status.Traffic[name] = v.meter.traffic()
 		}
@@ -186,6 +187,9 @@ func (a *Announcer) usePlan() {
 		a.split(v, spec)
 		v.spec = spec
 		v.machine.SetVIP(spec)
+	}
+	for _, v := range a.every() {
+		v.givenUp = !v.planned && len(absent(v.spec.Prefixes, a.plan.GiveUp)) == 0
 	}
 	for _, o := range a.operations {
 		if spec, ok := inFile(a.file, o.VIP); ok && o.Kind == bgp.Announce && a.vips[o.VIP] == nil {

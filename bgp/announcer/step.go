@@ -106,6 +106,9 @@ func (a *Announcer) decide(now time.Duration, members []bgp.Member, frozen strin
 			changes = append(changes, change{vip: v.spec.Name, part: v.words(), plan: a.plan.ID(), before: v.wish, after: wish, evidence: f.Promises})
 			a.dirty = true
 		}
+		if v.part && v.wish.State.Announces() && !wish.State.Announces() {
+			v.breaker.Lost(now, a.cfg.Self.Name)
+		}
 		v.wish = wish
 		a.settle(v)
 		if why := v.machine.Failing(); why == "" || v.failing == "" {
@@ -158,7 +161,7 @@ func (a *Announcer) facts(v *vip, now time.Duration, clock time.Time, frozen str
 		Now: now, Planned: v.planned || a.announcedHere(v, clock), Frozen: frozen, Bound: v.bound, Quiet: v.meter.quiet(now),
 		Permit: permit, Promises: promises,
 	}
-	f.Forced = !v.planned && len(absent(v.spec.Prefixes, a.plan.GiveUp)) == 0
+	f.Forced = v.givenUp && !v.planned
 	if !v.part {
 		f.AnswerTTL = a.file.Required[v.spec.Name] // answers name the PoP also without the part
 	}
@@ -170,7 +173,7 @@ func (a *Announcer) facts(v *vip, now time.Duration, clock time.Time, frozen str
 			f.Hold = true
 		case bgp.Announce: // see announcedHere
 		default:
-			f.Leave, f.Forced = bgp.Out, o.Force
+			f.Leave, f.Forced = bgp.Out, o.Force || f.Forced
 		}
 	}
 	f.Others, f.OtherPoPs = a.others(v, now)

@@ -77,6 +77,16 @@ func (v *vip) heardBy(a *Announcer, now time.Duration) {
 	case v.deaf == 0:
 		v.deaf = now
 	}
+	for _, p := range v.spec.Prefixes {
+		if _, known := v.unheard[p]; v.wish.Route == nil || len(a.sent[p]) > 0 {
+			delete(v.unheard, p)
+		} else if !known {
+			if v.unheard == nil {
+				v.unheard = map[netip.Prefix]time.Duration{}
+			}
+			v.unheard[p] = now
+		}
+	}
 	none := v.wish.Route != nil && !slices.ContainsFunc(v.spec.Prefixes, func(p netip.Prefix) bool { return len(a.sent[p]) > 0 })
 	if !none {
 		v.mute = 0

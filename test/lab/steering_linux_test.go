@@ -44,7 +44,7 @@ func TestAddressInWaves(t *testing.T) {
 	v.Prefixes = []netip.Prefix{vip4, next}
 	l.rewrite([]VIP{v}, l.Edges...)
 	begun := time.Now()
-	l.refuses("last: ns1: e1, e2, e3, e4 would leave 2001:db8::53/128, and nobody announce it, want at least 2: "+
+	l.refuses("last: ns1: e1, e2, e3, e4 would leave 2001:db8::53/128, and nobody announce it as planned, want at least 2: "+
 		"to give it up on purpose, say --give-up 2001:db8::53/128", at, "plan", "--nodes", "all", "--allow-wide")
 	l.refuses("2001:db8::99/128 is not to be given up", at, "plan", "--nodes", "all", "--give-up", "2001:db8::99/128")
 	what := []string{"--nodes", "all", "--allow-wide", "--give-up", vip6.String()}
