@@ -71,9 +71,10 @@ func (b Broken) String() string { return fmt.Sprintf("%s: %s: %s", b.Rule, b.Obj
 
 // Verdict is what comes of judging a plan.
 type Verdict struct {
-	Counts []Count  `json:"counts"` // of the VIPs that the plan changes, by VIP, the fleet before its PoPs
-	Broken []Broken `json:"broken"` // none: it may be applied
-	Radius int      `json:"radius"` // how many triples of node, VIP and peer change
+	Counts []Count  `json:"counts"`          // of the VIPs that the plan changes, by VIP, the fleet before its PoPs
+	Broken []Broken `json:"broken"`          // none: it may be applied
+	Notes  []string `json:"notes,omitempty"` // what to know, though it speaks not against the plan
+	Radius int      `json:"radius"`          // how many triples of node, VIP and peer change
 }
 
 // OK says whether the plan may be applied.
@@ -103,7 +104,7 @@ func Judge(p FleetPlan, f Fleet, l Limits) Verdict {
 	for _, vip := range p.VIPs() {
 		j.count(vip)
 	}
-	return Verdict{Counts: j.counts, Broken: j.broken, Radius: radius(p.Changes)}
+	return Verdict{Counts: j.counts, Broken: j.broken, Notes: j.notes, Radius: radius(p.Changes)}
 }
 
 type judging struct {
@@ -112,6 +113,7 @@ type judging struct {
 	limits Limits
 	counts []Count
 	broken []Broken
+	notes  []string
 }
 
 func (j *judging) breaks(r Rule, object, format string, args ...any) {

@@ -1,6 +1,7 @@
 package bgp
 
 import (
+	"fmt"
 	"maps"
 	"net/netip"
 	"slices"
@@ -98,9 +99,18 @@ func (j *judging) presence(vip string, p netip.Prefix) presence {
 		before := n.States[vip] == Announced && has(n.Stored) && (n.Out == nil || slices.Contains(n.Out[vip], p))
 		drops, adds := has(n.Stored) && slices.Contains(step.Drops, p), has(step.Plan) && slices.Contains(step.Adds, p)
 		g.before, g.after = append(g.before, before), append(g.after, before && !drops || adds)
-		g.leaves = append(g.leaves, n.States[vip].Announces() && drops && !adds)
+		g.leaves = append(g.leaves, n.States[vip].Announces() && drops && !goesOver(n, step, vip, p))
 	}
 	return g
+}
+
+// goesOver says whether another VIP that is announced on the node takes a prefix over: no
+// peer is told that it is gone.
+func goesOver(n FleetNode, step NodeStep, vip string, p netip.Prefix) bool {
+	return slices.ContainsFunc(step.Plan.VIPs, func(v VIP) bool {
+		_, had := step.Prior.VIP(v.Name)
+		return v.Name != vip && had && n.States[v.Name].Announces() && slices.Contains(v.Prefixes, p)
+	})
 }
 
 // add adds the counts of what is announced alike, and judges them if anybody leaves.
@@ -130,8 +140,13 @@ func (j *judging) add(total Count, g presence) {
 		j.counts = append(j.counts, *pops[pop])
 		left += one(pops[pop].After > 0)
 	}
-	if len(leaving) > 0 && !g.givenUp {
+	switch {
+	case g.givenUp:
+	case len(leaving) > 0:
 		j.leaving(total, g.prefixes, left, leaving)
+	case total.After > total.Before && (total.After < total.Min || left < total.MinPoPs):
+		j.notes = append(j.notes, fmt.Sprintf("%s is announced by %s in %s then, want %d in %d: until there are as many, no node that announces it can be drained without --force",
+			total.what(), Counted(total.After, "node"), Counted(left, "PoP"), total.Min, total.MinPoPs))
 	}
 }
 

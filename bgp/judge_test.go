@@ -272,6 +272,21 @@ func TestWidth(t *testing.T) {
 	}
 }
 
+// TestNoteOfTooFew: a prefix that too few nodes have yet may be announced, and the plan says
+// what comes of it.
+func TestNoteOfTooFew(t *testing.T) {
+	f := fleetOf(t, "ams1 ns1=announced\nfra1 ns1=announced\nfra2 ns1=announced")
+	p := planFor(t, f, "pop/fra", "ns1 ns2")
+	v := Judge(p, f, Limits{})
+	const want = "ns2 is announced by 2 nodes in 1 PoP then, want 2 in 2: until there are as many, no node that announces it can be drained without --force"
+	if !v.OK() || !slices.Equal(v.Notes, []string{want}) || !strings.Contains(p.Text(v), "\nnote: "+want+"\nverdict: may be applied\n") {
+		t.Errorf("notes %q, broken %v:\n%s", v.Notes, v.Broken, p.Text(v))
+	}
+	if v := Judge(planFor(t, f, "all", "ns1 ns2"), f, Limits{}); len(v.Notes) > 0 {
+		t.Errorf("on all nodes: %q", v.Notes)
+	}
+}
+
 // TestRetire: what all nodes lose is counted by itself, and goes when the operator says
 // so; the prefixes that stay need nobody's permission.
 func TestRetire(t *testing.T) {

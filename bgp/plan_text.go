@@ -37,6 +37,9 @@ func (f FleetPlan) Text(v Verdict) string {
 		t.Flush()
 	}
 	b.WriteString("\n")
+	for _, note := range v.Notes {
+		fmt.Fprintf(&b, "note: %s\n", note)
+	}
 	if v.OK() {
 		b.WriteString("verdict: may be applied\n")
 	} else {

@@ -257,7 +257,7 @@ func (r *Rollout) pause(now time.Duration, cause string) {
 	if r.Phase != PhasePaused {
 		r.Before = r.Phase
 	}
-	r.enter(PhasePaused, now, cause)
+	r.enter(PhasePaused, now, r.andBefore(cause))
 }
 
 // Resume goes on with a rollout that is paused. What was timed is timed anew.
@@ -265,9 +265,19 @@ func (r *Rollout) Resume(now time.Duration, actor, reason string) error {
 	if r.Phase != PhasePaused {
 		return fmt.Errorf("the rollout of plan %s is %s, not paused", r.Plan.ID, r.Phase)
 	}
-	r.enter(r.Before, now, fmt.Sprintf("resumed by %s: %s", actor, reason))
+	r.enter(r.Before, now, r.andBefore(fmt.Sprintf("resumed by %s: %s", actor, reason)))
 	r.Before = ""
 	return nil
+}
+
+// andBefore adds to a cause why nodes get back what they had, which is not to be forgotten
+// while they do.
+func (r *Rollout) andBefore(cause string) string {
+	const enough = 1000 // octets
+	if (r.Phase == PhaseAborting || r.Before == PhaseAborting) && r.Cause != "" && len(r.Cause) < enough {
+		return r.Cause + "; " + cause
+	}
+	return cause
 }
 
 // Abort gives the nodes of the current wave back what they had.

@@ -72,6 +72,7 @@ type Announcer struct {
 	faults     map[string]string // what cannot be done just now, by what
 	overdue    map[string]string // operations whose time ran out, in words, by ID
 	stopping   bool
+	unwritten  unwritten
 	dirty      bool // what is kept is behind
 	narrow     bool // a VIP is gone: its prefixes may leave no more
 }

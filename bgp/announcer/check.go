@@ -12,13 +12,13 @@ import (
 // checkFor bounds one round of questions through a VIP.
 const checkFor = time.Second
 
-// check begins a round for each VIP whose turn it is. Prefixes that came to a VIP
+// check begins a round for each VIP whose turn it is, and for prefixes on their way out. Prefixes that came to a VIP
 // which is announced are asked through for themselves: until they answer they are
 // not announced, and say nothing of the others.
 func (a *Announcer) check(now time.Duration) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	for _, v := range a.vips {
+	for _, v := range a.every() {
 		known, fresh := v.toTry()
 		if v.checking || now-v.checked < checkEvery || !v.bound && v.wish.Route == nil {
 			continue

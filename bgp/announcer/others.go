@@ -115,8 +115,12 @@ func (a *Announcer) awoke(now time.Duration) {
 }
 
 // noteSilence has the breakers take a node that is not heard any more for one
-// that left. The caller holds the lock.
+// that left. When most are not heard it is this node that is cut off: that says nothing
+// of them. The caller holds the lock.
 func (a *Announcer) noteSilence(now time.Duration) {
+	if heard := len(a.lately(now)); 2*heard < len(a.heard) {
+		return
+	}
 	for name, h := range a.heard {
 		if now-h.at < hearFor {
 			continue

@@ -65,18 +65,30 @@ func (a *Announcer) whole(name string) *vip {
 	return v
 }
 
-// rejoin gives parts back to their VIP when a plan names them there again. While the
-// VIP has no route and the part has, it waits: nothing shall be withdrawn by that. The
-// caller holds the lock.
+// rejoin gives parts back to their VIP when a plan names them there again, or to another
+// VIP that has the prefix now and is announced. While the VIP has no route and the part
+// has, it waits: nothing shall be withdrawn by that. The caller holds the lock.
 func (a *Announcer) rejoin() {
 	a.parts = slices.DeleteFunc(a.parts, func(part *vip) bool {
-		v, p := a.vips[part.spec.Name], part.spec.Prefixes[0]
-		if v == nil || !v.planned || !slices.Contains(v.spec.Prefixes, p) || part.wish.Route != nil && v.wish.Route == nil {
+		p := part.spec.Prefixes[0]
+		v := a.plannedWith(p)
+		if v == nil || v.wish.Route == nil && (part.wish.Route != nil || v.spec.Name != part.spec.Name) {
 			return false
 		}
 		give(part, v, p)
 		return true
 	})
+}
+
+// plannedWith returns the VIP of the plan that has a prefix; nil: none has. The caller
+// holds the lock.
+func (a *Announcer) plannedWith(p netip.Prefix) *vip {
+	for _, v := range a.vips {
+		if v.planned && slices.Contains(v.spec.Prefixes, p) {
+			return v
+		}
+	}
+	return nil
 }
 
 // give moves the sockets of a prefix from one to the other, open as they are.

@@ -630,3 +630,98 @@ func TestGiveUpOnce(t *testing.T) {
 		}
 	})
 }
+
+// TestPrefixGoesOverAndBack: between two VIPs that are announced a prefix goes over without
+// being withdrawn, on all nodes by one plan, and back by a rollback.
+func TestPrefixGoesOverAndBack(t *testing.T) {
+	names := []string{"a1", "b1"}
+	withTwo(t, func(t *testing.T, f *fleet, a *testNode) {
+		third := netip.MustParsePrefix("198.51.100.55/32")
+		ns2 := func(prefixes ...netip.Prefix) bgp.VIP {
+			v := with(prefixes...)
+			v.Name, v.Communities = "ns2", []bgp.Community{64512<<16 | 200}
+			return v
+		}
+		for _, n := range f.nodes {
+			n.file.VIPs = []bgp.VIP{with(first, second), ns2(third)}
+			n.Use(n.file)
+		}
+		apply := func() {
+			t.Helper()
+			p, err := a.Plan(t.Context(), bgp.Selection{Nodes: "all"}, bgp.Limits{AllowWide: true})
+			if err != nil {
+				t.Fatal(err)
+			}
+			q := Application{Plan: p.Plan.ID, Nodes: "all", Wide: true, Bake: -1, Reason: "another VIP", Actor: "ann"}
+			if _, err := a.Announcer.Apply(t.Context(), q); err != nil {
+				t.Fatal(err)
+			}
+			f.await("done", time.Minute, func() bool { return a.phase() == bgp.PhaseDone })
+		}
+		apply()
+		for _, n := range f.nodes {
+			n.file.VIPs = []bgp.VIP{with(first), ns2(second, third)}
+			n.Use(n.file)
+		}
+		apply()
+		all := func(want string) func() bool {
+			return func() bool {
+				return !slices.ContainsFunc(names, func(name string) bool { return f.nodes[name].routeTo(second) != want })
+			}
+		}
+		f.await("with the other VIP's community", 5*time.Second, all("64512:200"))
+		if _, err := a.Steer(t.Context(), Steering{Action: "rollback", Reason: "not yet", Actor: "ann"}); err != nil {
+			t.Fatal(err)
+		}
+		f.await("back", 10*time.Second, all("64512:100"))
+		f.await("over", 10*time.Second, func() bool { return a.phase() == bgp.PhaseAborted })
+		time.Sleep(time.Minute)
+		for _, name := range names {
+			n := f.nodes[name]
+			if n.gone(first)+n.gone(second)+n.gone(third) != 0 || n.held() != 3 || len(n.parts) != 0 || n.alarmed() != "" {
+				t.Errorf("%s withdrew %d, %d and %d times, has %d addresses and %d parts; the alarm is %q",
+					name, n.gone(first), n.gone(second), n.gone(third), n.held(), len(n.parts), n.alarmed())
+			}
+		}
+	}, names...)
+}
+
+// TestAddressOfPartIsLost: what is on its way out and stays as the last resort gets its
+// address back, too.
+func TestAddressOfPartIsLost(t *testing.T) {
+	withTwo(t, func(t *testing.T, f *fleet, a *testNode) {
+		f.mu.Lock()
+		f.cut["b1"] = true
+		f.mu.Unlock()
+		p := bgp.NodePlan{Node: "a1", PoP: "a", Generation: a.Status().Generation + 1, VIPs: []bgp.VIP{with(first)}}
+		if err := a.take(p, false, "ann", "test"); err != nil {
+			t.Fatal(err)
+		}
+		f.await("the last resort", 20*time.Second, func() bool { return a.routeTo(second) == "64512:100 graceful-shutdown prepend 3" })
+		a.mu.Lock()
+		delete(a.addresses, second)
+		a.mu.Unlock()
+		f.await("its address", 10*time.Second, func() bool { return a.open(second) })
+	}, "a1", "b1")
+}
+
+// TestBreakerOfOneCutOff: a node that heard nobody for a while takes nobody for gone.
+func TestBreakerOfOneCutOff(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		names := []string{"a1", "a2", "b1", "b2", "c1"}
+		f := announcing(t, names...)
+		f.mu.Lock()
+		f.cut["a1"] = true
+		f.mu.Unlock()
+		time.Sleep(18 * time.Second)
+		f.mu.Lock()
+		delete(f.cut, "a1")
+		f.mu.Unlock()
+		time.Sleep(5 * time.Second)
+		for _, name := range names {
+			if got := f.nodes[name].alarmed(); got != "" {
+				t.Errorf("%s: the alarm is %q", name, got)
+			}
+		}
+	})
+}

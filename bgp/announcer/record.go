@@ -4,23 +4,83 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"sync"
+	"time"
 
 	"edged/bgp"
 	"edged/bgp/audit"
 )
 
-// record writes an entry to the audit log. That it cannot be written is logged
-// and keeps nothing from happening: a full disk must not keep a node from
-// draining.
+// What cannot be written to the audit log is kept, and tried again.
+const (
+	maxUnwritten   = 1000
+	unwrittenEvery = 5 * time.Second
+)
+
+// unwritten are entries that wait for the audit log. It has a lock of its own, for it is held
+// while the disk is waited for.
+type unwritten struct {
+	mu      sync.Mutex
+	entries []audit.Entry
+	lost    int // beyond maxUnwritten
+	next    time.Duration
+}
+
+// record writes an entry to the audit log. That it cannot be written keeps nothing from
+// happening: a full disk must not keep a node from draining. It is written as soon as that
+// can be, with its time; until then there is an alarm.
 func (a *Announcer) record(e audit.Entry) {
-	e.Node = a.cfg.Self.Name
-	err := a.audit.Append(e)
-	if faults := a.audit.Faults(); len(faults) > 0 {
+	e.Node, e.Time = a.cfg.Self.Name, time.Now()
+	u := &a.unwritten
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	if len(u.entries) < maxUnwritten {
+		u.entries = append(u.entries, e)
+	} else {
+		u.lost++
+	}
+	if !a.writeAudit() {
+		a.cfg.Log.Error("audit entry waits to be written", "actor", e.Actor, "cause", e.Cause, "vip", e.VIP, "before", e.Before, "after", e.After)
+	}
+}
+
+// recordAgain writes what could not be written before.
+func (a *Announcer) recordAgain(now time.Duration) {
+	u := &a.unwritten
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	if len(u.entries) > 0 && now >= u.next {
+		u.next = now + unwrittenEvery
+		a.writeAudit()
+	}
+}
+
+// writeAudit writes the entries that wait, in their order, and says whether it has
+// written all. The caller holds the lock of what is unwritten.
+func (a *Announcer) writeAudit() bool {
+	u := &a.unwritten
+	var err error
+	for len(u.entries) > 0 && err == nil {
+		if err = a.audit.Append(u.entries[0]); err == nil {
+			u.entries = u.entries[1:]
+		}
+	}
+	if err == nil && u.lost > 0 {
+		what := fmt.Sprintf("%d entries that could not be written before this one are lost", u.lost)
+		if err = a.audit.Append(audit.Entry{Actor: "edged", Cause: what, Node: a.cfg.Self.Name}); err == nil {
+			u.lost = 0
+		}
+	}
+	faults := a.audit.Faults()
+	switch {
+	case err != nil:
+		err = fmt.Errorf("%s not written yet, and a restart forgets them: %w", bgp.Counted(len(u.entries)+u.lost, "entry"), err)
+	case len(faults) > 0:
 		a.fault("audit log", errors.New(faults[len(faults)-1]))
+		return true
 	}
-	if err != nil {
-		a.cfg.Log.Error("audit entry lost", "error", err, "actor", e.Actor, "cause", e.Cause, "vip", e.VIP, "before", e.Before, "after", e.After)
-	}
+	a.fault("audit log", err)
+	return err == nil
 }
 
 // recordChange writes that a VIP went into another state.

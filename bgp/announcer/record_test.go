@@ -2,12 +2,17 @@ package announcer
 
 import (
 	"bytes"
+	"encoding/json"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"edged/bgp"
+	"edged/bgp/audit"
 )
 
 // TestTamperingAlarmLasts: a line that somebody changed is an alarm after every start,
@@ -66,6 +71,52 @@ func TestTamperingAlarmLasts(t *testing.T) {
 		var log bytes.Buffer
 		if err := a.WriteAudit(&log); err != nil || !strings.Contains(log.String(), `"cause":"`+gone) {
 			t.Errorf("the log: %v, %s", err, &log)
+		}
+	})
+}
+
+// TestAuditWaitsForDisk: what happens with a full disk is in the log once there is room,
+// in its order and with its time.
+func TestAuditWaitsForDisk(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := announcing(t, "a1", "b1")
+		a := f.nodes["a1"]
+		time.Sleep(30 * time.Second)
+		f.fillDisks("a1")
+		begun := time.Now()
+		for _, q := range []Request{
+			{Kind: bgp.Drain, Node: "a1", Local: true, Reason: "to be remembered", Actor: "ann"},
+			{End: "undrain", Node: "a1", Local: true, Reason: "and so is this", Actor: "ann"},
+		} {
+			if _, err := a.Operate(t.Context(), q); err != nil {
+				t.Fatal(err)
+			}
+			time.Sleep(time.Minute)
+		}
+		if want := "not written yet, and a restart forgets them"; !strings.Contains(a.alarmed(), want) {
+			t.Errorf("the alarm is %q, want %q", a.alarmed(), want)
+		}
+		f.emptyDisks("a1")
+		f.await("no alarm", 15*time.Second, func() bool { return a.alarmed() == "" })
+		var log bytes.Buffer
+		if err := a.WriteAudit(&log); err != nil {
+			t.Fatal(err)
+		}
+		var causes []string
+		for line := range strings.Lines(log.String()) {
+			var e audit.Entry
+			if err := json.Unmarshal([]byte(line), &e); err != nil {
+				t.Fatal(err)
+			}
+			if e.Actor == "ann" {
+				causes = append(causes, e.Cause+" after "+e.Time.Sub(begun).Round(time.Second).String())
+			}
+		}
+		if want := []string{"to be remembered after 0s", "and so is this after 1m0s"}; !slices.Equal(causes, want) {
+			t.Errorf("the log has %q, want %q", causes, want)
+		}
+		if err := a.audit.Verify(); err != nil {
+			t.Error(err)
 		}
 	})
 }

@@ -66,6 +66,7 @@ func (a *Announcer) step() {
 	}
 	a.stateAll(now)
 	a.keep()
+	a.recordAgain(now)
 	a.remind(time.Now())
 	a.movePeers(now)
 	a.makeSo(wishes)

@@ -225,7 +225,7 @@ func (l *Log) write(e Entry) error {
 		err = l.file.Sync()
 	}
 	if err != nil {
-		l.torn = true
+		l.torn = l.file.Truncate(l.size) != nil // whoever verifies it meanwhile finds whole lines
 		return err
 	}
 	l.size += int64(len(line))
