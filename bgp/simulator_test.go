@@ -15,7 +15,7 @@ import (
 	"time"
 )
 
-// schedules is how many schedules TestSimulator plays; bench/vips plays 100,000.
+// schedules is how many schedules TestSimulator plays; bench/README.md has the figure of 100,000.
 var schedules = flag.Int("schedules", 10_000, "schedules that the simulator plays")
 
 // TestSimulator plays schedules in virtual time: fleets of 3 to 9 nodes with

@@ -1,6 +1,8 @@
 package main
 
 import (
+	"strings"
+
 	"github.com/prometheus/client_golang/prometheus"
 
 	"edged/bgp/speaker"
@@ -18,6 +20,7 @@ var (
 	descDenied      = desc("vip_promises_denied_total", "Promises not given to others.", "vip")
 	descPromiseLost = desc("vip_promises_dropped_total", "Messages about promises that were not taken.", "reason")
 	descSession     = desc("bgp_session_established", "Whether the session with the peer is established.", "peer")
+	descWhyDown     = desc("bgp_session_down_reason", "1 for a peer without a session, with the last error, of which 120 octets are shown.", "peer", "reason")
 	descFlaps       = desc("bgp_session_flaps_total", "Sessions with the peer that were lost.", "peer")
 	descBFD         = desc("bgp_bfd_up", "Whether BFD with the peer is up, where it is configured.", "peer")
 	descPlan        = desc("vip_plan_generation", "How many plans this node has stored.")
@@ -28,7 +31,7 @@ var (
 func describeVIPs(ch chan<- *prometheus.Desc) {
 	for _, d := range []*prometheus.Desc{
 		descVIPState, descVIPSent, descAnnouncers, descPenalty, descBreaker, descAsked, descTaken, descGiven, descDenied,
-		descPromiseLost, descSession, descFlaps, descBFD, descPlan, descLinkCalls, descLinkRefused,
+		descPromiseLost, descSession, descWhyDown, descFlaps, descBFD, descPlan, descLinkCalls, descLinkRefused,
 	} {
 		ch <- d
 	}
@@ -43,6 +46,9 @@ func (n *node) collectVIPs(counter func(*prometheus.Desc, uint64, ...string), ga
 	gauge(descPlan, float64(s.Generation))
 	for _, p := range s.Peers {
 		gauge(descSession, truth(p.State == speaker.Established), p.Name)
+		if p.State != speaker.Established {
+			gauge(descWhyDown, 1, p.Name, strings.ToValidUTF8(p.LastError[:min(len(p.LastError), 120)], ""))
+		}
 		counter(descFlaps, uint64(p.Flaps), p.Name)
 		if p.BFD != speaker.BFDOff {
 			gauge(descBFD, truth(p.BFD == speaker.BFDUp), p.Name)

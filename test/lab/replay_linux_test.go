@@ -35,7 +35,7 @@ type impostor struct {
 func (i *impostor) handle(_ context.Context, _, path string, body []byte) (any, error) {
 	switch path {
 	case "/vips/standing":
-		return announcer.Standing{VIPs: map[string]bgp.State{"ns1": bgp.Announced}}, nil
+		return announcer.Standing{VIPs: map[string]bgp.State{"ns1": bgp.Announced}, Out: map[string][]netip.Prefix{"ns1": ns1}}, nil
 	case "/vips/promise":
 	default:
 		return nil, errors.New("not here")
