@@ -64,7 +64,7 @@ func (a *Announcer) keepGroups(next []speaker.Peer, waits string) ([]speaker.Pee
 				continue // it will be, as soon as the speaker knows
 			}
 			waits = cmp.Or(waits, fmt.Sprintf("%s stays in %s, for no other peer would hear %s of %s: change the VIP by a plan",
-				p.Name, groupWords(kept[i].Groups), prefix, v.spec.Name))
+				p.Name, strings.Join(kept[i].Groups, ", "), prefix, v.spec.Name))
 		}
 		return kept, waits
 	}
@@ -93,7 +93,11 @@ func (a *Announcer) settle(v *vip) {
 	if len(v.groups) > 0 { // none: all hear it
 		v.groups = union(v.groups, v.spec.Groups)
 	}
-	v.kept = fmt.Sprintf("peers of %s still hear it, for none of %s has %s", groupWords(v.groups), groupWords(v.spec.Groups), prefix)
+	who := "all peers"
+	if len(v.groups) > 0 {
+		who = "peers of " + strings.Join(v.groups, ", ")
+	}
+	v.kept = fmt.Sprintf("%s still hear it, for none of %s has %s", who, strings.Join(v.spec.Groups, ", "), prefix)
 }
 
 // unheard finds a prefix of a VIP that peers hear, or could, and of which none would be
@@ -133,11 +137,4 @@ func union(a, b []string) []string {
 	all := slices.Concat(a, b)
 	slices.Sort(all)
 	return slices.Compact(all)
-}
-
-func groupWords(groups []string) string {
-	if len(groups) == 0 {
-		return "no group"
-	}
-	return strings.Join(groups, ", ")
 }
