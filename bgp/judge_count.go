@@ -44,6 +44,10 @@ type presence struct {
 	givenUp       bool
 }
 
+func (g presence) alike(o presence) bool {
+	return slices.Equal(g.before, o.before) && slices.Equal(g.after, o.after) && slices.Equal(g.leaves, o.leaves) && g.givenUp == o.givenUp
+}
+
 // count counts who announces a VIP before and after, and judges the result if
 // anybody leaves, and how many of the announcers change. Prefixes that are announced
 // by the same nodes are counted together.
@@ -67,12 +71,10 @@ func (j *judging) count(vip string) {
 	slices.SortFunc(prefixes, netip.Prefix.Compare)
 	var groups []presence
 	for _, p := range slices.Compact(prefixes) {
-		one := j.presence(vip, p)
-		i := slices.IndexFunc(groups, func(g presence) bool {
-			return slices.Equal(g.before, one.before) && slices.Equal(g.after, one.after) && slices.Equal(g.leaves, one.leaves) && g.givenUp == one.givenUp
-		})
+		next := j.presence(vip, p)
+		i := slices.IndexFunc(groups, next.alike)
 		if i < 0 {
-			groups = append(groups, one)
+			groups = append(groups, next)
 		} else {
 			groups[i].prefixes = append(groups[i].prefixes, p)
 		}
@@ -96,10 +98,14 @@ func (j *judging) presence(vip string, p netip.Prefix) presence {
 	}
 	for _, n := range j.fleet.Nodes {
 		step, _ := j.plan.Step(n.Name)
-		before := n.States[vip] == Announced && has(n.Stored) && (n.Out == nil || slices.Contains(n.Out[vip], p))
+		out := n.Out == nil || slices.Contains(n.Out[vip], p)
+		before := n.States[vip] == Announced && has(n.Stored) && out
 		drops, adds := has(n.Stored) && slices.Contains(step.Drops, p), has(step.Plan) && slices.Contains(step.Adds, p)
 		g.before, g.after = append(g.before, before), append(g.after, before && !drops || adds)
-		g.leaves = append(g.leaves, n.States[vip].Announces() && drops && !goesOver(n, step, vip, p))
+		// Where no peer has any of the VIP it is its routers that are away, and it is missed when
+		// they are back. One prefix that is not out beside others never answered.
+		there := n.States[vip].Announces() && (out || len(n.Out[vip]) == 0)
+		g.leaves = append(g.leaves, there && drops && !goesOver(n, step, vip, p))
 	}
 	return g
 }

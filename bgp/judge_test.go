@@ -178,6 +178,23 @@ func TestRefusals(t *testing.T) {
 			"minimum: ns1: fra1 would leave, and 1 of 1 announce it, want at least 2",
 		},
 		{
+			"the only ones, while their routers are away", "ams1 ns1=announced\nfra1 ns1=announced", "all", "",
+			func(_ *FleetPlan, f *Fleet, l *Limits) {
+				f.Nodes[0].Out, f.Nodes[1].Out, l.AllowWide = map[string][]netip.Prefix{}, map[string][]netip.Prefix{}, true
+			},
+			"last: ns1: ams1, fra1 would leave, and nobody announce it as planned, want at least 2: to give it up on purpose, say --give-up 198.51.100.53/32",
+		},
+		{
+			"what never answered, beside what does", "ams1 ns1=announced\nfra1 ns1=announced", "all", "",
+			func(_ *FleetPlan, f *Fleet, l *Limits) {
+				for i := range f.Nodes {
+					f.Nodes[i].Out = map[string][]netip.Prefix{"ns1": {netip.MustParsePrefix("2001:db8::53/128")}}
+				}
+				l.AllowWide = true
+			},
+			"",
+		},
+		{
 			"the plan itself lowers the minimum", "ams1 ns1=announced\nfra1 ns1=announced", "node/ams1", "",
 			func(_ *FleetPlan, f *Fleet, _ *Limits) { f.Nodes[1].Stored.VIPs[0].MinAnnouncers = 1 },
 			"minimum: ns1: ams1 would leave, and 1 of 2 announce it, want at least 2",

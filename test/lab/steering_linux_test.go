@@ -6,6 +6,7 @@ import (
 	"net/netip"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
@@ -221,4 +222,43 @@ func TestFullDisk(t *testing.T) {
 	l.vip(other, "drain", "node/e1", "--reason", "test")
 	l.must(l.Withdrawn(20*time.Second, vip4, e))
 	l.must(alarmed(0))
+}
+
+// An address goes over from one VIP to another on all edges, and back by a rollback: the
+// router hears of another community, and at no time that it is gone.
+func TestPrefixGoesOver(t *testing.T) {
+	moved := netip.MustParsePrefix("198.51.100.55/32")
+	vips := func(of int) []VIP {
+		all := tagged(1)
+		all[of].Prefixes = append(slices.Clone(all[of].Prefixes), moved)
+		return all
+	}
+	l := startLab(t, Config{VIPs: vips(0)})
+	l.must(l.Reach(upWithin, moved, l.Edges...))
+	at, elsewhere := l.Edges[0], l.Edges[2]
+	of := func(community string) error {
+		return Until(20*time.Second, func() error {
+			paths, err := l.Router.Paths(moved)
+			for _, p := range paths {
+				if !slices.Contains(p.Communities, community) {
+					err = errors.Join(err, fmt.Errorf("that of %s has %q", p.Edge, p.Communities))
+				}
+			}
+			return err
+		})
+	}
+	l.must(of("64512:100"))
+	l.rewrite(vips(1), l.Edges...)
+	begun := time.Now()
+	id := l.plan(at, "--nodes", "all", "--allow-wide")
+	l.vip(at, "apply", id, "--nodes", "all", "--allow-wide", "--reason", "test", "--bake", "1s")
+	l.reached(time.Minute, at, "done")
+	l.must(of("64512:200"))
+	l.vip(elsewhere, "rollback", id, "--reason", "test")
+	l.must(of("64512:100"))
+	l.reached(time.Minute, at, "aborted")
+	if changes := l.FIB.Since(begun, moved); len(changes) > 0 {
+		t.Errorf("the routes to %s changed: %v", moved, changes)
+	}
+	l.unchanged(begun)
 }
