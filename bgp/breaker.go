@@ -22,17 +22,19 @@ type Breaker struct {
 // that is not heard of any more does not.
 func (b *Breaker) Note(now time.Duration, node string, announced bool) {
 	if b.announces == nil {
-		b.announces, b.left = map[string]bool{}, map[string]time.Duration{}
+		b.announces = map[string]bool{}
 	}
 	if b.announces[node] && !announced {
-		b.left[node] = now
+		b.Lost(now, node)
 	}
 	b.announces[node] = announced
 }
 
-// Lost takes that a node announces a part of the VIP no more.
+// Lost takes that a node announces the VIP, or a part of it, no more.
 func (b *Breaker) Lost(now time.Duration, node string) {
-	b.Note(now, node, b.announces[node]) // which makes the maps
+	if b.left == nil {
+		b.left = map[string]time.Duration{}
+	}
 	b.left[node] = now
 }
 

@@ -163,8 +163,8 @@ func (g *Guard) Permit(now time.Duration) (bool, string) {
 	if len(g.others) == 0 {
 		return false, "no other member of the fleet could promise to stay"
 	}
-	for asker, p := range g.promises {
-		return false, fmt.Sprintf("promised %s to stay for another %v", asker, (p.until - now).Round(time.Millisecond))
+	if bound := g.bound(now); bound != "" {
+		return false, bound
 	}
 	pops := map[string]bool{}
 	for granter := range g.grants {
@@ -179,11 +179,19 @@ func (g *Guard) Permit(now time.Duration) (bool, string) {
 // announcers than it needs could have no session changed else. Where there is no
 // other member there is nobody to wait for.
 func (g *Guard) PermitBriefly(now time.Duration) (bool, string) {
-	permit, words := g.Permit(now)
-	if permit || len(g.others) == 0 {
-		return true, words
+	g.expire(now)
+	if bound := g.bound(now); bound != "" {
+		return false, bound
 	}
-	return len(g.promises) == 0 && len(g.grants) > 0, words
+	return len(g.others) == 0 || len(g.grants) > 0, fmt.Sprintf("%s, want 1", Counted(len(g.grants), "promise"))
+}
+
+// bound says whom the node itself has promised to stay; empty: nobody.
+func (g *Guard) bound(now time.Duration) string {
+	for asker, p := range g.promises {
+		return fmt.Sprintf("promised %s to stay for another %v", asker, (p.until - now).Round(time.Millisecond))
+	}
+	return ""
 }
 
 // Consider answers the ask of another node: with a promise not to withdraw by

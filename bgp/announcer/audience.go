@@ -49,7 +49,7 @@ func (a *Announcer) only(prefix netip.Prefix, peer string) bool {
 // wants, while a prefix would be heard by nobody without. The caller holds the lock.
 func (a *Announcer) keepGroups(next []speaker.Peer, waits string) ([]speaker.Peer, string) {
 	for _, v := range a.every() {
-		prefix, lost := a.unheard(v, v.groups, next)
+		prefix, lost := a.deprived(v, v.groups, next)
 		if !lost && a.toldGroups(v) {
 			continue
 		}
@@ -80,15 +80,14 @@ func (a *Announcer) toldGroups(v *vip) bool {
 
 // settle has peers of other groups hear a VIP, as its plan wants. Those that heard it
 // before do so until each prefix was sent to one of the others. The caller holds the lock.
-func (a *Announcer) settle(v *vip) {
-	v.kept = ""
-	if slices.Equal(v.groups, v.spec.Groups) {
+func (a *Announcer) settle(v *vip, now time.Duration) {
+	prefix, lost := a.deprived(v, v.spec.Groups, a.peers)
+	if slices.Equal(v.groups, v.spec.Groups) || !lost {
+		v.groups, v.kept, v.keptFrom = v.spec.Groups, "", 0
 		return
 	}
-	prefix, lost := a.unheard(v, v.spec.Groups, a.peers)
-	if !lost {
-		v.groups = v.spec.Groups
-		return
+	if v.kept == "" {
+		v.keptFrom = now
 	}
 	if len(v.groups) > 0 { // none: all hear it
 		v.groups = union(v.groups, v.spec.Groups)
@@ -100,33 +99,26 @@ func (a *Announcer) settle(v *vip) {
 	v.kept = fmt.Sprintf("%s still hear it, for none of %s has %s", who, strings.Join(v.spec.Groups, ", "), prefix)
 }
 
-// unheard finds a prefix of a VIP that peers hear, or could, and of which none would be
-// among those peers with the VIP in those groups. The caller holds the lock.
-func (a *Announcer) unheard(v *vip, groups []string, peers []speaker.Peer) (netip.Prefix, bool) {
+// deprived finds a prefix of a VIP that peers hear now, and that none of them would hear if
+// these were the peers, and the VIP in those groups. What no peer has is for any that
+// could have it. The caller holds the lock.
+func (a *Announcer) deprived(v *vip, groups []string, peers []speaker.Peer) (netip.Prefix, bool) {
 	if v.wish.Route == nil {
 		return netip.Prefix{}, false
 	}
 	now, then := bgp.VIP{Groups: v.groups}, bgp.VIP{Groups: groups}
 	for _, prefix := range v.spec.Prefixes {
-		heard, stays := false, false
-		for _, p := range a.peers {
-			if !Carries(p, now, prefix) {
-				continue
-			}
-			has := slices.ContainsFunc(a.sent[prefix], func(r route) bool { return r.peer == p.Name })
-			if len(a.sent[prefix]) > 0 && !has {
-				continue // another peer is the one that counts
-			}
-			heard = true
-			stays = stays || slices.ContainsFunc(peers, func(q speaker.Peer) bool { return q.Address == p.Address && Carries(q, then, prefix) })
-		}
-		if len(a.sent[prefix]) == 0 { // nobody has it: one that could is enough
-			stays = stays || slices.ContainsFunc(peers, func(q speaker.Peer) bool {
-				up, is := a.up[q.Name]
-				return Carries(q, then, prefix) && !(is && !up.ipv4 && prefix.Addr().Is4())
-			})
-		}
-		if heard && !stays {
+		sent := a.sent[prefix]
+		hears := slices.DeleteFunc(slices.Clone(a.peers), func(p speaker.Peer) bool {
+			has := slices.ContainsFunc(sent, func(r route) bool { return r.peer == p.Name })
+			return !Carries(p, now, prefix) || len(sent) > 0 && !has
+		})
+		stays := slices.ContainsFunc(peers, func(p speaker.Peer) bool {
+			up, is := a.up[p.Name]
+			could := len(sent) == 0 && !(is && !up.ipv4 && prefix.Addr().Is4())
+			return Carries(p, then, prefix) && (could || named(hears, p.Address))
+		})
+		if len(hears) > 0 && !stays {
 			return prefix, true
 		}
 	}

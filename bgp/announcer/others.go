@@ -184,7 +184,16 @@ func (a *Announcer) announcing(v *vip, now time.Duration) (planned, otherwise in
 
 // isMute says whether no peer has had any prefix of the VIP for a while, though one
 // should. The caller holds the lock.
-func (v *vip) isMute(now time.Duration) bool { return v.mute > 0 && now-v.mute > muteFor }
+func (v *vip) isMute(now time.Duration) bool {
+	return v.wish.Route != nil && !slices.ContainsFunc(v.spec.Prefixes, func(p netip.Prefix) bool { return !v.isUnheard(p, now) })
+}
+
+// isUnheard says whether no peer has had a prefix of the VIP for a while. The caller
+// holds the lock.
+func (v *vip) isUnheard(p netip.Prefix, now time.Duration) bool {
+	since, is := v.unheard[p]
+	return is && now-since > muteFor
+}
 
 // out returns the prefixes of a VIP that answered and that are announced, without those
 // that no peer has had for a while. The caller holds the lock.
@@ -193,8 +202,7 @@ func (v *vip) out(now time.Duration) (all []netip.Prefix) {
 		return nil
 	}
 	for _, p := range v.spec.Prefixes {
-		since, unheard := v.unheard[p]
-		if slices.Contains(v.tried, p) && !(unheard && now-since > muteFor) {
+		if slices.Contains(v.tried, p) && !v.isUnheard(p, now) {
 			all = append(all, p)
 		}
 	}

@@ -30,6 +30,15 @@ func (n *testNode) wants(v bgp.VIP) {
 	n.Use(n.file)
 }
 
+// takes has a node store a plan of just these VIPs.
+func (n *testNode) takes(t *testing.T, vips ...bgp.VIP) {
+	t.Helper()
+	p := bgp.NodePlan{Node: n.self.Name, PoP: n.self.PoP, Generation: n.Status().Generation + 1, VIPs: vips}
+	if err := n.take(p, false, "ann", "test"); err != nil {
+		t.Fatal(err)
+	}
+}
+
 // rollOut applies what the node's own file wants.
 func (n *testNode) rollOut(t *testing.T, bake time.Duration) {
 	t.Helper()
@@ -186,25 +195,18 @@ func TestCheckOfWhatIsGone(t *testing.T) {
 			defer a.mu.Unlock()
 			a.lag, a.mutes = lag, mutes
 		}
-		take := func(prefixes ...netip.Prefix) {
-			t.Helper()
-			p := bgp.NodePlan{Node: "a1", PoP: "a", Generation: a.Status().Generation + 1, VIPs: []bgp.VIP{with(prefixes...)}}
-			if err := a.take(p, false, "ann", "test"); err != nil {
-				t.Fatal(err)
-			}
-		}
 		set(900*time.Millisecond, netip.Prefix{})
-		take(first, second, third)
+		a.takes(t, with(first, second, third))
 		f.await("a check through it", 10*time.Second, func() bool {
 			a.mu.Lock()
 			defer a.mu.Unlock()
 			return slices.Equal(a.asking, []netip.Prefix{third})
 		})
-		take(first, second)
+		a.takes(t, with(first, second))
 		f.await("closed", 5*time.Second, func() bool { return !a.open(third) })
 		time.Sleep(5 * time.Second)
 		set(0, third)
-		take(first, second, third)
+		a.takes(t, with(first, second, third))
 		time.Sleep(20 * time.Second)
 		if !a.open(third) || a.routeTo(third) != "none" || a.gone(third) != 0 {
 			t.Errorf("open %t, route %s, withdrawn %d times: want it open, and not announced", a.open(third), a.routeTo(third), a.gone(third))
@@ -395,20 +397,13 @@ func TestDrainedVIPTakesNothingBack(t *testing.T) {
 		b.wants(with(first))
 		b.rollOut(t, -1)
 		f.await("b1 without it", time.Minute, func() bool { return b.phase() == bgp.PhaseDone && b.routeTo(second) == "none" })
-		take := func(prefixes ...netip.Prefix) {
-			t.Helper()
-			p := bgp.NodePlan{Node: "a1", PoP: "a", Generation: a.Status().Generation + 1, VIPs: []bgp.VIP{with(prefixes...)}}
-			if err := a.take(p, false, "ann", "test"); err != nil {
-				t.Fatal(err)
-			}
-		}
-		take(first)
+		a.takes(t, with(first))
 		f.await("the last resort", 10*time.Second, func() bool { return a.routeTo(second) == "64512:100 graceful-shutdown prepend 3" })
 		if _, err := a.Operate(t.Context(), Request{Kind: bgp.Drain, Node: "a1", Reason: "new kernel", Actor: "ann"}); err != nil {
 			t.Fatal(err)
 		}
 		f.await("drained", time.Minute, func() bool { return a.state() == bgp.Withdrawn && !a.open(first) })
-		take(first, second)
+		a.takes(t, with(first, second))
 		time.Sleep(time.Minute)
 		if got := a.routeTo(second); got != "64512:100 graceful-shutdown prepend 3" {
 			t.Errorf("the route is %s, want it kept", got)
@@ -448,10 +443,7 @@ func TestPrefixesAtRandom(t *testing.T) {
 				if len(next) == 0 {
 					next = pool[:1]
 				}
-				p := bgp.NodePlan{Node: n.self.Name, PoP: n.self.PoP, Generation: n.Status().Generation + 1, VIPs: []bgp.VIP{with(next...)}}
-				if err := n.take(p, false, "ann", "test"); err != nil {
-					t.Fatal(err)
-				}
+				n.takes(t, with(next...))
 				planned[n.self.Name] = next
 				if seed%2 == 1 {
 					f.drainSome(t, rng, names)
@@ -537,10 +529,7 @@ func TestBreakerSeesPrefixes(t *testing.T) {
 	withTwo(t, func(t *testing.T, f *fleet, _ *testNode) {
 		for _, name := range names {
 			n := f.nodes[name]
-			p := bgp.NodePlan{Node: name, PoP: n.self.PoP, Generation: n.Status().Generation + 1, VIPs: []bgp.VIP{with(first)}}
-			if err := n.take(p, false, "ann", "test"); err != nil {
-				t.Fatal(err)
-			}
+			n.takes(t, with(first))
 			time.Sleep(20 * time.Second)
 		}
 		gone := 0
@@ -561,10 +550,7 @@ func TestPromiseForOtherPrefixes(t *testing.T) {
 		a.mu.Lock()
 		a.mutes = third
 		a.mu.Unlock()
-		p := bgp.NodePlan{Node: "a1", PoP: "a", Generation: a.Status().Generation + 1, VIPs: []bgp.VIP{with(first, second, third)}}
-		if err := a.take(p, false, "ann", "test"); err != nil {
-			t.Fatal(err)
-		}
+		a.takes(t, with(first, second, third))
 		time.Sleep(20 * time.Second)
 		if _, err := b.Operate(t.Context(), Request{Kind: bgp.Drain, Node: "b1", Reason: "new kernel", Actor: "ann"}); err != nil {
 			t.Fatal(err)
@@ -693,10 +679,7 @@ func TestAddressOfPartIsLost(t *testing.T) {
 		f.mu.Lock()
 		f.cut["b1"] = true
 		f.mu.Unlock()
-		p := bgp.NodePlan{Node: "a1", PoP: "a", Generation: a.Status().Generation + 1, VIPs: []bgp.VIP{with(first)}}
-		if err := a.take(p, false, "ann", "test"); err != nil {
-			t.Fatal(err)
-		}
+		a.takes(t, with(first))
 		f.await("the last resort", 20*time.Second, func() bool { return a.routeTo(second) == "64512:100 graceful-shutdown prepend 3" })
 		a.mu.Lock()
 		delete(a.addresses, second)

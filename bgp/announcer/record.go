@@ -49,7 +49,7 @@ func (a *Announcer) recordAgain(now time.Duration) {
 	u := &a.unwritten
 	u.mu.Lock()
 	defer u.mu.Unlock()
-	if len(u.entries) > 0 && now >= u.next {
+	if len(u.entries)+u.lost > 0 && now >= u.next {
 		u.next = now + unwrittenEvery
 		a.writeAudit()
 	}
@@ -74,7 +74,7 @@ func (a *Announcer) writeAudit() bool {
 	faults := a.audit.Faults()
 	switch {
 	case err != nil:
-		err = fmt.Errorf("%s not written yet, and a restart forgets them: %w", bgp.Counted(len(u.entries)+u.lost, "entry"), err)
+		err = fmt.Errorf("%d of the newest entries are not written yet, and a restart forgets them: %w", len(u.entries)+u.lost, err)
 	case len(faults) > 0:
 		a.fault("audit log", errors.New(faults[len(faults)-1]))
 		return true

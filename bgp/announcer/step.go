@@ -111,7 +111,7 @@ func (a *Announcer) decide(now time.Duration, members []bgp.Member, frozen strin
 			v.breaker.Lost(now, a.cfg.Self.Name)
 		}
 		v.wish = wish
-		a.settle(v)
+		a.settle(v, now)
 		if why := v.machine.Failing(); why == "" || v.failing == "" {
 			v.failing = why
 		}

@@ -4,7 +4,6 @@ import (
 	"errors"
 	"fmt"
 	"net/netip"
-	"slices"
 	"strings"
 	"time"
 
@@ -34,6 +33,8 @@ func (a *Announcer) worries(now time.Duration) map[string]error {
 			err = fmt.Errorf("degraded: %s", v.wish.Cause)
 		case v.deaf > 0 && now-v.deaf > deafFor:
 			err = fmt.Errorf("it is %s, but no peer has %s", v.wish.State, strings.Join(a.unsent(v.spec, *v.wish.Route), ", "))
+		case v.kept != "" && now-v.keptFrom > deafFor:
+			err = errors.New(v.kept)
 		case total < v.spec.MinAnnouncers && now > settleFor:
 			err = fmt.Errorf("announced as planned by %s only, as far as is heard, want %d at least", bgp.Counted(total, "node"), v.spec.MinAnnouncers)
 		}
@@ -68,8 +69,7 @@ func (a *Announcer) unfit(v *vip, said error) error {
 	return errors.New(fails)
 }
 
-// heardBy notes since when a peer should have a prefix of the VIP and none has.
-// The caller holds the lock.
+// heardBy notes since when no peer has a prefix of the VIP. The caller holds the lock.
 func (v *vip) heardBy(a *Announcer, now time.Duration) {
 	switch {
 	case v.wish.Route == nil || len(a.unsent(v.spec, *v.wish.Route)) == 0:
@@ -86,11 +86,5 @@ func (v *vip) heardBy(a *Announcer, now time.Duration) {
 			}
 			v.unheard[p] = now
 		}
-	}
-	none := v.wish.Route != nil && !slices.ContainsFunc(v.spec.Prefixes, func(p netip.Prefix) bool { return len(a.sent[p]) > 0 })
-	if !none {
-		v.mute = 0
-	} else if v.mute == 0 {
-		v.mute = now
 	}
 }

@@ -49,7 +49,7 @@ func (s *Speaker) addAnew(ctx context.Context, p Peer) {
 		err = s.server.AddPeer(ctx, &api.AddPeerRequest{Peer: p.request(false)})
 	}
 	if err != nil {
-		s.sessions.log.Error("a session ends once more, by what BFD said of the one before", slog.String("peer", p.Name), slog.Any("error", err))
+		s.sessions.log.Error("a BGP peer cannot be added anew after what BFD said", slog.String("peer", p.Name), slog.Any("error", err))
 		return
 	}
 	s.sessions.setOrdered(p.Address, false)

@@ -2,6 +2,7 @@ package lab
 
 import (
 	"fmt"
+	"net/netip"
 	"os"
 	"regexp"
 	"slices"
@@ -50,11 +51,11 @@ func TestGroupsByReload(t *testing.T) {
 		for _, e := range l.Edges {
 			l.edit(e, inGroup("tor"))
 		}
-		time.Sleep(8 * time.Second)
+		l.hold(8*time.Second, "no route changes by the reload", func() error { return changed(l.FIB.Since(begun, netip.Prefix{})) })
 		id := l.plan(l.Edges[0], "--nodes", "all", "--allow-wide")
 		l.vip(l.Edges[0], "apply", id, "--nodes", "all", "--allow-wide", "--reason", "test", "--bake", "1s")
 		l.reached(2*time.Minute, l.Edges[0], "done")
-		time.Sleep(3 * time.Second)
+		l.hold(3*time.Second, "nor by the plan", func() error { return changed(l.FIB.Since(begun, netip.Prefix{})) })
 		return nil
 	})
 	if lost := o.UDP.Lost(); len(lost) > 0 || len(o.UDP) == 0 {
@@ -69,7 +70,6 @@ func TestSessionsByReload(t *testing.T) {
 	l := startLab(t, Config{})
 	before, err := l.Router.Sessions()
 	l.must(err)
-	time.Sleep(time.Second) // the router tells times of a session in milliseconds
 	fewest := len(l.Edges)
 	begun := time.Now()
 	o := l.under(func() error {
@@ -110,6 +110,14 @@ func TestLastPeerByReload(t *testing.T) {
 	l.vip(e, "drain", "node/e1", "--reason", "test")
 	l.must(l.Withdrawn(20*time.Second, vip4, e))
 	l.must(Until(20*time.Second, func() error { return gone("router4", e) }))
+}
+
+// changed errs when the FIB did.
+func changed(changes []Change) error {
+	if len(changes) > 0 {
+		return fmt.Errorf("the FIB changed: %v", changes)
+	}
+	return nil
 }
 
 // saysAll errs unless all edges logged some words.
