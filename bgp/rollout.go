@@ -3,6 +3,7 @@ package bgp
 import (
 	"errors"
 	"fmt"
+	"net/netip"
 	"slices"
 	"strings"
 	"time"
@@ -75,7 +76,7 @@ type Rollout struct {
 	Gauge  gauge                `json:"gauge,omitzero"`   // of the current wave
 
 	Probers []Member         `json:"probers,omitempty"` // see Probe
-	Sights  map[string]sight `json:"sights,omitempty"`  // by prober and VIP, with a space between; of the current wave
+	Sights  map[string]sight `json:"sights,omitempty"`  // by prober and prefix, with a space between; of the current wave
 
 	since   time.Duration // of the phase
 	settled int           // steps in which peers of the wave were sent what is planned, and it does not bake yet
@@ -112,6 +113,9 @@ type NodeStatus struct {
 	// that at least one established peer was sent exactly these routes.
 	Confirmed bool   `json:"confirmed"`
 	Waits     string `json:"waits,omitempty"` // what it waits for if not, in words
+
+	// Out names of each VIP what answered and a peer was sent.
+	Out map[string][]netip.Prefix `json:"out"`
 
 	AnswerTTL time.Duration `json:"answer_ttl"` // for which answers may still name its PoP
 

@@ -1,8 +1,10 @@
 package bgp
 
 import (
+	"cmp"
 	"fmt"
 	"maps"
+	"net/netip"
 	"slices"
 	"time"
 )
@@ -17,6 +19,7 @@ type sight struct {
 	Before  map[string]uint64 `json:"before,omitempty"`  // the wave acted
 	Settled map[string]uint64 `json:"settled,omitempty"` // from when peers were sent all until it baked
 	Baking  map[string]uint64 `json:"baking,omitempty"`  // and since
+	Asked   int               `json:"asked,omitempty"`   // rounds from when peers were sent all
 }
 
 // Probed is what a node asks for that probes: VIPs, of which it has none itself.
@@ -35,38 +38,58 @@ func (r *Rollout) Probes() (all []Probed) {
 	if !r.Running() || r.Shift {
 		return nil
 	}
-	var vips []VIP
-	for _, name := range r.Plan.VIPs() {
-		for _, s := range r.Plan.Steps {
-			v, ok := s.Plan.VIP(name)
-			if !ok {
-				v, ok = s.Prior.VIP(name)
-			}
-			if ok {
-				vips = append(vips, v)
-				break
-			}
-		}
-	}
+	vips := r.asked()
 	for _, m := range r.Probers {
 		all = append(all, Probed{m.Name, vips})
 	}
 	return all
 }
 
-// Saw takes who answered a prober since it was asked last, by VIP and name.
-func (r *Rollout) Saw(prober string, answers map[string]map[string]uint64) {
-	for vip, counts := range answers {
-		key := prober + " " + vip
+// asked returns the VIPs that the plan changes, by name, each with all prefixes that
+// some node has or had for it. A prefix that goes over is asked of where it goes.
+func (r *Rollout) asked() (vips []VIP) {
+	owned := map[netip.Prefix]bool{}
+	at := map[string]int{} // in vips
+	for _, of := range []func(NodeStep) NodePlan{func(s NodeStep) NodePlan { return s.Plan }, func(s NodeStep) NodePlan { return s.Prior }} {
+		for _, s := range r.Plan.Steps {
+			for _, name := range r.Plan.VIPs() {
+				v, _ := of(s).VIP(name)
+				for _, p := range v.Prefixes {
+					if owned[p] {
+						continue
+					}
+					owned[p] = true
+					i, ok := at[name]
+					if !ok {
+						i, at[name] = len(vips), len(vips)
+						vips = append(vips, v)
+						vips[i].Prefixes = nil
+					}
+					if len(vips[i].Prefixes) < maxPrefixes {
+						vips[i].Prefixes = append(vips[i].Prefixes, p)
+					}
+				}
+			}
+		}
+	}
+	slices.SortFunc(vips, func(a, b VIP) int { return cmp.Compare(a.Name, b.Name) })
+	return vips
+}
+
+// Saw takes who answered a prober since it was asked last, by prefix and name. A prefix
+// that it did not ask through, for it has the address itself, is not there.
+func (r *Rollout) Saw(prober string, answers map[netip.Prefix]map[string]uint64) {
+	for prefix, counts := range answers {
+		key := sightKey(prober, prefix)
 		s := r.Sights[key]
 		at := &s.Before
 		switch {
 		case r.Phase == PhaseActing, r.Phase == PhaseConfirming && r.settled == 0:
 			continue // it may be an answer of before
 		case r.Phase == PhaseConfirming:
-			at = &s.Settled
+			at, s.Asked = &s.Settled, s.Asked+1
 		case r.Phase == PhaseBaking:
-			at = &s.Baking
+			at, s.Asked = &s.Baking, s.Asked+1
 		}
 		*at = maps.Clone(*at) // a clone of the rollout may hold the old one
 		for node, n := range counts {
@@ -92,12 +115,17 @@ func (r *Rollout) nextSights() {
 	r.Sights = sights
 }
 
+func sightKey(prober string, p netip.Prefix) string { return prober + " " + p.String() }
+
 // each calls f with all that probers saw, in order, until it returns words.
-func (r *Rollout) each(f func(prober Member, vip string, s sight) string) string {
+func (r *Rollout) each(f func(prober Member, vip VIP, p netip.Prefix, s sight) string) string {
+	vips := r.asked()
 	for _, m := range r.Probers {
-		for _, vip := range r.Plan.VIPs() {
-			if why := f(m, vip, r.Sights[m.Name+" "+vip]); why != "" {
-				return why
+		for _, v := range vips {
+			for _, p := range v.Prefixes {
+				if why := f(m, v, p, r.Sights[sightKey(m.Name, p)]); why != "" {
+					return why
+				}
 			}
 		}
 	}
@@ -118,23 +146,33 @@ func (r *Rollout) probed() bool {
 	return r.settled > 1 || len(r.Probes()) == 0
 }
 
-// unseen says in words that no answer names a node which should give some, or "". Only
-// a prober in the node's own PoP can tell: others may be closer to another one. One that
-// gets no answers has no path.
-func (r *Rollout) unseen(node string) string {
+// unseen says in words through which prefix that a node announces no answer names it, or
+// "". Only a prober in the node's own PoP can tell: others may be closer to another one.
+// One that gets no answers has no path, unless it gets some through another prefix of
+// the VIP and family.
+func (r *Rollout) unseen(node string, f NodeFacts) string {
 	if r.Shift {
 		return ""
 	}
 	step, _ := r.Plan.Step(node)
-	return r.each(func(m Member, vip string, s sight) string {
-		_, has := step.Plan.VIP(vip)
-		if !has || m.PoP != step.Plan.PoP {
+	return r.each(func(m Member, vip VIP, p netip.Prefix, s sight) string {
+		planned, _ := step.Plan.VIP(vip.Name)
+		if m.PoP != step.Plan.PoP || !slices.Contains(planned.Prefixes, p) || !slices.Contains(f.Out[vip.Name], p) {
 			return ""
 		}
-		if all := total(s.Settled) + total(s.Baking); all == 0 || s.Settled[node]+s.Baking[node] > 0 {
+		all := total(s.Settled) + total(s.Baking)
+		if s.Asked == 0 || s.Settled[node]+s.Baking[node] > 0 || all == 0 && !r.hasPath(m, vip, p) {
 			return ""
 		}
-		return fmt.Sprintf("an answer through %s that names it: %s asked %d times", vip, m.Name, total(s.Settled)+total(s.Baking))
+		return fmt.Sprintf("an answer through %s of %s that names it: %s got %d from others", p, vip.Name, m.Name, all)
+	})
+}
+
+// hasPath says whether a prober gets answers through another prefix of the VIP and family.
+func (r *Rollout) hasPath(m Member, vip VIP, p netip.Prefix) bool {
+	return slices.ContainsFunc(vip.Prefixes, func(q netip.Prefix) bool {
+		s := r.Sights[sightKey(m.Name, q)]
+		return q.Addr().Is4() == p.Addr().Is4() && len(s.Settled)+len(s.Baking) > 0
 	})
 }
 
@@ -145,20 +183,20 @@ func (r *Rollout) missed() string {
 		return ""
 	}
 	pops := r.pops()
-	return r.each(func(m Member, vip string, s sight) string {
-		joins, leaves := r.turnover(vip)
+	return r.each(func(m Member, vip VIP, p netip.Prefix, s sight) string {
+		joins, leaves := r.turnoverAt(p)
 		will := forecast(s.Before, pops, joins, leaves)
 		all := total(s.Baking)
 		for _, node := range r.Waves[r.Wave] {
 			share, has := will[node]
 			switch n, was := s.Before[node], slices.Contains(leaves, node); {
 			case was && s.Baking[node] > 0:
-				return fmt.Sprintf("%s still answers %s through %s, though it has withdrawn it", node, m.Name, vip)
+				return fmt.Sprintf("%s still answers %s through %s of %s, though it has withdrawn it", node, m.Name, p, vip.Name)
 			case was || !has:
 			case share*float64(all) >= missedOf && s.Baking[node] == 0:
-				return fmt.Sprintf("%s answers none of %d probes of %s through %s, forecast %.1f %%", node, all, m.Name, vip, 100*share)
+				return fmt.Sprintf("%s answers none of %d probes of %s through %s of %s, forecast %.1f %%", node, all, m.Name, p, vip.Name, 100*share)
 			case n >= minShared:
-				if why := off(vip, fmt.Sprintf("probes of %s through", m.Name), share, s.Baking, node); why != "" {
+				if why := off(fmt.Sprintf("%s of %s", p, vip.Name), fmt.Sprintf("probes of %s through", m.Name), share, s.Baking, node); why != "" {
 					return node + " " + why
 				}
 			}
@@ -167,28 +205,17 @@ func (r *Rollout) missed() string {
 	})
 }
 
-// turnover returns which nodes of the wave begin and stop to announce a VIP.
-func (r *Rollout) turnover(vip string) (joins, leaves []string) {
+// turnoverAt returns which nodes of the wave begin and stop to announce a prefix. One
+// where it goes over to another VIP does neither.
+func (r *Rollout) turnoverAt(p netip.Prefix) (joins, leaves []string) {
 	for _, node := range r.Waves[r.Wave] {
 		s, _ := r.Plan.Step(node)
-		if slices.Contains(s.Joins(), vip) {
+		switch adds, drops := slices.Contains(s.Adds, p), slices.Contains(s.Drops, p); {
+		case adds && !drops:
 			joins = append(joins, node)
-		}
-		if _, stays := s.Plan.VIP(vip); !stays && slices.Contains(s.Leaves(), vip) {
+		case drops && !adds:
 			leaves = append(leaves, node)
 		}
 	}
 	return joins, leaves
-}
-
-// pops says where the nodes of the plan and those beside it stand.
-func (r *Rollout) pops() map[string]string {
-	pops := map[string]string{}
-	for _, m := range r.Others {
-		pops[m.Name] = m.PoP
-	}
-	for _, s := range r.Plan.Steps {
-		pops[s.Plan.Node] = s.Plan.PoP
-	}
-	return pops
 }

@@ -3,6 +3,7 @@ package bgp
 import (
 	"encoding/json"
 	"fmt"
+	"net/netip"
 	"reflect"
 	"slices"
 	"strings"
@@ -18,6 +19,7 @@ type fakeNode struct {
 	away     bool          // it answers nothing
 	deaf     bool          // it answers for its status only
 	stuck    bool          // it never does as planned
+	drained  bool          // it announces nothing, as an operator wants it
 	refuses  string
 	servfail float64 // of its answers
 	gets     uint64  // queries a second to ns2
@@ -77,6 +79,12 @@ func (s *stage) second() {
 		n.Servfails += uint64(200 * n.servfail)
 		n.Generation, n.Plan = n.stored.Generation, n.stored.ID()
 		n.Confirmed = s.now >= n.ready && !n.stuck
+		n.Out = map[string][]netip.Prefix{}
+		for _, v := range n.stored.VIPs {
+			if !n.drained {
+				n.Out[v.Name] = v.Prefixes
+			}
+		}
 		n.Waits = ""
 		if !n.Confirmed {
 			n.Waits = "a session"

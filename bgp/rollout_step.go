@@ -28,7 +28,7 @@ func (r *Rollout) Step(now time.Duration, facts map[string]NodeFacts) []Action {
 		if r.every(func(node string) bool {
 			return facts[node].Reached && r.stored(node, facts[node]) && facts[node].Confirmed
 		}) &&
-			r.probed() && r.every(func(node string) bool { return r.unseen(node) == "" }) {
+			r.probed() && r.every(func(node string) bool { return r.unseen(node, facts[node]) == "" }) {
 			r.enter(PhaseBaking, now, "")
 			r.gaugeMark(facts)
 		}
@@ -129,7 +129,7 @@ func (r *Rollout) stored(node string, f NodeFacts) bool {
 
 // asPlanned says whether a node has stored its plan, and does as it says.
 func (r *Rollout) asPlanned(node string, f NodeFacts) bool {
-	return r.stored(node, f) && f.Confirmed && r.unseen(node) == ""
+	return r.stored(node, f) && f.Confirmed && r.unseen(node, f) == ""
 }
 
 // watch looks at the nodes of the wave, and returns why to abort, or "".
@@ -157,7 +157,7 @@ func (r *Rollout) watch(now time.Duration, facts map[string]NodeFacts) string {
 		if r.asPlanned(node, f) {
 			p.planned = now
 		} else if within := reachWithin + s.drain(f); now-p.planned >= within {
-			return fmt.Sprintf("%s does not do as planned, for %s: it waits for %s", node, within, orNothing(cmp.Or(f.Waits, r.unseen(node))))
+			return fmt.Sprintf("%s does not do as planned, for %s: it waits for %s", node, within, orNothing(cmp.Or(f.Waits, r.unseen(node, f))))
 		}
 	}
 	return cmp.Or(r.misrouted(now, facts), r.missed())

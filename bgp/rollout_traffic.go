@@ -115,3 +115,29 @@ func (r *Rollout) dropMarks(facts map[string]NodeFacts, counts map[string]map[st
 		}
 	}
 }
+
+// turnover returns which nodes of the wave begin and stop to announce a VIP.
+func (r *Rollout) turnover(vip string) (joins, leaves []string) {
+	for _, node := range r.Waves[r.Wave] {
+		s, _ := r.Plan.Step(node)
+		if slices.Contains(s.Joins(), vip) {
+			joins = append(joins, node)
+		}
+		if _, stays := s.Plan.VIP(vip); !stays && slices.Contains(s.Leaves(), vip) {
+			leaves = append(leaves, node)
+		}
+	}
+	return joins, leaves
+}
+
+// pops says where the nodes of the plan and those beside it stand.
+func (r *Rollout) pops() map[string]string {
+	pops := map[string]string{}
+	for _, m := range r.Others {
+		pops[m.Name] = m.PoP
+	}
+	for _, s := range r.Plan.Steps {
+		pops[s.Plan.Node] = s.Plan.PoP
+	}
+	return pops
+}

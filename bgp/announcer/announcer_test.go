@@ -282,7 +282,7 @@ func TestProbes(t *testing.T) {
 			t.Errorf("it ended %s", r)
 		}
 		a.hide(true)
-		if r = roll(64512<<16 | 300); r.Phase != bgp.PhaseAborted || !strings.Contains(r.Cause, "it waits for an answer through ns1 that names it: a2 asked") {
+		if r = roll(64512<<16 | 300); r.Phase != bgp.PhaseAborted || !strings.Contains(r.Cause, "it waits for an answer through 198.51.100.53/32 of ns1 that names it: a2 got") {
 			t.Errorf("it ended %s", r)
 		}
 		if got, want := a.route(), "64512:200"; got != want {

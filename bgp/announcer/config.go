@@ -37,7 +37,7 @@ type Check func(ctx context.Context, v bgp.VIP) (asked int, err error)
 
 // Probe asks n times through each address of a VIP that this node does not have, and
 // returns who answered and how often.
-type Probe func(ctx context.Context, v bgp.VIP, n int) map[string]uint64
+type Probe func(ctx context.Context, v bgp.VIP, n int) map[netip.Prefix]map[string]uint64
 
 // File is what the node's configuration says; it may change while the node runs.
 type File struct {

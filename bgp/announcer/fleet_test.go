@@ -286,14 +286,14 @@ func (n *testNode) unlock() {
 }
 
 // probeVIP is answered by all nodes alike that announce ns1, but those that are hidden.
-func (n *testNode) probeVIP(context.Context, bgp.VIP, int) map[string]uint64 {
+func (n *testNode) probeVIP(_ context.Context, v bgp.VIP, _ int) map[netip.Prefix]map[string]uint64 {
 	seen := map[string]uint64{}
 	for name, other := range n.fleet.nodes {
 		if other.route() != "none" && !other.isHidden() {
 			seen[name] = 16
 		}
 	}
-	return seen
+	return map[netip.Prefix]map[string]uint64{v.Prefixes[0]: seen}
 }
 
 func (n *testNode) isHidden() bool {

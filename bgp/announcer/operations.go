@@ -143,7 +143,7 @@ func (a *Announcer) fleet(ctx context.Context, local bool) (f bgp.Fleet, all []b
 			f.Nodes = append(f.Nodes, bgp.FleetNode{Member: m})
 			continue
 		}
-		f.Nodes = append(f.Nodes, bgp.FleetNode{Member: m, Stored: r.Wish.Stored, States: r.States, Out: r.Out})
+		f.Nodes = append(f.Nodes, bgp.FleetNode{Member: m, Stored: r.Wish.Stored, States: r.States, Out: r.Status.Out})
 		f.InFlight = append(f.InFlight, r.InFlight...)
 		claimed = append(claimed, r.Claimed...)
 		for _, o := range r.Operations {

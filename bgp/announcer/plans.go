@@ -13,14 +13,13 @@ import (
 // Report is what a node tells a member that plans, rolls out or asks for an
 // operation.
 type Report struct {
-	Wish       bgp.NodeWish              `json:"wish"`
-	States     map[string]bgp.State      `json:"states"`
-	Out        map[string][]netip.Prefix `json:"out"` // see Standing
-	Operations []bgp.Operation           `json:"operations"`
-	Claimed    []string                  `json:"claimed,omitempty"` // IDs of those that are only being asked for
-	InFlight   []bgp.InFlight            `json:"in_flight"`
-	Rollout    *Brief                    `json:"rollout,omitempty"`
-	Status     bgp.NodeStatus            `json:"status"`
+	Wish       bgp.NodeWish         `json:"wish"`
+	States     map[string]bgp.State `json:"states"`
+	Operations []bgp.Operation      `json:"operations"`
+	Claimed    []string             `json:"claimed,omitempty"` // IDs of those that are only being asked for
+	InFlight   []bgp.InFlight       `json:"in_flight"`
+	Rollout    *Brief               `json:"rollout,omitempty"`
+	Status     bgp.NodeStatus       `json:"status"`
 }
 
 // report is what this node tells of itself.
@@ -38,15 +37,15 @@ func (a *Announcer) report() Report {
 			Stored: a.plan, File: a.file.VIPs,
 			Peers: planned(a.peers, peers), FilePeers: planned(a.file.Peers, peers),
 		},
-		States: map[string]bgp.State{}, Out: map[string][]netip.Prefix{},
+		States:     map[string]bgp.State{},
 		Operations: a.operations, Rollout: a.brief(),
 		Status: bgp.NodeStatus{
 			Generation: a.plan.Generation, Plan: a.plan.ID(),
-			Traffic: map[string]bgp.Traffic{}, Tally: tally,
+			Out: map[string][]netip.Prefix{}, Traffic: map[string]bgp.Traffic{}, Tally: tally,
 		},
 	}
 	for name, v := range a.vips {
-		r.States[name], r.Out[name] = v.wish.State, v.out(a.now())
+		r.States[name], r.Status.Out[name] = v.wish.State, v.out(a.now())
 		if v.meter.started {
 			r.Status.Traffic[name] = v.meter.traffic()
 		}

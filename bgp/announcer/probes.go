@@ -3,6 +3,8 @@ package announcer
 import (
 	"context"
 	"fmt"
+	"maps"
+	"net/netip"
 	"sync"
 
 	"edged/bgp"
@@ -18,8 +20,8 @@ type inquiry struct {
 	VIPs []bgp.VIP `json:"vips"`
 }
 
-// sights is who answered, by VIP and name.
-type sights map[string]map[string]uint64
+// sights is who answered, by prefix and name.
+type sights = map[netip.Prefix]map[string]uint64
 
 // probe asks through VIPs that this node does not have. One call at a time: nobody
 // shall make it ask more.
@@ -47,7 +49,7 @@ func (a *Announcer) probe(ctx context.Context, q inquiry) (sights, error) {
 			seen := a.cfg.Probe(ctx, v, probesAtOnce)
 			mu.Lock()
 			defer mu.Unlock()
-			all[v.Name] = seen
+			maps.Copy(all, seen)
 		})
 	}
 	probes.Wait()
