@@ -307,20 +307,6 @@ func taken(t testing.TB, s *Speaker) (n int) {
 	return n
 }
 
-// resident is the memory of this process, in KiB, after what is free was given
-// back.
-func resident(t testing.TB) int {
-	t.Helper()
-	debug.FreeOSMemory()
-	status, err := os.ReadFile("/proc/self/status")
-	must(t, err)
-	var kib int
-	_, after, _ := strings.Cut(string(status), "VmRSS:")
-	_, err = fmt.Sscan(after, &kib)
-	must(t, err)
-	return kib
-}
-
 // inUse is the heap in use, in bytes.
 func inUse() int64 {
 	runtime.GC()

@@ -129,7 +129,7 @@ func TestObserverIsBroken(t *testing.T) {
 		if err := broken.IP("route add blackhole 203.0.113.80/29"); err != nil {
 			return err
 		}
-		err := Until(20*time.Second, func() error { return l.suspected(broken) })
+		err := Until(15*time.Second, func() error { return l.suspected(broken) })
 		t.Logf("suspected after %s", time.Since(begun))
 		time.Sleep(10 * time.Second)
 		return err

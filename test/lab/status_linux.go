@@ -24,6 +24,7 @@ type Status struct {
 type PeerStatus struct {
 	Name, State, BFD string
 	Flaps            int // how often it was lost
+	Sent             int // routes that the router has from the edge
 }
 
 // VIPStatus is how an edge has one VIP.
