@@ -21,6 +21,7 @@ type Ask struct {
 	Asker    string
 	VIP      string
 	Prefixes []netip.Prefix // those of the VIP on the asker, sorted
+	Briefly  bool           // it stays, and is without them while a session is made anew
 }
 
 // Grant is the promise.
@@ -54,6 +55,11 @@ func (a Ask) append(b []byte) []byte {
 	b = append(b, promiseVersion, kindAsk)
 	b = append(b, a.Nonce[:]...)
 	b = appendName(appendName(b, a.Asker), a.VIP)
+	if a.Briefly {
+		b = append(b, 1)
+	} else {
+		b = append(b, 0)
+	}
 	b = append(b, byte(len(a.Prefixes)))
 	for _, p := range a.Prefixes {
 		octets := p.Addr().AsSlice()
@@ -83,6 +89,13 @@ func OpenAsk(fleet string, keyOf KeyOf, msg []byte) (Ask, error) {
 	}
 	a.Nonce = Nonce(r.take(len(a.Nonce)))
 	a.Asker, a.VIP = r.name(), r.name()
+	switch why := r.take(1)[0]; why {
+	case 0:
+	case 1:
+		a.Briefly = true
+	default:
+		r.fail("it is for purpose %d, want 0 or 1", why)
+	}
 	for n := int(r.take(1)[0]); n > 0 && r.err == nil; n-- {
 		a.Prefixes = append(a.Prefixes, r.prefix())
 		if k := len(a.Prefixes); k > maxPrefixes || k > 1 && a.Prefixes[k-2].Compare(a.Prefixes[k-1]) >= 0 {

@@ -40,11 +40,14 @@ func keyring(nodes ...string) KeyOf {
 // TestPromiseBytes holds the format to docs/format/grants.md, octet for octet.
 func TestPromiseBytes(t *testing.T) {
 	nonce := "a000000000000000000000000000000f"
+	briefly := sampleAsk
+	briefly.Briefly, briefly.Prefixes = true, briefly.Prefixes[:1]
 	for _, c := range []struct {
 		sealed []byte
 		want   string
 	}{
-		{sampleAsk.Seal("prod", keyFor("fra1")), "0101" + nonce + "0466726131" + "036e7331" + "02" + "0420c6336435" + "108020010db8000000000000000000000053"},
+		{sampleAsk.Seal("prod", keyFor("fra1")), "0101" + nonce + "0466726131" + "036e7331" + "00" + "02" + "0420c6336435" + "108020010db8000000000000000000000053"},
+		{briefly.Seal("prod", keyFor("fra1")), "0101" + nonce + "0466726131" + "036e7331" + "01" + "01" + "0420c6336435"},
 		{sampleGrant.Seal("prod", keyFor("lon1")), "0102" + nonce + "046c6f6e31" + "0466726131" + "036e7331"},
 	} {
 		if got := hex.EncodeToString(c.sealed[:len(c.sealed)-ed25519.SignatureSize]); got != c.want {

@@ -166,24 +166,36 @@ func (g *Guard) Permit(now time.Duration) (bool, string) {
 	if bound := g.bound(now); bound != "" {
 		return false, bound
 	}
-	pops := map[string]bool{}
-	for granter := range g.grants {
-		pops[g.others[granter]] = true
-	}
-	words := fmt.Sprintf("%s in %s, want %d in %d", Counted(len(g.grants), "promise"), Counted(len(pops), "PoP"), g.vip.MinAnnouncers, g.vip.MinPoPs)
-	return len(g.grants) >= g.vip.MinAnnouncers && len(pops) >= g.vip.MinPoPs, words
+	return g.holds(g.vip.MinAnnouncers, g.vip.MinPoPs)
 }
 
-// PermitBriefly says whether peers may be without the VIP for the seconds in which a session
-// is made anew, and why or why not. One promise is enough: a VIP that has no more
-// announcers than it needs could have no session changed else. Where there is no
-// other member there is nobody to wait for.
-func (g *Guard) PermitBriefly(now time.Duration) (bool, string) {
+// holds says whether the node holds so many promises in so many PoPs, and how many it does.
+func (g *Guard) holds(announcers, pops int) (bool, string) {
+	in := map[string]bool{}
+	for granter := range g.grants {
+		in[g.others[granter]] = true
+	}
+	words := fmt.Sprintf("%s in %s, want %d in %d", Counted(len(g.grants), "promise"), Counted(len(in), "PoP"), announcers, pops)
+	return len(g.grants) >= announcers && len(in) >= pops, words
+}
+
+// PermitBriefly says whether peers may be without the VIP while a session is made anew, and
+// why or why not. It wants as many promises as a withdrawal does, or those of all others
+// that have the VIP, by PoP, where these are fewer: such a VIP could have no session
+// changed else. Where there is no other member there is nobody to wait for.
+func (g *Guard) PermitBriefly(now time.Duration, have map[string]int) (bool, string) {
 	g.expire(now)
 	if bound := g.bound(now); bound != "" {
 		return false, bound
 	}
-	return len(g.others) == 0 || len(g.grants) > 0, fmt.Sprintf("%s, want 1", Counted(len(g.grants), "promise"))
+	if len(g.others) == 0 {
+		return true, "no other member of the fleet could promise to stay"
+	}
+	nodes := 0
+	for _, n := range have {
+		nodes += n
+	}
+	return g.holds(max(1, min(g.vip.MinAnnouncers, nodes)), max(1, min(g.vip.MinPoPs, len(have))))
 }
 
 // bound says whom the node itself has promised to stay; empty: nobody.

@@ -3,6 +3,7 @@ package bgp
 import (
 	"errors"
 	"net/netip"
+	"strings"
 	"testing"
 	"time"
 )
@@ -216,42 +217,54 @@ func TestGuardSet(t *testing.T) {
 	wantPermit(t, g, 3, false, "promised fra1 to stay for another 10s")
 }
 
-// TestPermitBriefly: for a session that is made anew one promise is enough, and none to
-// others may be outstanding.
+// TestPermitBriefly: for a session that is made anew as many promises are wanted as for a
+// withdrawal, or those of all that have the VIP, and none to others may be outstanding.
 func TestPermitBriefly(t *testing.T) {
 	v := testVIP("ns1", "198.51.100.53/32")
 	v.MinAnnouncers, v.MinPoPs = 2, 2
 	a := Member{"ams1", "ams"}
-	members := []Member{a, {"fra1", "fra"}, {"lhr1", "lhr"}}
-	g := NewGuard(v, a, members)
-	if ok, _ := g.PermitBriefly(0); ok {
-		t.Error("permitted without a promise")
+	members := []Member{a, {"fra1", "fra"}, {"fra2", "fra"}, {"lhr1", "lhr"}}
+	for _, c := range []struct {
+		have   map[string]int // others that have it, by PoP
+		grants string
+		want   string
+	}{
+		{nil, "", "0 promises in 0 PoPs, want 1 in 1"},
+		{map[string]int{"fra": 1}, "", "0 promises in 0 PoPs, want 1 in 1"},
+		{map[string]int{"fra": 1}, "fra1", ""},
+		{map[string]int{"fra": 2}, "fra1", "1 promise in 1 PoP, want 2 in 1"},
+		{map[string]int{"fra": 2}, "fra1 fra2", ""},
+		{map[string]int{"fra": 2, "lhr": 1}, "fra1 fra2", "2 promises in 1 PoP, want 2 in 2"},
+		{map[string]int{"fra": 2, "lhr": 1}, "fra1 lhr1", ""},
+	} {
+		g := NewGuard(v, a, members)
+		ask := g.Begin(0, Nonce{1})
+		for granter := range strings.FieldsSeq(c.grants) {
+			if err := g.Take(0, Grant{Nonce: ask.Nonce, Granter: granter, Asker: "ams1", VIP: "ns1"}); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if ok, why := g.PermitBriefly(0, c.have); ok != (c.want == "") || !ok && why != c.want {
+			t.Errorf("%v have it, %q promised: permitted %v (%s), want %q", c.have, c.grants, ok, why, c.want)
+		}
+		if ok, _ := g.PermitBriefly(PromiseFor, c.have); ok {
+			t.Errorf("%v have it, %q promised: permitted when the promises are over", c.have, c.grants)
+		}
 	}
-	ask := g.Begin(0, Nonce{1})
+
+	g, have := NewGuard(v, a, members), map[string]int{"fra": 1}
+	ask := g.Begin(0, Nonce{2})
 	if err := g.Take(0, Grant{Nonce: ask.Nonce, Granter: "fra1", Asker: "ams1", VIP: "ns1"}); err != nil {
 		t.Fatal(err)
 	}
-	if ok, _ := g.Permit(0); ok {
-		t.Error("one promise is enough to withdraw")
-	}
-	if ok, why := g.PermitBriefly(0); !ok {
-		t.Errorf("not permitted: %s", why)
-	}
-	if ok, _ := g.PermitBriefly(PromiseFor); ok {
-		t.Error("permitted when the promise is over")
-	}
-	ask = g.Begin(PromiseFor, Nonce{2})
-	if err := g.Take(PromiseFor, Grant{Nonce: ask.Nonce, Granter: "fra1", Asker: "ams1", VIP: "ns1"}); err != nil {
-		t.Fatal(err)
-	}
 	fit := Standing{Healthy: true, Announcing: true, Confirmed: true}
-	if _, err := g.Consider(PromiseFor, Ask{Nonce: Nonce{3}, Asker: "lhr1", VIP: "ns1", Prefixes: v.Prefixes}, fit); err != nil {
+	if _, err := g.Consider(0, Ask{Nonce: Nonce{3}, Asker: "lhr1", VIP: "ns1", Prefixes: v.Prefixes}, fit); err != nil {
 		t.Fatal(err)
 	}
-	if ok, _ := g.PermitBriefly(PromiseFor); ok {
-		t.Error("permitted while it has promised to stay")
+	if ok, why := g.PermitBriefly(0, have); ok || why != "promised lhr1 to stay for another 10s" {
+		t.Errorf("permitted %v while it has promised to stay: %s", ok, why)
 	}
-	if ok, _ := NewGuard(v, a, members[:1]).PermitBriefly(0); !ok {
+	if ok, _ := NewGuard(v, a, members[:1]).PermitBriefly(0, nil); !ok {
 		t.Error("not permitted where nobody could promise")
 	}
 }

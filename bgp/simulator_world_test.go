@@ -130,7 +130,7 @@ func (w *world) deliver(l letter) {
 	if w.careless {
 		standing = Standing{Healthy: true, Announcing: true, Confirmed: true}
 	}
-	grant, err := n.guard.Consider(now, Ask{l.nonce, from.Name, w.vip.Name, w.vip.Prefixes}, standing)
+	grant, err := n.guard.Consider(now, Ask{Nonce: l.nonce, Asker: from.Name, VIP: w.vip.Name, Prefixes: w.vip.Prefixes}, standing)
 	if w.careless {
 		clear(n.guard.promises)
 	}

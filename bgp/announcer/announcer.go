@@ -46,6 +46,7 @@ type Announcer struct {
 	metering sync.Mutex     // queries are being counted
 	probing  sync.Mutex     // through VIPs of others
 	saving   sync.Mutex     // one save at a time; taken before mu
+	allowing sync.Mutex     // what may leave is being told; taken before mu
 	asking   sync.Mutex     // for an operation of the fleet; taken before all others
 
 	told   []bgp.Route // what peers were told last; of the loop
@@ -67,13 +68,16 @@ type Announcer struct {
 	heard      map[string]heard // what other members said, by name
 	stepped    time.Duration    // when the loop stepped last
 	sent       map[netip.Prefix][]route
-	up         map[string]takes // peers with a session
+	up         map[string]takes    // peers with a session
+	ipv4       map[netip.Addr]bool // whether peers took IPv4 when they had a session last
+	ending     bool                // a session is, and what peers have is not known anew yet
 	drops      Dropped
 	faults     map[string]string // what cannot be done just now, by what
 	overdue    map[string]string // operations whose time ran out, in words, by ID
 	stopping   bool
 	unwritten  unwritten
 	dirty      bool // what is kept is behind
+	replanned  bool // a plan has come since it was decided what should be
 	narrow     bool // a VIP is gone: its prefixes may leave no more
 }
 
@@ -134,10 +138,13 @@ func Start(cfg Config) (*Announcer, error) {
 		cfg: cfg, peers: cfg.File.Peers, store: store, audit: log, began: time.Now(),
 		wake: make(chan struct{}, 1), ctx: ctx, halt: halt, ended: make(chan struct{}),
 		file: cfg.File, earlier: k.Earlier, operations: k.Operations,
-		vips: map[string]*vip{}, heard: map[string]heard{}, faults: map[string]string{}, overdue: map[string]string{},
+		vips: map[string]*vip{}, heard: map[string]heard{}, ipv4: map[netip.Addr]bool{}, faults: map[string]string{}, overdue: map[string]string{},
 	}
 	a.coordinator = newCoordinator(calls{a}, k.Rollout, a.saveRollout, a.tellRollout)
-	if err := a.start(k, append(log.Faults(), alarm)); err != nil {
+	if alarm != "" {
+		a.fault(stateOfBefore, errors.New(alarm))
+	}
+	if err := a.start(k, log.Faults()); err != nil {
 		halt()
 		return nil, errors.Join(err, log.Close())
 	}
@@ -147,6 +154,8 @@ func Start(cfg Config) (*Announcer, error) {
 	a.beside.Go(func() { a.fault("audit log of before", log.Verify()) })
 	return a, nil
 }
+
+const stateOfBefore = "state of before" // could not be used: an alarm until a plan is taken
 
 func (a *Announcer) start(k kept, faults []string) error {
 	k.Plan.Node, k.Plan.PoP = a.cfg.Self.Name, a.cfg.Self.PoP
@@ -165,6 +174,12 @@ func (a *Announcer) start(k kept, faults []string) error {
 		a.newVIP(spec, k.VIPs[spec.Name])
 	}
 	a.usePlan()
+	if peers := keptGroups(a.file.Peers, k.Groups, plan.VIPs); !slices.EqualFunc(peers, a.peers, samePeer) {
+		if _, err := a.cfg.Speaker.SetPeers(peers); err != nil {
+			return err
+		}
+		a.peers = peers
+	}
 	a.rollout = a.coordinator.view()
 	if a.audit.Head().Seq == 0 {
 		cause := "the log begins"
@@ -297,7 +312,13 @@ func (a *Announcer) keep() error {
 		return nil
 	}
 	now := a.now()
-	k := kept{Saved: time.Now(), Plan: a.plan, Earlier: a.earlier, Pending: a.pending, Operations: a.operations, VIPs: map[string]bgp.Kept{}, Rollout: a.rollout}
+	groups := map[netip.Addr][]string{}
+	for _, p := range a.peers {
+		if len(p.Groups) > 0 {
+			groups[p.Address] = p.Groups
+		}
+	}
+	k := kept{Groups: groups, Saved: time.Now(), Plan: a.plan, Earlier: a.earlier, Pending: a.pending, Operations: a.operations, VIPs: map[string]bgp.Kept{}, Rollout: a.rollout}
 	for name, v := range a.vips {
 		k.VIPs[name] = v.machine.Keep(now)
 	}

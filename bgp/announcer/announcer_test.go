@@ -6,6 +6,7 @@ import (
 	"net/netip"
 	"os"
 	"path/filepath"
+	"reflect"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -433,7 +434,7 @@ func TestWhoCounts(t *testing.T) {
 		f.await("the degraded one to be apart", 10*time.Second, counts("3 and 1"))
 		f.nodes["b1"].setSession(false)
 		f.await("the one that no peer has it from", 15*time.Second, counts("2 and 1"))
-		if got, want := f.nodes["a1"].Status().VIPs[0].Nodes[2], (NodeOfVIP{Node: "b1", PoP: "b", State: bgp.Announced, Mute: true}); got != want {
+		if got, want := f.nodes["a1"].Status().VIPs[0].Nodes[2], (NodeOfVIP{Node: "b1", PoP: "b", State: bgp.Announced, Mute: true}); !reflect.DeepEqual(got, want) {
 			t.Errorf("b1 is shown as %+v, want %+v", got, want)
 		}
 		f.kill("b2")

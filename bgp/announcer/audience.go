@@ -3,6 +3,7 @@ package announcer
 import (
 	"cmp"
 	"fmt"
+	"math/rand/v2"
 	"net/netip"
 	"slices"
 	"strings"
@@ -16,40 +17,124 @@ import (
 // prefix is gone before somebody else has it: that would be a withdrawal without
 // promises.
 
-// resetAsks is how long promises are asked for after a session waited for them.
-const resetAsks = 5 * time.Second
+const (
+	resetAsks  = 5 * time.Second  // promises are asked for after a session waited for them
+	resetTries = 12 * time.Second // it waits for them, before it rests
+	resetRests = 15 * time.Second // to 30, when it does not get them
+)
 
 // loses says why a session that is up should not end, though the file wants it; empty:
-// each prefix that the peer hears is heard by another one, too, or another node promises to
-// stay until the session is back. The caller holds the lock.
-func (a *Announcer) loses(p speaker.Peer, back bool, now time.Duration) string {
+// each prefix that the peer hears is heard by another one, too, or enough other nodes promise
+// to stay until the session is back, and nothing else speaks against a withdrawal. The
+// caller holds the lock.
+func (a *Announcer) loses(p speaker.Peer, back bool, frozen string, now time.Duration) string {
+	var alone []*vip // that no other peer hears, or some of it
 	for _, v := range a.every() {
-		i := slices.IndexFunc(v.spec.Prefixes, func(prefix netip.Prefix) bool { return a.only(prefix, p.Name) })
+		i := slices.IndexFunc(v.spec.Prefixes, func(prefix netip.Prefix) bool { return a.only(v, prefix, p.Name) })
 		if i < 0 {
 			continue
 		}
 		if !back {
-			return fmt.Sprintf("the session with %s stays, for no other peer hears %s of %s: take that away by a plan, or drain the node, before", p.Name, v.spec.Prefixes[i], v.spec.Name)
+			return stays(p, v, v.spec.Prefixes[i])
 		}
-		v.resets = now + resetAsks
-		if permit, promises := v.guard.PermitBriefly(now); !permit {
-			return fmt.Sprintf("the session with %s is changed when another node promises to keep %s meanwhile, or when the node is drained: %s", p.Name, v.spec.Name, promises)
+		o := bgp.InForce(a.operations, a.cfg.Self, v.spec.Name, time.Now())
+		switch breaker := v.breaker.Open(now, a.announcers(v)); {
+		case o != nil && o.Kind == bgp.Hold:
+			return fmt.Sprintf("the session with %s alone has %s, which is held: release it before, or drain the node", p.Name, v.spec.Name)
+		case frozen != "":
+			return fmt.Sprintf("the session with %s alone has %s, and is not changed while the node is frozen: %s", p.Name, v.spec.Name, frozen)
+		case breaker != "":
+			return fmt.Sprintf("the session with %s alone has %s, and is not changed meanwhile: %s", p.Name, v.spec.Name, breaker)
+		case len(a.havers(v)) == 0 && len(a.cfg.Fleet.Members()) > 1:
+			return fmt.Sprintf("the session with %s alone has %s, which no other node has: drain the node of it by force before", p.Name, v.spec.Name)
+		}
+		alone = append(alone, v)
+	}
+	return a.promised(p, alone, now)
+}
+
+func stays(p speaker.Peer, v *vip, prefix netip.Prefix) string {
+	return fmt.Sprintf("the session with %s stays, for no other peer hears %s of %s: take that away by a plan, or drain the node, before", p.Name, prefix, v.spec.Name)
+}
+
+// promised says which VIP wants promises before a session is made anew; empty: none does. It
+// asks for them, for a while, and then not for a while: who promises cannot leave. The
+// caller holds the lock.
+func (a *Announcer) promised(p speaker.Peer, alone []*vip, now time.Duration) (waits string) {
+	for _, v := range alone {
+		if permit, promises := v.guard.PermitBriefly(now, a.havers(v)); !permit && waits == "" {
+			waits = fmt.Sprintf("the session with %s is changed when others promise to keep %s meanwhile, or once a drain has withdrawn it: %s", p.Name, v.spec.Name, promises)
+		}
+	}
+	m := &a.moving
+	switch {
+	case waits == "":
+		m.asking = 0
+		return ""
+	case m.asking == 0 && now >= m.rest:
+		m.asking = now
+	case m.asking > 0 && now-m.asking > resetTries:
+		m.asking, m.rest = 0, now+resetRests+rand.N(resetRests)
+	}
+	if m.asking > 0 {
+		for _, v := range alone {
+			v.resets = now + resetAsks
+		}
+	}
+	return waits
+}
+
+// needs says why a peer that has no session should not go, though the file does not name it
+// any more; empty: all that it may carry is carried by others of the file. The caller holds
+// the lock.
+func (a *Announcer) needs(p speaker.Peer, want []speaker.Peer) string {
+	for _, v := range a.vips {
+		if !v.planned {
+			continue
+		}
+		heardBy := bgp.VIP{Groups: v.groups}
+		for _, prefix := range v.spec.Prefixes {
+			other := slices.ContainsFunc(want, func(q speaker.Peer) bool { return Carries(q, heardBy, prefix) && a.takes(q, prefix, false) })
+			if Carries(p, heardBy, prefix) && a.takes(p, prefix, true) && !other {
+				return stays(p, v, prefix)
+			}
 		}
 	}
 	return ""
 }
 
-// only says whether a peer has a prefix and no other one does. The caller holds the lock.
-func (a *Announcer) only(prefix netip.Prefix, peer string) bool {
-	routes := a.sent[prefix]
-	return len(routes) > 0 && !slices.ContainsFunc(routes, func(r route) bool { return r.peer != peer })
+// havers counts the other nodes that have a VIP, whatever they do with it now, by PoP. The
+// caller holds the lock.
+func (a *Announcer) havers(v *vip) map[string]int {
+	all := map[string]int{}
+	for _, h := range a.heard {
+		if _, has := h.standing.VIPs[v.spec.Name]; has {
+			all[h.standing.PoP]++
+		}
+	}
+	return all
+}
+
+// only says whether a peer has a prefix of a VIP, and no other one that goes on hearing it.
+// The caller holds the lock.
+func (a *Announcer) only(v *vip, prefix netip.Prefix, peer string) bool {
+	now := bgp.VIP{Groups: v.groups}
+	has, other := false, false
+	for _, r := range a.sent[prefix] {
+		has = has || r.peer == peer
+		other = other || r.peer != peer && slices.ContainsFunc(a.peers, func(p speaker.Peer) bool { return p.Name == r.peer && Carries(p, now, prefix) })
+	}
+	return has && !other
 }
 
 // keepGroups has peers stay in the groups that they had, beside those that the file
 // wants, while a prefix would be heard by nobody without. The caller holds the lock.
 func (a *Announcer) keepGroups(next []speaker.Peer, waits string) ([]speaker.Peer, string) {
+	stay := slices.DeleteFunc(slices.Clone(next), func(p speaker.Peer) bool { // without the session that is made anew now
+		return named(a.peers, p.Address) && !slices.ContainsFunc(a.peers, p.SameSession)
+	})
 	for _, v := range a.every() {
-		prefix, lost := a.deprived(v, v.groups, next)
+		prefix, lost := a.deprived(v, v.groups, stay)
 		if !lost && a.toldGroups(v) {
 			continue
 		}
@@ -71,6 +156,31 @@ func (a *Announcer) keepGroups(next []speaker.Peer, waits string) ([]speaker.Pee
 	return next, waits
 }
 
+// keptGroups returns the peers of a file as a node starts with them: beside the groups that
+// the file gives them they stay in those that they were in before, by address, as far as a
+// prefix of the plan would be heard by none of them else.
+func keptGroups(file []speaker.Peer, before map[netip.Addr][]string, plan []bgp.VIP) []speaker.Peer {
+	next := slices.Clone(file)
+	carried := func(v bgp.VIP, p netip.Prefix) bool {
+		return slices.ContainsFunc(next, func(peer speaker.Peer) bool { return Carries(peer, v, p) })
+	}
+	for _, v := range plan {
+		for _, p := range v.Prefixes {
+			if carried(v, p) {
+				continue
+			}
+			for i := range next {
+				had := next[i]
+				had.Groups = before[had.Address]
+				if Carries(had, v, p) {
+					next[i].Groups = union(next[i].Groups, had.Groups)
+				}
+			}
+		}
+	}
+	return next
+}
+
 // toldGroups says whether the speaker knows of the groups in which a VIP is now.
 func (a *Announcer) toldGroups(v *vip) bool {
 	return !slices.ContainsFunc(a.told, func(r bgp.Route) bool {
@@ -81,6 +191,9 @@ func (a *Announcer) toldGroups(v *vip) bool {
 // settle has peers of other groups hear a VIP, as its plan wants. Those that heard it
 // before do so until each prefix was sent to one of the others. The caller holds the lock.
 func (a *Announcer) settle(v *vip, now time.Duration) {
+	if v.part { // it goes, or over to another VIP: see widen
+		return
+	}
 	prefix, lost := a.deprived(v, v.spec.Groups, a.peers)
 	if slices.Equal(v.groups, v.spec.Groups) || !lost {
 		v.groups, v.kept, v.keptFrom = v.spec.Groups, "", 0
@@ -100,10 +213,10 @@ func (a *Announcer) settle(v *vip, now time.Duration) {
 }
 
 // deprived finds a prefix of a VIP that peers hear now, and that none of them would hear if
-// these were the peers, and the VIP in those groups. What no peer has is for any that
-// could have it. The caller holds the lock.
+// these were the peers, and the VIP in those groups. While no peer has it, yet or any more,
+// each that could have it counts. The caller holds the lock.
 func (a *Announcer) deprived(v *vip, groups []string, peers []speaker.Peer) (netip.Prefix, bool) {
-	if v.wish.Route == nil {
+	if v.wish.Route == nil && !v.planned {
 		return netip.Prefix{}, false
 	}
 	now, then := bgp.VIP{Groups: v.groups}, bgp.VIP{Groups: groups}
@@ -111,18 +224,32 @@ func (a *Announcer) deprived(v *vip, groups []string, peers []speaker.Peer) (net
 		sent := a.sent[prefix]
 		hears := slices.DeleteFunc(slices.Clone(a.peers), func(p speaker.Peer) bool {
 			has := slices.ContainsFunc(sent, func(r route) bool { return r.peer == p.Name })
-			return !Carries(p, now, prefix) || len(sent) > 0 && !has
+			return !Carries(p, now, prefix) || len(sent) > 0 && !has || len(sent) == 0 && !a.takes(p, prefix, true)
 		})
-		stays := slices.ContainsFunc(peers, func(p speaker.Peer) bool {
-			up, is := a.up[p.Name]
-			could := len(sent) == 0 && !(is && !up.ipv4 && prefix.Addr().Is4())
-			return Carries(p, then, prefix) && (could || named(hears, p.Address))
-		})
-		if len(hears) > 0 && !stays {
+		stays := func(p speaker.Peer) bool {
+			return slices.ContainsFunc(peers, func(q speaker.Peer) bool { return q.Address == p.Address && Carries(q, then, prefix) })
+		}
+		lost := !slices.ContainsFunc(hears, stays)
+		if len(sent) == 0 { // none of them may go before one has it
+			lost = slices.ContainsFunc(hears, func(p speaker.Peer) bool { return !stays(p) })
+		}
+		if len(hears) > 0 && lost {
 			return prefix, true
 		}
 	}
 	return netip.Prefix{}, false
+}
+
+// takes says whether a session carries a prefix: IPv4 over IPv6 only when the peer said so
+// when it had one last. While it never had any that is unknown. The caller holds the lock.
+func (a *Announcer) takes(p speaker.Peer, prefix netip.Prefix, unknown bool) bool {
+	if prefix.Addr().Is6() || p.Address.Is4() {
+		return prefix.Addr().Is4() || p.Address.Is6()
+	}
+	if ipv4, known := a.ipv4[p.Address]; known {
+		return ipv4
+	}
+	return unknown
 }
 
 func union(a, b []string) []string {

@@ -32,7 +32,7 @@ func (a *Announcer) check(now time.Duration) {
 		if len(fresh) == 0 {
 			v.untried = ""
 		}
-		spec, machine := v.spec, v.machine
+		spec, machine := v.served(), v.machine
 		a.beside.Go(func() {
 			why, ended := a.try(v, spec, known)
 			if !ended {
@@ -50,11 +50,22 @@ func (a *Announcer) check(now time.Duration) {
 	}
 }
 
+// served returns the VIP as it is answered on: while the port that a plan wants is not open,
+// on the one before. The caller holds the lock.
+func (v *vip) served() bgp.VIP {
+	spec := v.spec
+	planned := slices.ContainsFunc(v.have, func(s netip.AddrPort) bool { return s.Port() == spec.Port })
+	if !planned && len(v.have) > 0 {
+		spec.Port = v.have[0].Port()
+	}
+	return spec
+}
+
 // toTry returns the prefixes of a VIP with a socket through which checks have
 // passed, and those through which none has yet. When there are none of the former
 // all count. The caller holds the lock.
 func (v *vip) toTry() (known, fresh []netip.Prefix) {
-	for _, s := range sockets(v.spec) {
+	for _, s := range sockets(v.served()) {
 		p := hostRoute(s)
 		switch {
 		case !slices.Contains(v.have, s):

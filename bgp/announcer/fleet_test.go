@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
 	"net/netip"
 	"os"
 	"slices"
@@ -54,11 +55,16 @@ type testNode struct {
 	asking    []netip.Prefix       // through which the last check asked
 	withdrew  map[netip.Prefix]int // how often the peer was told that a prefix is gone
 	session   bool
-	hidden    bool             // no query arrives, whatever it announces
-	locked    bool             // no address can be added
-	peers     [][]speaker.Peer // that it was told to have, each time
-	refuses   map[string]bool  // peers without a session
-	stubborn  string           // will be one when peers change
+	hidden    bool                                     // no query arrives, whatever it announces
+	taken     uint16                                   // a port that cannot be opened
+	rejects   error                                    // what the speaker says to other peers
+	locked    bool                                     // no address can be added
+	peers     [][]speaker.Peer                         // that it was told to have, each time
+	refuses   map[string]bool                          // peers without a session
+	stubborn  string                                   // will be one when peers change
+	anew      time.Duration                            // until a session that is made anew is up
+	upAt      map[string]time.Time                     // when those sessions are, by peer
+	lost      func(prefixes []netip.Prefix, by string) // told when no peer has them any more, by the node's own will
 	said      map[string]edge.Verdict
 	alarms    []string
 	overdue   []string
@@ -86,7 +92,7 @@ func newFleet(t *testing.T, names ...string) *fleet {
 				Required: map[string]time.Duration{"ns1": 2 * time.Second},
 			},
 			addresses: map[netip.Prefix]bool{}, listening: map[netip.AddrPort]uint64{}, session: true,
-			withdrew: map[netip.Prefix]int{}, said: map[string]edge.Verdict{}, refuses: map[string]bool{}, events: make(chan struct{}, 1),
+			withdrew: map[netip.Prefix]int{}, said: map[string]edge.Verdict{}, refuses: map[string]bool{}, upAt: map[string]time.Time{}, events: make(chan struct{}, 1),
 		}
 	}
 	return f
@@ -106,6 +112,10 @@ func (f *fleet) start(names ...string) {
 	f.t.Helper()
 	for _, name := range names {
 		n := f.nodes[name]
+		n.mu.Lock()
+		n.peers, n.alarms, n.overdue = nil, nil, nil // it begins with the peers of its file
+		clear(n.upAt)
+		n.mu.Unlock()
 		a, err := Start(Config{
 			Self: n.self, Key: n.key, Dir: n.dir, Log: slog.New(slog.DiscardHandler),
 			Speaker: n, Addresses: (*testAddresses)(n), Listener: (*testListener)(n), Check: n.check, Probe: n.probeVIP, Fleet: (*testMembers)(n),
@@ -370,6 +380,7 @@ func (n *testNode) Allow(p []netip.Prefix) error {
 }
 
 func (n *testNode) Apply(_ context.Context, routes []bgp.Route) (speaker.Diff, error) {
+	defer n.watch("routes")()
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	for _, r := range routes {
@@ -379,7 +390,7 @@ func (n *testNode) Apply(_ context.Context, routes []bgp.Route) (speaker.Diff, e
 		if !n.addresses[r.Prefix] {
 			n.fleet.t.Errorf("%s announces %s without its address", n.self.Name, r.Prefix)
 		}
-		if _, ok := n.listening[netip.AddrPortFrom(r.Prefix.Addr(), 53)]; !ok {
+		if !slices.ContainsFunc(slices.Collect(maps.Keys(n.listening)), func(s netip.AddrPort) bool { return s.Addr() == r.Prefix.Addr() }) {
 			n.fleet.t.Errorf("%s announces %s without a socket", n.self.Name, r.Prefix)
 		}
 	}
@@ -392,34 +403,79 @@ func (n *testNode) Apply(_ context.Context, routes []bgp.Route) (speaker.Diff, e
 	return speaker.Diff{}, nil
 }
 
+// watch looks at what peers have before and after something that the node does.
+func (n *testNode) watch(by string) (after func()) {
+	if n.lost == nil {
+		return func() {}
+	}
+	before := n.heard()
+	return func() {
+		now := n.heard()
+		var lost []netip.Prefix
+		for p := range before {
+			if !now[p] {
+				lost = append(lost, p)
+			}
+		}
+		if len(lost) > 0 {
+			n.lost(lost, by)
+		}
+	}
+}
+
+// heard returns what some peer has.
+func (n *testNode) heard() map[netip.Prefix]bool {
+	all := map[netip.Prefix]bool{}
+	for _, p := range n.Sent() {
+		for _, r := range p.Routes {
+			all[r.Prefix] = true
+		}
+	}
+	return all
+}
+
 func (n *testNode) Sent() []speaker.PeerRoutes {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	if !n.session {
 		return nil
 	}
-	peers, all := n.file.Peers, []speaker.PeerRoutes{}
-	if len(n.peers) > 0 {
-		peers = n.peers[len(n.peers)-1]
-	}
-	for _, p := range peers {
-		r := speaker.PeerRoutes{Peer: p.Name}
+	all := []speaker.PeerRoutes{}
+	for _, p := range n.has() {
+		r := speaker.PeerRoutes{Peer: p.Name, Only6: p.Address.Is6()}
 		for _, route := range n.routes {
-			if !Carries(p, bgp.VIP{Groups: route.Groups}, route.Prefix) {
+			if !Carries(p, bgp.VIP{Groups: route.Groups}, route.Prefix) || r.Only6 && route.Prefix.Addr().Is4() {
 				continue
 			}
 			r.Routes = append(r.Routes, speaker.SentRoute{Prefix: route.Prefix, Attributes: route.Attributes})
 		}
-		if !n.refuses[p.Name] {
+		if !n.refuses[p.Name] && !time.Now().Before(n.upAt[p.Name]) {
 			all = append(all, r)
 		}
 	}
 	return all
 }
 
+// has returns the peers that the node has. The caller holds the lock.
+func (n *testNode) has() []speaker.Peer {
+	if len(n.peers) > 0 {
+		return n.peers[len(n.peers)-1]
+	}
+	return n.file.Peers
+}
+
 func (n *testNode) SetPeers(peers []speaker.Peer) ([]string, error) {
+	defer n.watch("sessions")()
 	n.mu.Lock()
 	defer n.mu.Unlock()
+	if n.rejects != nil {
+		return nil, n.rejects
+	}
+	for _, p := range peers {
+		if !slices.ContainsFunc(n.has(), p.SameSession) {
+			n.upAt[p.Name] = time.Now().Add(n.anew)
+		}
+	}
 	n.peers = append(n.peers, peers)
 	n.refuses[n.stubborn] = true
 	return nil, nil
@@ -497,6 +553,9 @@ func (l *testListener) Listen(_ context.Context, at []netip.AddrPort) error {
 	for _, s := range at {
 		if !l.addresses[netip.PrefixFrom(s.Addr(), s.Addr().BitLen())] {
 			return fmt.Errorf("%s is not on this machine", s)
+		}
+		if s.Port() == l.taken {
+			return fmt.Errorf("listen %s: address in use", s)
 		}
 		l.listening[s] = 0
 	}

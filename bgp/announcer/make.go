@@ -36,22 +36,33 @@ func (a *Announcer) makeSo(all []wished) {
 			a.open(w)
 		}
 	}
-	var routes []bgp.Route
-	for _, w := range all {
-		if w.wish.Route == nil {
-			continue
-		}
-		for _, p := range a.answered(w) {
-			routes = append(routes, bgp.Route{Prefix: p, Attributes: *w.wish.Route, Groups: w.groups})
-		}
-	}
-	bgp.SortRoutes(routes)
-	if err := a.announce(routes); err != nil {
+	routes, late := a.routes(all)
+	if late || a.announce(routes) != nil {
 		return // nothing is closed while its route may still be out
 	}
 	for _, w := range all {
 		a.close(w)
 	}
+}
+
+// routes returns what peers should be told. It is late when a plan has come since it was
+// decided what should be: then prefixes may have gone from one VIP to another.
+func (a *Announcer) routes(all []wished) (routes []bgp.Route, late bool) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if a.replanned {
+		return nil, true
+	}
+	for _, w := range all {
+		if w.wish.Route == nil {
+			continue
+		}
+		for _, p := range w.vip.answered() {
+			routes = append(routes, bgp.Route{Prefix: p, Attributes: *w.wish.Route, Groups: w.groups})
+		}
+	}
+	bgp.SortRoutes(routes)
+	return routes, false
 }
 
 // announce has peers told these routes and no others. That nothing changed is
@@ -77,17 +88,13 @@ func (a *Announcer) announce(routes []bgp.Route) error {
 
 // answered returns the prefixes of a VIP through which checks have passed since
 // there is a socket for them: one that a plan adds to a VIP that is announced has
-// to show it first.
-func (a *Announcer) answered(w wished) []netip.Prefix {
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	var all []netip.Prefix
-	for _, s := range sockets(w.spec) {
-		if p := hostRoute(s); slices.Contains(w.vip.have, s) && slices.Contains(w.vip.tried, p) {
-			all = append(all, p)
-		}
-	}
-	return all
+// to show it first. A socket of another port serves until there is that of the plan.
+// The caller holds the lock.
+func (v *vip) answered() []netip.Prefix {
+	open := hostRoutes(v.have)
+	return slices.DeleteFunc(slices.Clone(v.spec.Prefixes), func(p netip.Prefix) bool {
+		return !slices.Contains(open, p) || !slices.Contains(v.tried, p)
+	})
 }
 
 // sockets are where DNS is answered on a VIP.
@@ -98,6 +105,8 @@ func sockets(v bgp.VIP) []netip.AddrPort {
 	}
 	return all
 }
+
+const socketsOf = "address and socket of vip " // and its name: what an alarm is about
 
 // open brings the addresses and sockets of a VIP that are not there yet. After a
 // check that failed it makes sure of the addresses too: something else may have taken
@@ -123,7 +132,7 @@ func (a *Announcer) open(w wished) {
 		err = a.cfg.Listener.Listen(ctx, missing)
 		cancel()
 	}
-	a.fault("address and socket of vip "+w.name, err)
+	a.fault(socketsOf+w.name, err)
 	if err != nil {
 		a.mu.Lock()
 		w.vip.fault, w.vip.failed = err.Error(), true // so that it is tried again
@@ -140,7 +149,8 @@ func (a *Announcer) close(w wished) {
 		want = sockets(w.spec)
 	}
 	a.mu.Lock()
-	over := without(w.vip.have, want)
+	late := hostRoutes(without(want, w.vip.have)) // another port is not open yet: the one before stays meanwhile
+	over := slices.DeleteFunc(without(w.vip.have, want), func(s netip.AddrPort) bool { return slices.Contains(late, hostRoute(s)) })
 	a.mu.Unlock()
 	if len(over) == 0 {
 		return
@@ -149,7 +159,7 @@ func (a *Announcer) close(w wished) {
 	if err == nil {
 		err = a.cfg.Addresses.Remove(w.spec.Name, absent(hostRoutes(over), hostRoutes(want)))
 	}
-	a.fault("address and socket of vip "+w.name, err)
+	a.fault(socketsOf+w.name, err)
 	if err == nil {
 		a.closed(over)
 	}

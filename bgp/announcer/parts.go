@@ -5,6 +5,7 @@ import (
 	"slices"
 
 	"edged/bgp"
+	"edged/edge"
 )
 
 // every returns the VIPs by name, and the parts after them. The caller holds the
@@ -51,6 +52,32 @@ func (a *Announcer) split(v *vip, next bgp.VIP) {
 	}
 }
 
+// handOver makes parts of what VIPs that no plan names any more announce and other VIPs of
+// the plan have, so that it goes over there. A VIP of which nothing else is left goes at
+// once. The caller holds the lock.
+func (a *Announcer) handOver() {
+	for _, name := range sortedKeys(a.vips) {
+		v := a.vips[name]
+		if v.planned {
+			continue
+		}
+		rest := v.spec
+		rest.Prefixes = slices.DeleteFunc(slices.Clone(rest.Prefixes), func(p netip.Prefix) bool {
+			return v.wish.Route != nil && slices.Contains(v.tried, p) && a.plannedWith(p) != nil
+		})
+		if len(rest.Prefixes) == len(v.spec.Prefixes) {
+			continue
+		}
+		a.split(v, rest)
+		if v.spec = rest; len(rest.Prefixes) > 0 {
+			v.machine.SetVIP(rest)
+			continue
+		}
+		delete(a.vips, name)
+		a.cfg.Fleet.State(name, edge.Dead, "not in the plan of "+a.cfg.Self.Name)
+	}
+}
+
 // whole makes a VIP of a part, when a plan names it again and nothing else is left
 // of it. The caller holds the lock.
 func (a *Announcer) whole(name string) *vip {
@@ -72,12 +99,41 @@ func (a *Announcer) rejoin() {
 	a.parts = slices.DeleteFunc(a.parts, func(part *vip) bool {
 		p := part.spec.Prefixes[0]
 		v := a.plannedWith(p)
+		if v != nil && v.spec.Name != part.spec.Name && v.wish.Route == nil && part.wish.Route != nil && len(v.have) == 0 {
+			a.adopt(v, part) // it could not come up beside the part, which has all its sockets
+			return true
+		}
 		if v == nil || v.wish.Route == nil && (part.wish.Route != nil || v.spec.Name != part.spec.Name) {
+			return false
+		}
+		if _, lost := a.deprived(part, v.groups, a.peers); lost {
+			part.widen(v.groups)
 			return false
 		}
 		give(part, v, p)
 		return true
 	})
+}
+
+// adopt has a VIP without sockets take the place of a part of another one, as that stands.
+// The caller holds the lock.
+func (a *Announcer) adopt(v, part *vip) {
+	v.machine, v.wish, v.groups = part.machine, part.wish, part.groups
+	v.machine.SetVIP(v.spec)
+	v.guard = part.guard.Split(v.spec) // bound by the same promises
+	v.have, v.tried, v.bound = part.have, part.tried, part.bound
+	v.meter, v.asked = meter{}, 0
+}
+
+// widen has peers of more groups hear a part, which waits to go over to a VIP of these, until
+// one of them has it. The caller holds the lock.
+func (part *vip) widen(groups []string) {
+	if len(part.groups) == 0 || len(groups) == 0 { // all hear it
+		part.groups = nil
+	} else {
+		part.groups = union(part.groups, groups)
+	}
+	part.spec.Groups = part.groups
 }
 
 // plannedWith returns the VIP of the plan that has a prefix; nil: none has. The caller

@@ -1,6 +1,7 @@
 package announcer
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"net/netip"
@@ -21,6 +22,11 @@ type moving struct {
 	alive map[netip.Addr]bool // had a session when the file was read, and is to have it again
 	since time.Duration       // when the last peer was changed, or the file was read
 	next  time.Duration       // no attempt before
+
+	asking time.Duration // since when promises are asked for; 0: they are not
+	rest   time.Duration // not again before
+
+	waits string // what the rest waits for, in words
 }
 
 // nextPeers returns the peers to have next on the way from those that the node
@@ -28,8 +34,8 @@ type moving struct {
 // costs no session is done at once. Sessions are ended one at a time: only while
 // all others that were alive are up, so that the node is never without a router
 // for a mistake in its file. The last peer stays, and so does each while loses says
-// why it should, if it is to come back or not.
-func nextPeers(have, want []speaker.Peer, up, alive map[netip.Addr]bool, loses func(p speaker.Peer, back bool) string) (next []speaker.Peer, waits string) {
+// why it should, if it is to come back or not; for one without a session needs says that.
+func nextPeers(have, want []speaker.Peer, up, alive map[netip.Addr]bool, loses, needs func(p speaker.Peer, back bool) string) (next []speaker.Peer, waits string) {
 	if len(want) == 0 {
 		if len(have) > 0 {
 			waits = "the last peers stay until a restart, which drains first"
@@ -48,7 +54,9 @@ func nextPeers(have, want []speaker.Peer, up, alive map[netip.Addr]bool, loses f
 	ended := false // one that is up: the others wait for their turn
 	mayEnd := func(p speaker.Peer, back bool) bool {
 		if !up[p.Address] {
-			return true
+			why := needs(p, back)
+			waits = cmp.Or(waits, why)
+			return why == ""
 		}
 		name := missing(p.Address)
 		others := slices.ContainsFunc(have, func(q speaker.Peer) bool { return q.Address != p.Address && up[q.Address] })
@@ -83,11 +91,16 @@ func nextPeers(have, want []speaker.Peer, up, alive map[netip.Addr]bool, loses f
 		if have[i].SameSession(w) || mayEnd(have[i], true) {
 			next = append(next, w)
 		} else {
-			next = append(next, have[i])
+			stays := have[i]
+			stays.Name = w.Name // that costs nothing
+			next = append(next, stays)
 		}
 	}
 	for _, p := range have {
 		if !matched[p.Address] && !mayEnd(p, false) {
+			for slices.ContainsFunc(next, func(q speaker.Peer) bool { return q.Name == p.Name }) {
+				p.Name += "-before" // the file gives its name to another one
+			}
 			next = append(next, p)
 		}
 	}
@@ -107,12 +120,18 @@ func (a *Announcer) Peers() []speaker.Peer {
 }
 
 // movePeers takes the next step towards the peers that the file wants.
-func (a *Announcer) movePeers(now time.Duration) {
+func (a *Announcer) movePeers(now time.Duration, frozen string) {
 	a.mu.Lock()
 	have, want, m := a.peers, a.file.Peers, &a.moving
-	if now < m.next || slices.EqualFunc(have, want, samePeer) {
+	same := slices.EqualFunc(have, want, samePeer)
+	if same {
+		m.waits = ""
+	}
+	if now < m.next || same {
 		a.mu.Unlock()
-		a.fault("peers", nil)
+		if same {
+			a.fault("peers", nil)
+		}
 		return
 	}
 	up := map[netip.Addr]bool{}
@@ -122,8 +141,17 @@ func (a *Announcer) movePeers(now time.Duration) {
 	if m.alive == nil {
 		m.alive, m.since = up, now
 	}
-	next, waits := nextPeers(have, want, up, m.alive, func(p speaker.Peer, back bool) string { return a.loses(p, back, now) })
+	next, waits := nextPeers(have, want, up, m.alive,
+		func(p speaker.Peer, back bool) string { return a.loses(p, back, frozen, now) },
+		func(p speaker.Peer, back bool) string {
+			if back {
+				return "" // it is changed, and goes on trying
+			}
+			return a.needs(p, want)
+		})
 	next, waits = a.keepGroups(next, waits)
+	a.ending = slices.ContainsFunc(have, func(p speaker.Peer) bool { return !slices.ContainsFunc(next, p.SameSession) })
+	m.waits = waits
 	alive, late := m.alive, now-m.since > peersLate
 	a.mu.Unlock()
 
@@ -173,6 +201,6 @@ func (a *Announcer) setPeers(have, next []speaker.Peer, alive map[netip.Addr]boo
 			alive[w.Address] = true // it moved
 		}
 	}
-	a.peers, a.flaps = next, a.flaps+lost
+	a.peers, a.flaps, a.dirty = next, a.flaps+lost, true
 	return nil
 }

@@ -45,7 +45,15 @@ func TestNextPeers(t *testing.T) {
 		}
 		return "d stays"
 	}
+	needs := func(p speaker.Peer, back bool) string { // as only e could hear something
+		if p.Name == "e" && !back {
+			return "e stays"
+		}
+		return ""
+	}
 	for _, c := range []struct{ what, have, want, next, waits string }{
+		{"what only one could hear, taken away while it has no session", "e@1:9 b@2:9+", "b@2:9", "b@2:9 e@1:9", "e stays"},
+		{"names that change places, with other timers", "a@1:9+ b@2:9+", "b@1:3 a@2:3", "b@1:3 a@2:9", "the session with b is changed when the one before is up"},
 		{"the same", "a@1:9+ b@2:9+", "a@1:9 b@2:9", "a@1:9 b@2:9", ""},
 		{"another name", "a@1:9+ b@2:9+", "x@1:9 b@2:9", "x@1:9 b@2:9", ""},
 		{"one more", "a@1:9+", "a@1:9 b@2:9", "a@1:9 b@2:9", ""},
@@ -73,7 +81,7 @@ func TestNextPeers(t *testing.T) {
 	} {
 		have, up, alive := peerList(c.have)
 		want, _, _ := peerList(c.want)
-		next, waits := nextPeers(have, want, up, alive, loses)
+		next, waits := nextPeers(have, want, up, alive, loses, needs)
 		if got := peerWords(next); got != c.next || waits != c.waits {
 			t.Errorf("%s: %q, waits %q; want %q, waits %q", c.what, got, waits, c.next, c.waits)
 		}
@@ -185,7 +193,7 @@ func TestSessionsWantPromises(t *testing.T) {
 		}
 		time.Sleep(40 * time.Second)
 		for _, n := range f.nodes {
-			const want = "peers: the session with a is changed when another node promises to keep ns1 meanwhile, or when the node is drained: 0 promises, want 1"
+			const want = "peers: the session with a is changed when others promise to keep ns1 meanwhile, or once a drain has withdrawn it: 0 promises in 0 PoPs, want 1 in 1"
 			if len(n.had()) != 0 || !strings.Contains(n.alarmed(), want) {
 				t.Errorf("%s changed peers to %q; the alarm is %q, want %q", n.self.Name, n.had(), n.alarmed(), want)
 			}

@@ -77,6 +77,8 @@ func (a *Announcer) waits() (waits string, ttl time.Duration) {
 			waits = fmt.Sprintf("%s is %s, to be withdrawn: %s", name, v.wish.State, v.wish.Waits)
 		case !out && v.wish.State != bgp.Announced:
 			waits = fmt.Sprintf("%s is %s, to be announced: %s", name, v.wish.State, firstOf(v.fault, v.wish.Waits, v.wish.Cause))
+		case !out && v.fault != "":
+			waits = fmt.Sprintf("%s is announced, but %s", name, v.fault)
 		case !out && v.kept != "":
 			waits = fmt.Sprintf("%s is announced, but %s", name, v.kept)
 		case !out && !a.wasSent(v.spec, v.spec.Baseline()):
@@ -142,12 +144,16 @@ func (a *Announcer) take(p bgp.NodePlan, restore bool, actor, cause string) erro
 		return fmt.Errorf("the plan cannot be stored: %w", err)
 	}
 	a.recordPlan(before, p, actor, cause)
+	a.fault(stateOfBefore, nil) // people have decided anew
 	if err := a.allow(); err != nil {
 		return err
 	}
 	a.mu.Lock()
 	a.notePending()
 	a.usePlan()
+	for _, v := range a.every() {
+		v.givenUp = !v.planned && len(absent(v.spec.Prefixes, p.GiveUp)) == 0
+	}
 	a.mu.Unlock()
 	a.poke()
 	return nil
@@ -156,6 +162,8 @@ func (a *Announcer) take(p bgp.NodePlan, restore bool, actor, cause string) erro
 // allow lets exactly the plan's prefixes leave, and those that are on their way
 // out.
 func (a *Announcer) allow() error {
+	a.allowing.Lock() // or an older set could be told last
+	defer a.allowing.Unlock()
 	a.mu.Lock()
 	var prefixes []netip.Prefix
 	for _, v := range a.plan.VIPs {
@@ -171,6 +179,7 @@ func (a *Announcer) allow() error {
 // usePlan gives each VIP of the plan a machine, and takes the others out. The
 // caller holds the lock.
 func (a *Announcer) usePlan() {
+	a.replanned = true
 	for _, v := range a.vips {
 		v.planned = false
 	}
@@ -187,9 +196,7 @@ func (a *Announcer) usePlan() {
 		v.spec = spec
 		v.machine.SetVIP(spec)
 	}
-	for _, v := range a.every() {
-		v.givenUp = !v.planned && len(absent(v.spec.Prefixes, a.plan.GiveUp)) == 0
-	}
+	a.handOver()
 	for _, o := range a.operations {
 		if spec, ok := inFile(a.file, o.VIP); ok && o.Kind == bgp.Announce && a.vips[o.VIP] == nil {
 			a.newVIP(spec, bgp.Kept{})

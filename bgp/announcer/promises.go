@@ -22,7 +22,9 @@ func (a *Announcer) asks(now time.Duration) []bgp.Ask {
 		}
 		var nonce bgp.Nonce
 		_, _ = rand.Read(nonce[:]) // never fails
-		all = append(all, v.guard.Begin(now, nonce))
+		ask := v.guard.Begin(now, nonce)
+		ask.Briefly = !v.wish.Ask
+		all = append(all, ask)
 	}
 	return all
 }
@@ -140,8 +142,11 @@ func (a *Announcer) promise(caller string, message []byte) (sealed, error) {
 	if v == nil {
 		return sealed{}, fmt.Errorf("%s has no VIP %q", a.cfg.Self.Name, ask.VIP)
 	}
-	if a.now() < v.resets && a.cfg.Self.Name < ask.Asker { // of two that wait for each other one has to be the first
+	if ask.Briefly && a.now() < v.resets && a.cfg.Self.Name < ask.Asker { // of two that wait for each other one has to be the first
 		return sealed{}, fmt.Errorf("%s itself waits for promises, to make a session anew", a.cfg.Self.Name)
+	}
+	if a.ending {
+		return sealed{}, fmt.Errorf("%s just changes its sessions", a.cfg.Self.Name)
 	}
 	standing := v.machine.Standing()
 	asked := v.spec

@@ -18,7 +18,8 @@ type Status struct {
 	PoP        string               `json:"pop"`
 	Plan       string               `json:"plan"`
 	Generation uint64               `json:"generation"`
-	Pending    []bgp.Change         `json:"pending"` // what the file wants and no plan says yet
+	Pending    []bgp.Change         `json:"pending"`         // what the file wants and no plan says yet
+	Waits      string               `json:"waits,omitempty"` // what sessions wait for that the file wants otherwise
 	Frozen     string               `json:"frozen,omitempty"`
 	VIPs       []VIPStatus          `json:"vips"`
 	Peers      []speaker.PeerStatus `json:"peers"`
@@ -54,7 +55,7 @@ type VIPStatus struct {
 	Breaker  string          `json:"breaker,omitempty"`
 	Promises string          `json:"promises"`
 	Guard    bgp.GuardCounts `json:"guard"`
-	Unsent   []string        `json:"unsent,omitempty"`   // prefixes that a peer should have and none has
+	Unsent   []string        `json:"unsent,omitempty"`   // prefixes that no peer has
 	Refusals []string        `json:"refusals,omitempty"` // why members did not promise, when they were asked last
 
 	Leaving []PartStatus `json:"leaving,omitempty"` // prefixes that a plan took from the VIP, until they are gone
@@ -82,6 +83,8 @@ type NodeOfVIP struct {
 	State  bgp.State `json:"state"`
 	Silent bool      `json:"silent,omitempty"` // it is not heard any more: the state is its last
 	Mute   bool      `json:"mute,omitempty"`   // no peer has it from this node
+
+	Lacks []netip.Prefix `json:"lacks,omitempty"` // prefixes that the VIP has on the node asked, and that this one does not announce
 }
 
 // Status tells how this node has its VIPs.
@@ -93,7 +96,7 @@ func (a *Announcer) Status() Status {
 	now := a.now()
 	s := Status{
 		Node: a.cfg.Self.Name, PoP: a.cfg.Self.PoP, Plan: a.plan.ID(), Generation: a.plan.Generation,
-		Pending: []bgp.Change{}, Frozen: frozen, VIPs: []VIPStatus{}, Peers: peers,
+		Pending: []bgp.Change{}, Frozen: frozen, Waits: a.moving.waits, VIPs: []VIPStatus{}, Peers: peers,
 		Operations: append([]bgp.Operation{}, a.operations...), Elsewhere: []Own{}, Dropped: a.drops,
 	}
 	for _, member := range sortedKeys(a.heard) {
@@ -118,12 +121,16 @@ func (a *Announcer) Status() Status {
 			Cause: v.wish.Cause, Waits: v.wish.Waits, Failing: v.machine.Failing(), Route: words(v.wish.Route), Sent: a.sentTo(v), Bound: v.bound, Fault: cmp.Or(v.fault, v.untried, v.kept),
 			Penalty: v.machine.Damping(now).Penalty, Breaker: v.breaker.Open(now, a.announcers(v)), Promises: promises, Guard: v.guard.Counts(),
 			MinAnnouncers: v.spec.MinAnnouncers, MinPoPs: v.spec.MinPoPs,
-			Nodes: []NodeOfVIP{{a.cfg.Self.Name, a.cfg.Self.PoP, v.wish.State, false, v.isMute(now)}},
+			Nodes: []NodeOfVIP{{Node: a.cfg.Self.Name, PoP: a.cfg.Self.PoP, State: v.wish.State, Mute: v.isMute(now)}},
 		}
 		for _, member := range sortedKeys(a.heard) {
 			h := a.heard[member]
 			if state, has := h.standing.VIPs[name]; has {
-				out.Nodes = append(out.Nodes, NodeOfVIP{h.standing.Node, h.standing.PoP, state, now-h.at >= hearFor, slices.Contains(h.standing.Mute, name)})
+				n := NodeOfVIP{Node: h.standing.Node, PoP: h.standing.PoP, State: state, Silent: now-h.at >= hearFor, Mute: slices.Contains(h.standing.Mute, name)}
+				if state.Announces() && !n.Mute {
+					n.Lacks = absent(v.spec.Prefixes, h.standing.Out[name])
+				}
+				out.Nodes = append(out.Nodes, n)
 			}
 		}
 		out.Announcers, out.Otherwise = a.announcing(v, now)

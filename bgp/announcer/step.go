@@ -44,7 +44,12 @@ func (a *Announcer) step() {
 	a.measure()
 	members, frozen := a.cfg.Fleet.Members(), a.cfg.Fleet.Frozen()
 	a.mu.Lock()
-	a.sent, a.up = sent, up
+	a.sent, a.up, a.ending = sent, up, false
+	for _, p := range a.peers {
+		if now, is := up[p.Name]; is {
+			a.ipv4[p.Address] = now.ipv4
+		}
+	}
 	now := a.now()
 	a.awoke(now)
 	a.noteSilence(now)
@@ -68,7 +73,7 @@ func (a *Announcer) step() {
 	a.keep()
 	a.recordAgain(now)
 	a.remind(time.Now())
-	a.movePeers(now)
+	a.movePeers(now, frozen)
 	a.makeSo(wishes)
 	a.check(now)
 	for _, ask := range asks {
@@ -97,6 +102,7 @@ type change struct {
 // decide has each machine take a step. The caller holds the lock.
 func (a *Announcer) decide(now time.Duration, members []bgp.Member, frozen string) []change {
 	var changes []change
+	a.replanned = false
 	clock := time.Now()
 	a.rejoin()
 	for _, v := range a.every() {
@@ -162,7 +168,8 @@ func (a *Announcer) facts(v *vip, now time.Duration, clock time.Time, frozen str
 		Now: now, Planned: v.planned || a.announcedHere(v, clock), Frozen: frozen, Bound: v.bound, Quiet: v.meter.quiet(now),
 		Permit: permit, Promises: promises,
 	}
-	f.Forced = v.givenUp && !v.planned
+	v.givenUp = v.givenUp && !f.Planned // what is wanted again is not given up a second time
+	f.Forced = v.givenUp
 	if !v.part {
 		f.AnswerTTL = a.file.Required[v.spec.Name] // answers name the PoP also without the part
 	}
@@ -210,12 +217,11 @@ func (a *Announcer) wasSent(v bgp.VIP, want bgp.Attributes) bool {
 	return some
 }
 
-// unsent names the prefixes of a VIP that a peer should have and none has with the
-// attributes. The caller holds the lock.
+// unsent names the prefixes of a VIP that no peer has with the attributes. The caller
+// holds the lock.
 func (a *Announcer) unsent(v bgp.VIP, want bgp.Attributes) (missing []string) {
 	for _, p := range v.Prefixes {
-		has := slices.ContainsFunc(a.sent[p], func(r route) bool { return r.attributes.Equal(want) })
-		if !has && slices.ContainsFunc(a.peers, func(peer speaker.Peer) bool { return Carries(peer, v, p) }) {
+		if !slices.ContainsFunc(a.sent[p], func(r route) bool { return r.attributes.Equal(want) }) {
 			missing = append(missing, p.String())
 		}
 	}

@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"net/netip"
 	"os"
 	"path/filepath"
 	"slices"
@@ -28,6 +29,8 @@ type kept struct {
 	VIPs       map[string]bgp.Kept `json:"vips,omitempty"`
 	Operations []bgp.Operation     `json:"operations,omitempty"` // in force, or to begin
 	Rollout    *bgp.Rollout        `json:"rollout,omitempty"`    // the last that this node coordinates or did
+
+	Groups map[netip.Addr][]string `json:"groups,omitempty"` // that peers were in, by address
 
 	Lost bool `json:"-"` // there was something, and it cannot be read
 }

@@ -17,14 +17,10 @@ func (a *Announcer) worries(now time.Duration) map[string]error {
 	for name, v := range a.vips {
 		var err error
 		breaker := v.breaker.Open(now, a.announcers(v))
-		others, _ := a.others(v, now)
-		total := others
-		if v.wish.State == bgp.Announced {
-			total++
-		}
+		total, _ := a.announcing(v, now)
 		switch {
 		case v.wish.State == bgp.LastResort:
-			err = fmt.Errorf("announced as the last resort: %s", v.wish.Cause)
+			err = v.lastResort()
 		case breaker != "":
 			err = errors.New(breaker)
 		case v.machine.Damping(now).Suppressed:
@@ -42,15 +38,27 @@ func (a *Announcer) worries(now time.Duration) map[string]error {
 	}
 	for _, p := range a.parts {
 		if p.wish.State == bgp.LastResort {
-			all["vip "+p.name()] = fmt.Errorf("announced as the last resort: %s", p.wish.Cause)
+			all["vip "+p.name()] = p.lastResort()
 		}
 	}
+	sockets := map[string]bool{}
+	for _, v := range a.every() {
+		sockets[socketsOf+v.name()] = true
+	}
 	for what := range a.faults {
-		if _, has := all[what]; !has && strings.HasPrefix(what, "vip ") {
+		if _, has := all[what]; !has && (strings.HasPrefix(what, "vip ") || strings.HasPrefix(what, socketsOf) && !sockets[what]) {
 			all[what] = nil // it is gone
 		}
 	}
 	return all
+}
+
+// lastResort says why a VIP is the last resort: how that came, and what it waits for now.
+func (v *vip) lastResort() error {
+	if v.wish.Waits == "" {
+		return fmt.Errorf("announced as the last resort: %s", v.wish.Cause)
+	}
+	return fmt.Errorf("announced as the last resort: %s; it waits for %s", v.wish.Cause, v.wish.Waits)
 }
 
 // unfit adds to what is to be said of a VIP that it is announced although its checks

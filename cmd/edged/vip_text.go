@@ -94,8 +94,20 @@ func writeVIPs(w io.Writer, s *announcer.Status) {
 	if s.Rollout != "" {
 		fmt.Fprintln(w, "\nrollout:", s.Rollout)
 	}
-	if n := len(s.Pending); n > 0 {
+	sessions := 0
+	for _, c := range s.Pending {
+		if c.Kind == bgp.ResetsSession {
+			sessions++
+		}
+	}
+	if n := len(s.Pending) - sessions; n > 0 {
 		fmt.Fprintf(w, "\n%s pending: edged vip plan --nodes node/%s shows what\n", bgp.Counted(n, "change"), s.Node)
+	}
+	switch {
+	case s.Waits != "":
+		fmt.Fprintf(w, "\nsessions are on the way to what the file wants: %s\n", s.Waits)
+	case sessions > 0:
+		fmt.Fprintf(w, "\n%s on the way to what the file wants\n", bgp.Counted(sessions, "session"))
 	}
 }
 
@@ -194,6 +206,8 @@ func writeVIP(w io.Writer, v *announcer.VIPStatus) {
 			state = "not heard any more; it was " + state
 		case n.Mute:
 			state += ", but no peer has it"
+		case len(n.Lacks) > 0:
+			state += ", without " + bgp.PrefixWords(n.Lacks)
 		}
 		rows = append(rows, []string{n.Node, n.PoP, state})
 		shades = append(shades, shade(n.State))
