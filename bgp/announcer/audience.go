@@ -89,7 +89,7 @@ func (a *Announcer) promised(p speaker.Peer, alone []*vip, now time.Duration) (w
 // the lock.
 func (a *Announcer) needs(p speaker.Peer, want []speaker.Peer) string {
 	for _, v := range a.vips {
-		if !v.planned {
+		if !v.planned || v.wish.State == bgp.Withdrawn {
 			continue
 		}
 		heardBy := bgp.VIP{Groups: v.groups}

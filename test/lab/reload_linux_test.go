@@ -64,19 +64,38 @@ func TestGroupsByReload(t *testing.T) {
 	l.unchanged(begun)
 }
 
-// All edges read at once that their sessions are to be made anew. Each does so while
-// others have promised to stay, so that no query is lost.
+// All edges read at once that their sessions are to be made anew, and then the same with
+// other groups. Each does so while enough others have promised to stay, so that no query is
+// lost.
 func TestSessionsByReload(t *testing.T) {
-	l := startLab(t, Config{})
+	l := newLab(t, Config{})
+	for _, e := range l.Edges {
+		text, err := os.ReadFile(e.config())
+		l.must(err)
+		l.must(os.WriteFile(e.config(), []byte(inGroup("fabric")(string(text))), 0o600))
+	}
+	l.must(l.Start(upWithin, l.Edges...))
+	held := func(from, to string) func(string) string {
+		return func(text string) string { return strings.ReplaceAll(text, "hold: "+from, "hold: "+to) }
+	}
+	inTor := inGroup("tor")
+	l.resets("other timers", held("9s", "12s"))
+	l.resets("other timers and groups", func(text string) string { return held("12s", "15s")(inTor(text)) })
+	l.must(Until(time.Minute, func() error { return saysAll("router4 stays in fabric, tor, for no other peer would hear 198.51.100.53/32 of ns1", l.Edges...) }))
+}
+
+// resets has all files of edges changed so that each session is made anew, and holds that
+// the minimum is there all the time, and all edges are in the end.
+func (l *lab) resets(what string, change func(string) string) {
+	l.t.Helper()
 	before, err := l.Router.Sessions()
 	l.must(err)
-	fewest := len(l.Edges)
 	begun := time.Now()
 	o := l.under(func() error {
 		for _, e := range l.Edges {
-			l.edit(e, func(text string) string { return strings.ReplaceAll(text, "hold: 9s", "hold: 12s") })
+			l.edit(e, change)
 		}
-		return Until(3*time.Minute, func() error {
+		return Until(4*time.Minute, func() error {
 			after, err := l.Router.Sessions()
 			if err != nil {
 				return err
@@ -84,14 +103,41 @@ func TestSessionsByReload(t *testing.T) {
 			return anew(before, after)
 		})
 	})
-	t.Logf("all sessions were made anew within %s", o.Done.Sub(o.Begun).Round(time.Second))
-	for _, c := range l.FIB.Since(begun, vip4) {
-		fewest = min(fewest, len(c.Edges))
+	l.t.Logf("%s: all sessions were made anew within %s", what, o.Done.Sub(o.Begun).Round(time.Second))
+	for _, p := range ns1 {
+		fewest := len(l.Edges)
+		for _, c := range l.FIB.Since(begun, p) {
+			fewest = min(fewest, len(c.Edges))
+		}
+		if fewest != len(l.Edges)-1 {
+			l.t.Errorf("%s: %d edges at the least announced %s, want all but one", what, fewest, p)
+		}
+		l.must(l.Reach(5*time.Second, p, l.Edges...))
 	}
-	if lost := o.UDP.Lost(); len(lost) > 0 || len(o.UDP) == 0 || fewest < 1 {
-		t.Errorf("%d edges at the least announced it, want one: %v", fewest, o.UDP)
+	if lost := o.UDP.Lost(); len(lost) > 0 || len(o.UDP) == 0 {
+		l.t.Errorf("%s: queries were lost: %v", what, o.UDP)
 	}
-	l.must(l.Settled(upWithin))
+}
+
+// Routers taken from the files while they are down stay, where no other one could hear a
+// prefix, and hear it when they are back.
+func TestPeerIsGoneWhileDown(t *testing.T) {
+	l := startLab(t, Config{})
+	l.must(l.Router.Stop())
+	for _, p := range ns1 {
+		l.must(l.Reach(5*time.Second, p))
+	}
+	without := regexp.MustCompile(`(?m)^    - \{name: router6.*\n`)
+	for _, e := range l.Edges {
+		l.edit(e, func(text string) string { return without.ReplaceAllString(text, "") })
+	}
+	l.must(Until(time.Minute, func() error {
+		return saysAll("the session with router6 stays, for no other peer hears 2001:db8::53/128 of ns1", l.Edges...)
+	}))
+	l.must(l.Router.Start())
+	for _, p := range ns1 {
+		l.must(l.Reach(upWithin, p, l.Edges...))
+	}
 }
 
 // All edges read at once that the router which alone hears IPv4 is gone from their files.
