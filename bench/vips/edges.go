@@ -250,15 +250,19 @@ func (b *bench) restarted() error {
 		if err := l.Router.Stop(); err != nil {
 			return err
 		}
-		if err := l.Reach(downWithin, families["IPv4"]); err != nil {
-			return err
+		for _, p := range families {
+			if err := l.Reach(downWithin, p); err != nil {
+				return err
+			}
 		}
 		if err := l.Router.Start(); err != nil {
 			return err
 		}
 		begun := time.Now()
-		if err := l.Reach(upWithin, families["IPv4"], l.Edges...); err != nil {
-			return err
+		for _, p := range families {
+			if err := l.Reach(upWithin, p, l.Edges...); err != nil {
+				return err
+			}
 		}
 		back = append(back, time.Since(begun).Seconds())
 	}

@@ -23,10 +23,7 @@ func ms(d time.Duration) float64 { return float64(d.Microseconds()) / 1000 }
 
 // routes times a route's way into the router's kernel, and out of it.
 func (b *bench) routes(kind lab.Kind) error {
-	rounds, limits := b.rounds, []limit{most95(10 + gathers(kind)), most(100 + gathers(kind))}
-	if kind != lab.BIRD {
-		rounds = max(1, b.rounds/4)
-	}
+	limits := []limit{most95(10 + gathers(kind)), most(100 + gathers(kind))}
 	l, err := b.lab(lab.Config{Edges: 1, PoPs: 1, Router: kind})
 	if err != nil {
 		return err
@@ -42,7 +39,7 @@ func (b *bench) routes(kind lab.Kind) error {
 	}
 	for _, f := range []string{"IPv4", "IPv6"} {
 		var up, down []float64
-		for range rounds {
+		for range b.rounds {
 			if err := b.ctx.Err(); err != nil {
 				return err
 			}
@@ -118,7 +115,7 @@ func (b *bench) thousand() error {
 			return err
 		}
 		up = append(up, ms(at.Sub(applied.Begun)))
-		growth = append(growth, float64(applied.RSS-idle.RSS)/(1<<20))
+		growth = append(growth, float64(applied.RSS-idle.RSS)/1e6)
 		if applied, err = a.Apply(); err != nil {
 			return err
 		}
@@ -129,7 +126,7 @@ func (b *bench) thousand() error {
 	}
 	b.add("1,000 VIPs announced, last in the FIB", "ms", up, most(500))
 	b.add("1,000 VIPs withdrawn, last out of the FIB", "ms", down, most(500))
-	b.add("memory for 1,000 VIPs", "MiB", growth, most(12))
+	b.add("memory for 1,000 VIPs", "MB", growth, most(12))
 	return nil
 }
 

@@ -78,7 +78,7 @@ func TestFleetSplits(t *testing.T) {
 		if err := Until(30*time.Second, func() error { return l.frozen(few...) }); err != nil {
 			return err
 		}
-		time.Sleep(15 * time.Second)
+		time.Sleep(2 * time.Minute)
 		return l.frozen(few...)
 	})
 	if lost := o.UDP.Lost(); len(lost) > 0 {

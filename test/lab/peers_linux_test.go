@@ -2,11 +2,40 @@ package lab
 
 import (
 	"fmt"
+	"os"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
 	"time"
 )
+
+// A session that cannot be, for the file names another AS, says why in a metric within 10 s,
+// and no route goes over it. (B9; bgp/speaker has the other reasons.)
+func TestReasonIsAMetric(t *testing.T) {
+	l := newLab(t, Config{Edges: 1, PoPs: 1})
+	e := l.Edges[0]
+	text, err := os.ReadFile(e.config())
+	l.must(err)
+	wrong := strings.Replace(string(text), fmt.Sprintf("asn: %d, ", RouterASN), "asn: 64999, ", 1) // of router4
+	l.must(os.WriteFile(e.config(), []byte(wrong), 0o600))
+	l.must(e.Start())
+	l.must(Until(10*time.Second, func() error {
+		if up, err := e.Metric(`edged_bgp_session_established{peer="router6"}`); err != nil || up != 1 {
+			return fmt.Errorf("router6 is up: %v, %w", up, err)
+		}
+		var text []byte
+		if err := e.Get("/metrics", &text); err != nil {
+			return err
+		}
+		why := regexp.MustCompile(`(?m)^edged_bgp_session_down_reason\{peer="router4",reason=".*wrong AS: the peer's is not 64999"\} 1$`)
+		if !why.Match(text) || strings.Contains(string(text), `edged_bgp_session_down_reason{peer="router6"`) {
+			return fmt.Errorf("no metric says why, or a wrong one does:\n%s", regexp.MustCompile(`(?m)^edged_bgp_session.*$`).FindAll(text, -1))
+		}
+		return nil
+	}))
+	l.must(l.Reach(0, vip4))
+}
 
 // A reload that changes both peers of an edge makes their sessions anew, one after
 // the other. Nothing is lost, and no other session notices.

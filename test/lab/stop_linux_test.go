@@ -139,8 +139,8 @@ func TestCrashesWhenAnnounced(t *testing.T) {
 	if n := l.announced(victim, begun); !damped || n < 2 || n > 4 {
 		t.Errorf("it was announced %d times, and damped: %v; want it damped after 2 to 4 times", n, damped)
 	}
-	if !strings.Contains(victim.Log(), `"alarm":"vips"`) {
-		t.Error("there is no alarm")
+	if want := "vip ns1: flaps: it is not announced as planned until the penalty has decayed"; !strings.Contains(victim.Log(), want) {
+		t.Errorf("no alarm says %q", want)
 	}
 	l.hold(15*time.Second, "it stays out", func() error { return l.Withdrawn(0, vip4, victim) })
 	l.must(Await(time.Minute, "ns1", "degraded", victim))
