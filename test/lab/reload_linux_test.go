@@ -81,7 +81,9 @@ func TestSessionsByReload(t *testing.T) {
 	inTor := inGroup("tor")
 	l.resets("other timers", held("9s", "12s"))
 	l.resets("other timers and groups", func(text string) string { return held("12s", "15s")(inTor(text)) })
-	l.must(Until(time.Minute, func() error { return saysAll("router4 stays in fabric, tor, for no other peer would hear 198.51.100.53/32 of ns1", l.Edges...) }))
+	l.must(Until(time.Minute, func() error {
+		return saysAll("router4 stays in fabric, tor, for no other peer would hear 198.51.100.53/32 of ns1", l.Edges...)
+	}))
 }
 
 // resets has all files of edges changed so that each session is made anew, and holds that
