@@ -175,10 +175,10 @@ func (a *Announcer) start(k kept, faults []string) error {
 	}
 	a.usePlan()
 	if peers := keptGroups(a.file.Peers, k.Groups, plan.VIPs); !slices.EqualFunc(peers, a.peers, samePeer) {
-		if _, err := a.cfg.Speaker.SetPeers(peers); err != nil {
-			return err
+		_, err := a.cfg.Speaker.SetPeers(peers)
+		if a.fault("peers", err); err == nil {
+			a.peers = peers
 		}
-		a.peers = peers
 	}
 	a.rollout = a.coordinator.view()
 	if a.audit.Head().Seq == 0 {

@@ -42,7 +42,7 @@ func TestFleetAtRandom(t *testing.T) {
 			return
 		}
 	}
-	t.Logf("%d fleets: %d prefixes withdrawn and %d sessions made anew by choice, %d last resorts", *seeds, total.withdrawals, total.resets, total.returns)
+	t.Logf("%d fleets: %d prefixes withdrawn and %d sessions made anew by choice, %d times one became the last resort", *seeds, total.withdrawals, total.resets, total.returns)
 	if total.withdrawals == 0 || total.resets == 0 || total.returns == 0 {
 		t.Errorf("nothing was tested: %+v", total)
 	}
@@ -64,6 +64,7 @@ type world struct {
 
 	losses map[string]map[netip.Prefix]time.Time // against a node's will, by node: no promise can keep that
 	excuse map[string]bool                       // nodes that stop
+	worst  map[string]bool                       // whether a node announces a prefix with the worst attributes, by both
 	begun  time.Time
 }
 
@@ -76,7 +77,7 @@ func newWorld(t *testing.T, seed uint64) *world {
 	rng := rand.New(rand.NewPCG(seed, 45))
 	all := []string{"a1", "b1", "a2", "c1", "b2", "c2"}
 	w := &world{
-		t: t, seed: seed, rng: rng, names: all[:3+rng.IntN(4)], losses: map[string]map[netip.Prefix]time.Time{}, excuse: map[string]bool{},
+		t: t, seed: seed, rng: rng, names: all[:3+rng.IntN(4)], losses: map[string]map[netip.Prefix]time.Time{}, excuse: map[string]bool{}, worst: map[string]bool{},
 		begun: time.Now(),
 	}
 	w.min = 1 + rng.IntN(len(w.names)/2)
@@ -307,17 +308,18 @@ func (w *world) play() {
 	}
 }
 
-// look counts last resorts.
+// look counts prefixes that begin to be announced with the worst attributes.
 func (w *world) look() {
 	for _, name := range w.names {
-		n := w.f.nodes[name]
-		n.mu.Lock()
-		for _, r := range n.routes {
-			if strings.Contains(r.Attributes.String(), "graceful-shutdown prepend 3") {
-				w.returns++
+		for _, p := range prefixes {
+			is := strings.Contains(w.f.nodes[name].routeTo(p), "graceful-shutdown prepend 3")
+			if at := name + " " + p.String(); is != w.worst[at] {
+				w.worst[at] = is
+				if is {
+					w.returns++
+				}
 			}
 		}
-		n.mu.Unlock()
 	}
 }
 
