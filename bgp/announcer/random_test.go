@@ -117,7 +117,10 @@ func (w *world) fail(format string, args ...any) {
 // somePeers are two routers, in groups that VIPs may be for.
 func (w *world) somePeers() (peers []speaker.Peer) {
 	for i, name := range []string{"tor", "edge"} {
-		groups := [][]string{{"fabric"}, {"transit"}, {"fabric", "transit"}}[(i+w.rng.IntN(4))%3]
+		groups := [][]string{{"fabric"}, {"transit"}, {"fabric", "transit"}}[i]
+		if w.rng.IntN(4) == 0 {
+			groups = [][]string{{"transit"}, {"fabric", "transit"}, {"fabric"}}[w.rng.IntN(3)]
+		}
 		peers = append(peers, speaker.Peer{
 			Name: name, Address: netip.AddrFrom4([4]byte{192, 0, 2, byte(i + 1)}), ASN: 64500, Groups: groups,
 			Hold: time.Duration(3*(1+w.rng.IntN(3))) * time.Second,
@@ -144,7 +147,7 @@ func (w *world) vips(in ...string) (vips []bgp.VIP) {
 	for _, name := range slices.Sorted(maps.Keys(of)) {
 		v := with(of[name]...)
 		v.Name, v.MinAnnouncers = name, w.min
-		v.Groups = [][]string{nil, {"fabric"}, {"transit"}, {"fabric", "transit"}}[w.rng.IntN(4)]
+		v.Groups = [][]string{{"fabric"}, {"transit"}, {"fabric"}, {"transit"}, nil, {"fabric", "transit"}}[w.rng.IntN(6)]
 		vips = append(vips, v)
 	}
 	return vips
