@@ -65,6 +65,7 @@ type world struct {
 	losses map[string]map[netip.Prefix]time.Time // against a node's will, by node: no promise can keep that
 	excuse map[string]bool                       // nodes that stop
 	worst  map[string]bool                       // whether a node announces a prefix with the worst attributes, by both
+	dark   map[netip.Prefix]time.Time            // since when no router has a prefix that a drained node could announce
 	begun  time.Time
 }
 
@@ -77,7 +78,7 @@ func newWorld(t *testing.T, seed uint64) *world {
 	rng := rand.New(rand.NewPCG(seed, 45))
 	all := []string{"a1", "b1", "a2", "c1", "b2", "c2"}
 	w := &world{
-		t: t, seed: seed, rng: rng, names: all[:3+rng.IntN(4)], losses: map[string]map[netip.Prefix]time.Time{}, excuse: map[string]bool{}, worst: map[string]bool{},
+		t: t, seed: seed, rng: rng, names: all[:3+rng.IntN(4)], losses: map[string]map[netip.Prefix]time.Time{}, excuse: map[string]bool{}, worst: map[string]bool{}, dark: map[netip.Prefix]time.Time{},
 		begun: time.Now(),
 	}
 	w.min = 1 + rng.IntN(len(w.names)/2)
@@ -258,6 +259,28 @@ func (w *world) act() {
 	}
 }
 
+// couldReturn says whether a node is drained, and fit to be the last resort for a prefix.
+func (n *testNode) couldReturn(p netip.Prefix) bool {
+	n.fleet.mu.Lock()
+	cut := n.fleet.cut[n.self.Name]
+	n.fleet.mu.Unlock()
+	n.mu.Lock()
+	broken := n.broken != "" || !n.session
+	n.mu.Unlock()
+	if n.Announcer == nil || cut || broken || n.now() < 20*time.Second {
+		return false
+	}
+	n.Announcer.mu.Lock()
+	defer n.Announcer.mu.Unlock()
+	v := n.plannedWith(p)
+	if v == nil || v.machine.Damping(n.now()).Suppressed {
+		return false
+	}
+	o := bgp.InForce(n.operations, n.self, v.spec.Name, time.Now())
+	carried := slices.ContainsFunc(n.Announcer.peers, func(peer speaker.Peer) bool { return Carries(peer, bgp.VIP{Groups: v.groups}, p) })
+	return carried && o != nil && o.Kind == bgp.Drain && (v.wish.State == bgp.Withdrawn || v.wish.State == bgp.LastResort)
+}
+
 func (w *world) takes(n *testNode, vips []bgp.VIP) {
 	w.say("%s takes a plan: %s", n.self.Name, vipWords(vips))
 	n.file.VIPs = vips
@@ -267,13 +290,7 @@ func (w *world) takes(n *testNode, vips []bgp.VIP) {
 
 func (w *world) reloads(n *testNode, peers []speaker.Peer) {
 	w.say("%s reloads: %s", n.self.Name, routerWords(peers))
-	n.mu.Lock()
-	if len(n.peers) == 0 {
-		n.peers = append(n.peers, n.file.Peers) // that it has until it is told of others
-	}
-	n.file.Peers = peers
-	n.mu.Unlock()
-	n.Use(n.file)
+	n.reloads(peers...)
 }
 
 func vipWords(vips []bgp.VIP) (all string) {
@@ -311,8 +328,30 @@ func (w *world) play() {
 	}
 }
 
-// look counts prefixes that begin to be announced with the worst attributes.
+// comesBack is how long no router may have a prefix that a drained node could announce: 10 s,
+// and what it takes to hear of that.
+const comesBack = 14 * time.Second
+
+// look counts prefixes that begin to be announced with the worst attributes, and holds that
+// drained nodes come back for a prefix that nobody announces.
 func (w *world) look() {
+	for _, p := range prefixes {
+		able := ""
+		for _, name := range w.names {
+			if w.f.nodes[name].couldReturn(p) {
+				able = name
+			}
+		}
+		since, dark := w.dark[p]
+		switch {
+		case able == "" || w.f.hear(p) > 0:
+			delete(w.dark, p)
+		case !dark:
+			w.dark[p] = time.Now()
+		case time.Since(since) > comesBack:
+			w.fail("no router has had %s for %v, and %s could announce it", p, time.Since(since), able)
+		}
+	}
 	for _, name := range w.names {
 		for _, p := range prefixes {
 			is := strings.Contains(w.f.nodes[name].routeTo(p), "graceful-shutdown prepend 3")
