@@ -120,3 +120,36 @@ func TestAuditWaitsForDisk(t *testing.T) {
 		}
 	})
 }
+
+// TestAuditLosesTheNewest: of more than the node keeps while nothing can be written the newest
+// are lost, and the log says how many.
+func TestAuditLosesTheNewest(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := announcing(t, "a1", "b1")
+		a := f.nodes["a1"]
+		f.fillDisks("a1")
+		for range maxUnwritten + 5 {
+			a.recordOperation("ann", "hold", "on and on")
+		}
+		f.emptyDisks("a1")
+		f.await("no alarm", 15*time.Second, func() bool { return a.alarmed() == "" })
+		var log bytes.Buffer
+		if err := a.WriteAudit(&log); err != nil {
+			t.Fatal(err)
+		}
+		if kept := strings.Count(log.String(), "on and on"); kept != maxUnwritten {
+			t.Errorf("the log has %d of them, want %d", kept, maxUnwritten)
+		}
+		lines := strings.Split(strings.TrimSpace(log.String()), "\n")
+		var last audit.Entry
+		if err := json.Unmarshal([]byte(lines[len(lines)-1]), &last); err != nil {
+			t.Fatal(err)
+		}
+		if want := "5 entries that could not be written before this one are lost"; last.Cause != want || last.Time.IsZero() {
+			t.Errorf("the last entry is %+v, want %q", last, want)
+		}
+		if err := a.audit.Verify(); err != nil {
+			t.Error(err)
+		}
+	})
+}
