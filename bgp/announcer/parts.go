@@ -53,8 +53,8 @@ func (a *Announcer) split(v *vip, next bgp.VIP) {
 }
 
 // handOver makes parts of what VIPs that no plan names any more announce and other VIPs of
-// the plan have, so that it goes over there. A VIP of which nothing else is left goes at
-// once. The caller holds the lock.
+// the plan have, so that it goes over there; also when it was announced again as the last
+// resort since. A VIP of which nothing else is left goes at once. The caller holds the lock.
 func (a *Announcer) handOver() {
 	for _, name := range sortedKeys(a.vips) {
 		v := a.vips[name]
@@ -96,6 +96,7 @@ func (a *Announcer) whole(name string) *vip {
 // VIP that has the prefix now and is announced. While the VIP has no route and the part
 // has, it waits: nothing shall be withdrawn by that. The caller holds the lock.
 func (a *Announcer) rejoin() {
+	a.handOver()
 	a.parts = slices.DeleteFunc(a.parts, func(part *vip) bool {
 		p := part.spec.Prefixes[0]
 		v := a.plannedWith(p)
