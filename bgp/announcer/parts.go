@@ -58,17 +58,18 @@ func (a *Announcer) split(v *vip, next bgp.VIP) {
 func (a *Announcer) handOver() {
 	for _, name := range sortedKeys(a.vips) {
 		v := a.vips[name]
-		if v.planned {
+		if v.planned || v.wish.Route == nil {
 			continue
 		}
 		rest := v.spec
-		rest.Prefixes = slices.DeleteFunc(slices.Clone(rest.Prefixes), func(p netip.Prefix) bool {
-			return v.wish.Route != nil && slices.Contains(v.tried, p) && a.plannedWith(p) != nil
-		})
+		rest.Prefixes = slices.DeleteFunc(slices.Clone(rest.Prefixes), func(p netip.Prefix) bool { return a.plannedWith(p) != nil })
 		if len(rest.Prefixes) == len(v.spec.Prefixes) {
 			continue
 		}
 		a.split(v, rest)
+		for _, p := range absent(v.spec.Prefixes, rest.Prefixes) {
+			give(v, a.plannedWith(p), p) // what never was announced has only a socket, or none
+		}
 		if v.spec = rest; len(rest.Prefixes) > 0 {
 			v.machine.SetVIP(rest)
 			continue
