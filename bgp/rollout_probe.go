@@ -178,13 +178,13 @@ func (r *Rollout) hasPath(m Member, vip VIP, p netip.Prefix) bool {
 
 // missed says in words which node of the wave answers probers less or more often than
 // forecast, not at all any more, or still when it should not, or "".
-func (r *Rollout) missed() string {
+func (r *Rollout) missed(facts map[string]NodeFacts) string {
 	if r.Shift || r.Phase != PhaseBaking {
 		return ""
 	}
 	pops := r.pops()
 	return r.each(func(m Member, vip VIP, p netip.Prefix, s sight) string {
-		joins, leaves := r.turnoverAt(p)
+		joins, leaves := r.turnoverAt(vip.Name, p, facts)
 		will := forecast(s.Before, pops, joins, leaves)
 		all := total(s.Baking)
 		for _, node := range r.Waves[r.Wave] {
@@ -205,13 +205,13 @@ func (r *Rollout) missed() string {
 	})
 }
 
-// turnoverAt returns which nodes of the wave begin and stop to announce a prefix. One
-// where it goes over to another VIP does neither.
-func (r *Rollout) turnoverAt(p netip.Prefix) (joins, leaves []string) {
+// turnoverAt returns which nodes of the wave begin and stop to announce a prefix for a VIP. One
+// where it goes over to another VIP does neither; nor does one that is drained begin.
+func (r *Rollout) turnoverAt(vip string, p netip.Prefix, facts map[string]NodeFacts) (joins, leaves []string) {
 	for _, node := range r.Waves[r.Wave] {
 		s, _ := r.Plan.Step(node)
 		switch adds, drops := slices.Contains(s.Adds, p), slices.Contains(s.Drops, p); {
-		case adds && !drops:
+		case adds && !drops && slices.Contains(facts[node].Out[vip], p):
 			joins = append(joins, node)
 		case drops && !adds:
 			leaves = append(leaves, node)

@@ -184,3 +184,24 @@ func TestRolloutProbesPrefixes(t *testing.T) {
 		}
 	}
 }
+
+// TestRolloutProbesDrainedLater: a node of a later wave that is drained need not answer.
+func TestRolloutProbesDrainedLater(t *testing.T) {
+	s := newStage(t, "ams1 ams2")
+	inPoPs(s)
+	s.nodes["ams2"].drained = true
+	s.rollout.Probe([]Member{{Name: "ams9", PoP: "ams"}})
+	for s.rollout.Phase != PhaseDone && s.rollout.Cause == "" && s.now < 10*time.Minute {
+		if len(s.rollout.Probes()) > 0 {
+			answers := map[string]uint64{}
+			if s.rollout.Wave > 0 || s.rollout.Phase == PhaseConfirming || s.rollout.Phase == PhaseBaking {
+				answers["ams1"] = 20
+			}
+			s.rollout.Saw("ams9", map[netip.Prefix]map[string]uint64{ns1.Prefixes[0]: answers})
+		}
+		s.second()
+	}
+	if s.rollout.Phase != PhaseDone {
+		t.Errorf("it ended %s", s.rollout)
+	}
+}

@@ -160,7 +160,7 @@ func (r *Rollout) watch(now time.Duration, facts map[string]NodeFacts) string {
 			return fmt.Sprintf("%s does not do as planned, for %s: it waits for %s", node, within, orNothing(cmp.Or(f.Waits, r.unseen(node, f))))
 		}
 	}
-	return cmp.Or(r.misrouted(now, facts), r.missed())
+	return cmp.Or(r.misrouted(now, facts), r.missed(facts))
 }
 
 func orNothing(waits string) string {

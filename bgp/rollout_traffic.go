@@ -76,7 +76,7 @@ func (r *Rollout) misrouted(now time.Duration, facts map[string]NodeFacts) strin
 		if before == nil || mark == nil || total == nil {
 			continue
 		}
-		joins, leaves := r.turnover(vip)
+		joins, leaves := r.turnover(vip, facts)
 		got := map[string]uint64{}
 		for _, node := range r.everybody() {
 			if !slices.Contains(leaves, node) {
@@ -116,11 +116,12 @@ func (r *Rollout) dropMarks(facts map[string]NodeFacts, counts map[string]map[st
 	}
 }
 
-// turnover returns which nodes of the wave begin and stop to announce a VIP.
-func (r *Rollout) turnover(vip string) (joins, leaves []string) {
+// turnover returns which nodes of the wave begin and stop to announce a VIP. One that is
+// drained does not begin.
+func (r *Rollout) turnover(vip string, facts map[string]NodeFacts) (joins, leaves []string) {
 	for _, node := range r.Waves[r.Wave] {
 		s, _ := r.Plan.Step(node)
-		if slices.Contains(s.Joins(), vip) {
+		if slices.Contains(s.Joins(), vip) && len(facts[node].Out[vip]) > 0 {
 			joins = append(joins, node)
 		}
 		if _, stays := s.Plan.VIP(vip); !stays && slices.Contains(s.Leaves(), vip) {

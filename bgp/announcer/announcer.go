@@ -174,7 +174,7 @@ func (a *Announcer) start(k kept, faults []string) error {
 		a.newVIP(spec, k.VIPs[spec.Name])
 	}
 	a.usePlan()
-	if peers := keptGroups(a.file.Peers, k.Groups, plan.VIPs); !slices.EqualFunc(peers, a.peers, samePeer) {
+	if peers := keptGroups(a.file.Peers, k.Groups); !slices.EqualFunc(peers, a.peers, samePeer) {
 		_, err := a.cfg.Speaker.SetPeers(peers)
 		if a.fault("peers", err); err == nil {
 			a.peers = peers

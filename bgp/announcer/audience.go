@@ -30,12 +30,13 @@ const (
 func (a *Announcer) loses(p speaker.Peer, back bool, frozen string, now time.Duration) string {
 	var alone []*vip // that no other peer hears, or some of it
 	for _, v := range a.every() {
-		i := slices.IndexFunc(v.spec.Prefixes, func(prefix netip.Prefix) bool { return a.only(v, prefix, p.Name) })
+		announced := v.answered()
+		i := slices.IndexFunc(announced, func(prefix netip.Prefix) bool { return a.only(v, prefix, p.Name) })
 		if i < 0 {
 			continue
 		}
 		if !back {
-			return stays(p, v, v.spec.Prefixes[i])
+			return stays(p, v, announced[i])
 		}
 		o := bgp.InForce(a.operations, a.cfg.Self, v.spec.Name, time.Now())
 		switch breaker := v.breaker.Open(now, a.announcers(v)); {
@@ -63,7 +64,8 @@ func stays(p speaker.Peer, v *vip, prefix netip.Prefix) string {
 func (a *Announcer) promised(p speaker.Peer, alone []*vip, now time.Duration) (waits string) {
 	for _, v := range alone {
 		if permit, promises := v.guard.PermitBriefly(now, a.havers(v)); !permit && waits == "" {
-			waits = fmt.Sprintf("the session with %s is changed when others promise to keep %s meanwhile, or once a drain has withdrawn it: %s", p.Name, v.spec.Name, promises)
+			waits = fmt.Sprintf("the session with %s is changed when others promise to keep %s meanwhile, or once a drain has withdrawn it", p.Name, v.spec.Name)
+			a.moving.detail = promises
 		}
 	}
 	m := &a.moving
@@ -88,8 +90,9 @@ func (a *Announcer) promised(p speaker.Peer, alone []*vip, now time.Duration) (w
 // any more; empty: all that it may carry is carried by others of the file. The caller holds
 // the lock.
 func (a *Announcer) needs(p speaker.Peer, want []speaker.Peer) string {
-	for _, v := range a.vips {
-		if !v.planned || v.wish.State == bgp.Withdrawn {
+	for _, name := range sortedKeys(a.vips) {
+		v := a.vips[name]
+		if !v.planned || v.wish.Route == nil && a.drained(v) {
 			continue
 		}
 		heardBy := bgp.VIP{Groups: v.groups}
@@ -157,25 +160,13 @@ func (a *Announcer) keepGroups(next []speaker.Peer, waits string) ([]speaker.Pee
 }
 
 // keptGroups returns the peers of a file as a node starts with them: beside the groups that
-// the file gives them they stay in those that they were in before, by address, as far as a
-// prefix of the plan would be heard by none of them else.
-func keptGroups(file []speaker.Peer, before map[netip.Addr][]string, plan []bgp.VIP) []speaker.Peer {
+// the file gives them they are in those that they were in before, by address. They leave
+// these as after a reload, once nothing is lost by it.
+func keptGroups(file []speaker.Peer, before map[netip.Addr][]string) []speaker.Peer {
 	next := slices.Clone(file)
-	carried := func(v bgp.VIP, p netip.Prefix) bool {
-		return slices.ContainsFunc(next, func(peer speaker.Peer) bool { return Carries(peer, v, p) })
-	}
-	for _, v := range plan {
-		for _, p := range v.Prefixes {
-			if carried(v, p) {
-				continue
-			}
-			for i := range next {
-				had := next[i]
-				had.Groups = before[had.Address]
-				if Carries(had, v, p) {
-					next[i].Groups = union(next[i].Groups, had.Groups)
-				}
-			}
+	for i, p := range next {
+		if had := before[p.Address]; len(had) > 0 {
+			next[i].Groups = union(p.Groups, had)
 		}
 	}
 	return next
@@ -216,7 +207,7 @@ func (a *Announcer) settle(v *vip, now time.Duration) {
 // these were the peers, and the VIP in those groups. While no peer has it, yet or any more,
 // each that could have it counts. The caller holds the lock.
 func (a *Announcer) deprived(v *vip, groups []string, peers []speaker.Peer) (netip.Prefix, bool) {
-	if v.wish.Route == nil && !v.planned {
+	if v.wish.Route == nil && (!v.planned || a.drained(v)) {
 		return netip.Prefix{}, false
 	}
 	now, then := bgp.VIP{Groups: v.groups}, bgp.VIP{Groups: groups}
@@ -238,6 +229,12 @@ func (a *Announcer) deprived(v *vip, groups []string, peers []speaker.Peer) (net
 		}
 	}
 	return netip.Prefix{}, false
+}
+
+// drained says whether an operator wants a VIP out here. The caller holds the lock.
+func (a *Announcer) drained(v *vip) bool {
+	o := bgp.InForce(a.operations, a.cfg.Self, v.spec.Name, time.Now())
+	return o != nil && (o.Kind == bgp.Drain || o.Kind == bgp.Maintenance)
 }
 
 // takes says whether a session carries a prefix: IPv4 over IPv6 only when the peer said so

@@ -90,11 +90,18 @@ func TestReloadResetsAndNarrows(t *testing.T) {
 			t.Errorf("%d nodes at least were heard, want 3", few)
 		}
 		for name, n := range f.nodes {
-			if got, want := n.had(), "b"; len(got) == 0 || n.alarmed() != "" || !slices.Equal(n.Announcer.peers[1].Groups, []string{"other"}) {
+			if got, want := n.had(), "b"; len(got) == 0 || n.alarmed() != "" || !slices.Equal(n.groupsOfPeer(1), []string{"other"}) {
 				t.Errorf("%s changed peers to %q (%s), the alarm is %q", name, got, want, n.alarmed())
 			}
 		}
 	})
+}
+
+// groupsOfPeer returns the groups of the peer at a place.
+func (n *testNode) groupsOfPeer(at int) []string {
+	n.Announcer.mu.Lock()
+	defer n.Announcer.mu.Unlock()
+	return n.Announcer.peers[at].Groups
 }
 
 // TestReloadMovesAllWithTimers: all routers get another group and other timers by one
@@ -135,10 +142,11 @@ func TestDrainBesideReset(t *testing.T) {
 		if len(a.had()) > 1 || f.hear(first) != 1 {
 			t.Fatalf("while b1 is drained, a1 changed peers to %q", a.had())
 		}
-		if want := "peers: the session with a is changed when others promise to keep ns1 meanwhile, or once a drain has withdrawn it: 0 promises in 0 PoPs, want 1 in 1"; a.alarmed() != want {
+		const want = "the session with a is changed when others promise to keep ns1 meanwhile, or once a drain has withdrawn it"
+		if a.alarmed() != "peers: "+want {
 			t.Errorf("the alarm is %q, want %q", a.alarmed(), want)
 		}
-		if got := a.Status().Waits; !strings.Contains(got, "the session with a is changed when others promise") {
+		if got := a.Status().Waits; got != want+": 0 promises in 0 PoPs, want 1 in 1" {
 			t.Errorf("what is shown to wait is %q", got)
 		}
 		if _, err := b.Operate(t.Context(), Request{End: "undrain", Node: "b1", Reason: "done", Actor: "ann"}); err != nil {
@@ -167,7 +175,7 @@ func TestBadSessions(t *testing.T) {
 	}{
 		{"the breaker", "a1 a2 a3 b1 b2 b3 c1 c2", 3, nil, 5, "is not changed meanwhile: breaker open"},
 		{"the minimum", "a1 a2 b1", 2, nil, 2, "when others promise to keep ns1"},
-		{"a minimum that cannot be kept", "a1 b1", 2, nil, 1, "when others promise to keep ns1 meanwhile, or once a drain has withdrawn it: 0 promises in 0 PoPs, want 1 in 1"},
+		{"a minimum that cannot be kept", "a1 b1", 2, nil, 1, "when others promise to keep ns1 meanwhile, or once a drain has withdrawn it"},
 		{"a hold", "a1 a2", 1, func(t *testing.T, f *fleet) { f.operate(t, "a1", bgp.Hold); f.operate(t, "a2", bgp.Hold) }, 2, "which is held: release it before"},
 		{"frozen", "a1 a2 b1", 1, func(_ *testing.T, f *fleet) { f.freeze("1 of 3 members is heard") }, 3, "is not changed while the node is frozen: 1 of 3 members is heard"},
 	} {
@@ -237,17 +245,20 @@ func TestPeerWithoutSessionStays(t *testing.T) {
 		}
 		a.setSession(true)
 		time.Sleep(10 * time.Second)
-		if names := peerNames(a.Announcer.peers); names != "b six" || !a.heard()[six] || !a.heard()[first] {
+		if names := a.peerNames(); names != "b six" || !a.heard()[six] || !a.heard()[first] {
 			t.Errorf("the peers are %s, and have %v", names, a.heard())
 		}
 		a.takes(t, func() bgp.VIP { v := with(first); v.MinAnnouncers = 1; return v }())
-		f.await("six is gone", 2*time.Minute, func() bool { return peerNames(a.Announcer.peers) == "b" && a.alarmed() == "" })
+		f.await("six is gone", 2*time.Minute, func() bool { return a.peerNames() == "b" && a.alarmed() == "" })
 	})
 }
 
-func peerNames(peers []speaker.Peer) string {
+// peerNames are those of the peers that the node has now.
+func (n *testNode) peerNames() string {
+	n.Announcer.mu.Lock()
+	defer n.Announcer.mu.Unlock()
 	var names []string
-	for _, p := range peers {
+	for _, p := range n.Announcer.peers {
 		names = append(names, p.Name)
 	}
 	return strings.Join(names, " ")
@@ -284,21 +295,139 @@ func TestSessionsThatWaitRest(t *testing.T) {
 }
 
 // TestGroupsOverRestarts: groups in which routers stay by a reload they have after a crash and
-// after a stop, too.
+// after a stop, too, whatever other routers might be thought to hear.
 func TestGroupsOverRestarts(t *testing.T) {
-	for _, end := range []func(f *fleet, name string){(*fleet).kill, func(f *fleet, name string) { f.stop(name) }} {
-		withRouters(t, "a1 b1", 1, []netip.Prefix{first}, []speaker.Peer{router("a", 9, "fabric")}, func(t *testing.T, f *fleet) {
-			a := f.nodes["a1"]
-			a.reloads(router("a", 9, "tor"))
-			time.Sleep(time.Minute)
-			end(f, "a1")
-			f.start("a1")
-			f.await("announced again", time.Minute, func() bool { return a.state() == bgp.Announced && a.heard()[first] })
-			f.await("an alarm", time.Minute, func() bool {
-				return a.alarmed() == "peers: a stays in fabric, tor, for no other peer would hear 198.51.100.53/32 of ns1: change the VIP by a plan"
+	for _, c := range []struct {
+		what     string
+		prefixes []netip.Prefix
+		other    []speaker.Peer // before
+		then     []speaker.Peer // by the reload
+	}{
+		{"alone", []netip.Prefix{first}, nil, nil},
+		{"beside one over IPv6", []netip.Prefix{first, six}, []speaker.Peer{router("six", 9, "fabric")}, []speaker.Peer{router("six", 9, "fabric")}},
+		{"beside one without a session", []netip.Prefix{first}, []speaker.Peer{router("b", 9, "tor")}, []speaker.Peer{router("b", 9, "fabric")}},
+	} {
+		for _, end := range []func(f *fleet, name string){(*fleet).kill, func(f *fleet, name string) { f.stop(name) }} {
+			withRouters(t, "a1 b1", 1, c.prefixes, append([]speaker.Peer{router("a", 9, "fabric")}, c.other...), func(t *testing.T, f *fleet) {
+				for _, n := range f.nodes {
+					n.mu.Lock()
+					n.refuses["b"] = true
+					n.mu.Unlock()
+				}
+				time.Sleep(2 * time.Second)
+				for _, n := range f.nodes {
+					n.reloads(append([]speaker.Peer{router("a", 9, "tor")}, c.then...)...)
+				}
+				time.Sleep(time.Minute)
+				for name, n := range f.nodes {
+					end(f, name)
+					f.start(name)
+					f.await(c.what+": announced again", time.Minute, func() bool { return n.state() == bgp.Announced && n.heard()[first] })
+					f.await(c.what+": an alarm", time.Minute, func() bool {
+						return strings.Contains(n.alarmed(), "peers: a stays in fabric, tor, for no other peer would hear 198.51.100.53/32 of ns1: change the VIP by a plan")
+					})
+				}
 			})
-		})
+		}
 	}
+}
+
+// TestRouterMoves: a router that gets another address hears all at the new one before the old
+// one goes, and stays where the new one would not hear it.
+func TestRouterMoves(t *testing.T) {
+	moved := func(group string) speaker.Peer {
+		p := router("a", 9, group)
+		p.Address = netip.MustParseAddr("192.0.2.200")
+		return p
+	}
+	withRouters(t, "a1 b1", 1, []netip.Prefix{first}, []speaker.Peer{router("a", 9, "fabric")}, func(t *testing.T, f *fleet) {
+		for _, n := range f.nodes {
+			n.reloads(moved("tor"))
+		}
+		if few := f.least(first, 2*time.Minute); few != 2 {
+			t.Errorf("%d nodes at least were heard, want 2", few)
+		}
+		for name, n := range f.nodes {
+			if want := "stays, for no other peer hears 198.51.100.53/32 of ns1: take that away by a plan, or drain the node, before"; !strings.Contains(n.alarmed(), want) || n.peerNames() != "a a-before" {
+				t.Errorf("%s has the peers %s, the alarm is %q, want %q", name, n.peerNames(), n.alarmed(), want)
+			}
+			n.reloads(moved("fabric"))
+		}
+		if few := f.least(first, 2*time.Minute); few != 2 {
+			t.Errorf("%d nodes at least were heard, want 2", few)
+		}
+		for name, n := range f.nodes {
+			if n.peerNames() != "a" || n.alarmed() != "" {
+				t.Errorf("%s has the peers %s, the alarm is %q", name, n.peerNames(), n.alarmed())
+			}
+		}
+	})
+}
+
+// TestNeverAnswered: a VIP of which nothing was ever announced leaves without promises.
+func TestNeverAnswered(t *testing.T) {
+	withRouters(t, "a1 b1", 1, []netip.Prefix{first}, []speaker.Peer{router("a", 9)}, func(t *testing.T, f *fleet) {
+		a := f.nodes["a1"]
+		a.mu.Lock()
+		a.mutes = second
+		a.mu.Unlock()
+		a.takes(t, with(second))
+		time.Sleep(time.Minute)
+		one := with(first)
+		one.Name = "ns2"
+		a.takes(t, one)
+		f.await("ns1 is gone", time.Minute, func() bool { return len(a.Status().VIPs) == 1 && a.route() == "64512:100" && a.alarmed() == "" })
+		a.mu.Lock()
+		a.mutes = netip.Prefix{}
+		a.mu.Unlock()
+		time.Sleep(time.Minute)
+		if got := a.routeTo(second); got != "none" {
+			t.Errorf("what no plan names is announced with %q", got)
+		}
+	})
+}
+
+// TestVIPGoesOverWithPort: a prefix goes to a VIP of another port while the one of before still
+// lingers. (The node may not remove its address.)
+func TestVIPGoesOverWithPort(t *testing.T) {
+	withRouters(t, "a1 b1", 1, []netip.Prefix{first}, []speaker.Peer{router("a", 9)}, func(t *testing.T, f *fleet) {
+		a := f.nodes["a1"]
+		f.operate(t, "a1", bgp.Drain)
+		f.await("a1 drained", time.Minute, func() bool { return a.state() == bgp.Withdrawn })
+		one := with(first)
+		one.Name, one.Port = "ns2", 5353
+		a.takes(t, one)
+		if _, err := a.Operate(t.Context(), Request{End: "undrain", Node: "a1", Reason: "done", Actor: "ann"}); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(2 * time.Minute)
+		if a.route() != "64512:100" || a.held() != 1 || a.alarmed() != "" {
+			t.Errorf("the route is %q, %d addresses, the alarm is %q", a.route(), a.held(), a.alarmed())
+		}
+	})
+}
+
+// TestRenameWhileDrained: a drained node does not come back because a VIP has another name on
+// all others.
+func TestRenameWhileDrained(t *testing.T) {
+	withRouters(t, "a1 b1 c1", 1, []netip.Prefix{first}, []speaker.Peer{router("a", 9)}, func(t *testing.T, f *fleet) {
+		a := f.nodes["a1"]
+		f.operate(t, "a1", bgp.Drain)
+		f.await("a1 drained", time.Minute, func() bool { return a.state() == bgp.Withdrawn })
+		one := with(first)
+		one.Name = "ns2"
+		for _, name := range []string{"a1", "b1", "c1"} {
+			f.nodes[name].takes(t, one)
+			for end := time.Now().Add(time.Minute); time.Now().Before(end); time.Sleep(time.Second) {
+				if a.route() != "none" {
+					t.Fatalf("while %s takes the new name, a1 announces %q", name, a.route())
+				}
+			}
+		}
+		if few := f.hear(first); few != 2 {
+			t.Errorf("%d nodes are heard, want 2", few)
+		}
+	})
 }
 
 // TestNoPeerForAVIP: a VIP that no router is for is an alarm on its way up.
@@ -410,12 +539,19 @@ func TestPrefixGoesToOtherGroups(t *testing.T) {
 		a.refuses["b"] = false
 		a.mu.Unlock()
 		f.await("over", time.Minute, func() bool {
-			return len(a.Announcer.parts) == 0 && a.routeTo(second) == "64512:100" && slices.Equal(a.groupsOf(second), []string{"tor"})
+			return a.partsLeft() == 0 && a.routeTo(second) == "64512:100" && slices.Equal(a.groupsOf(second), []string{"tor"})
 		})
 		if a.gone(second) != 0 {
 			t.Errorf("it was withdrawn %d times", a.gone(second))
 		}
 	})
+}
+
+// partsLeft counts prefixes on their way out.
+func (n *testNode) partsLeft() int {
+	n.Announcer.mu.Lock()
+	defer n.Announcer.mu.Unlock()
+	return len(n.parts)
 }
 
 // groupsOf returns the groups that a prefix was announced to last.

@@ -1,7 +1,9 @@
 package announcer
 
 import (
+	"cmp"
 	"context"
+	"errors"
 	"net/netip"
 	"slices"
 	"time"
@@ -32,7 +34,7 @@ func (a *Announcer) check(now time.Duration) {
 		if len(fresh) == 0 {
 			v.untried = ""
 		}
-		spec, machine := v.served(), v.machine
+		spec, machine := v.spec, v.machine
 		a.beside.Go(func() {
 			why, ended := a.try(v, spec, known)
 			if !ended {
@@ -50,25 +52,24 @@ func (a *Announcer) check(now time.Duration) {
 	}
 }
 
-// served returns the VIP as it is answered on: while the port that a plan wants is not open,
-// on the one before. The caller holds the lock.
-func (v *vip) served() bgp.VIP {
-	spec := v.spec
-	planned := slices.ContainsFunc(v.have, func(s netip.AddrPort) bool { return s.Port() == spec.Port })
-	if !planned && len(v.have) > 0 {
-		spec.Port = v.have[0].Port()
+// served returns the port on which a prefix of the VIP is answered: while the one that a plan
+// wants is not open, that of before; 0: on none. The caller holds the lock.
+func (v *vip) served(p netip.Prefix) (port uint16) {
+	for _, s := range v.have {
+		if hostRoute(s) == p && port != v.spec.Port {
+			port = s.Port()
+		}
 	}
-	return spec
+	return port
 }
 
 // toTry returns the prefixes of a VIP with a socket through which checks have
 // passed, and those through which none has yet. When there are none of the former
 // all count. The caller holds the lock.
 func (v *vip) toTry() (known, fresh []netip.Prefix) {
-	for _, s := range sockets(v.served()) {
-		p := hostRoute(s)
+	for _, p := range v.spec.Prefixes {
 		switch {
-		case !slices.Contains(v.have, s):
+		case v.served(p) == 0:
 		case slices.Contains(v.tried, p):
 			known = append(known, p)
 		default:
@@ -86,8 +87,20 @@ func (v *vip) toTry() (known, fresh []netip.Prefix) {
 func (a *Announcer) try(v *vip, spec bgp.VIP, prefixes []netip.Prefix) (why string, ended bool) {
 	ctx, cancel := context.WithTimeout(a.ctx, checkFor)
 	defer cancel()
-	spec.Prefixes = prefixes
-	asked, err := a.cfg.Check(ctx, spec)
+	at := map[uint16][]netip.Prefix{} // by port
+	a.mu.Lock()
+	for _, p := range prefixes {
+		port := cmp.Or(v.served(p), spec.Port)
+		at[port] = append(at[port], p)
+	}
+	a.mu.Unlock()
+	var err error
+	asked := 0
+	for port, prefixes := range at {
+		spec.Port, spec.Prefixes = port, prefixes
+		n, fault := a.cfg.Check(ctx, spec)
+		asked, err = asked+n, errors.Join(err, fault)
+	}
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	v.asked += uint64(asked)

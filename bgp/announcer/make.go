@@ -117,8 +117,9 @@ func (a *Announcer) open(w wished) {
 	have, failed := w.vip.have, w.vip.failed
 	w.vip.failed = false
 	missing := without(want, have)
-	if len(missing) > 0 { // another VIP may still have one of them
-		want = without(want, a.elsewhere(w.vip))
+	if len(missing) > 0 { // another VIP may still have one of the addresses
+		elsewhere := a.elsewhere(w.vip)
+		want = slices.DeleteFunc(want, func(s netip.AddrPort) bool { return slices.Contains(elsewhere, hostRoute(s)) })
 		missing = without(want, have)
 	}
 	a.mu.Unlock()
@@ -151,13 +152,14 @@ func (a *Announcer) close(w wished) {
 	a.mu.Lock()
 	late := hostRoutes(without(want, w.vip.have)) // another port is not open yet: the one before stays meanwhile
 	over := slices.DeleteFunc(without(w.vip.have, want), func(s netip.AddrPort) bool { return slices.Contains(late, hostRoute(s)) })
+	stay := append(hostRoutes(want), a.elsewhere(w.vip)...)
 	a.mu.Unlock()
 	if len(over) == 0 {
 		return
 	}
 	err := a.cfg.Listener.Unlisten(over...)
 	if err == nil {
-		err = a.cfg.Addresses.Remove(w.spec.Name, absent(hostRoutes(over), hostRoutes(want)))
+		err = a.cfg.Addresses.Remove(w.spec.Name, absent(hostRoutes(over), stay))
 	}
 	a.fault(socketsOf+w.name, err)
 	if err == nil {

@@ -145,12 +145,12 @@ func (a *Announcer) lately(now time.Duration) []Standing {
 	return all
 }
 
-// others counts the other nodes that announce a VIP as planned, with all the prefixes that
-// it has here, and their PoPs. The caller holds the lock.
+// others counts the other nodes that announce as planned all the prefixes that a VIP has
+// here, for whatever VIP they do, and their PoPs. The caller holds the lock.
 func (a *Announcer) others(v *vip, now time.Duration) (nodes, pops int) {
 	var in []string
 	for _, s := range a.lately(now) {
-		if s.VIPs[v.spec.Name] != bgp.Announced || len(absent(v.spec.Prefixes, s.Out[v.spec.Name])) > 0 {
+		if len(absent(v.spec.Prefixes, s.announced())) > 0 {
 			continue
 		}
 		nodes++
@@ -159,6 +159,16 @@ func (a *Announcer) others(v *vip, now time.Duration) (nodes, pops int) {
 		}
 	}
 	return nodes, len(in)
+}
+
+// announced returns the prefixes that a node announces as planned.
+func (s *Standing) announced() (all []netip.Prefix) {
+	for vip, prefixes := range s.Out {
+		if s.VIPs[vip] == bgp.Announced {
+			all = append(all, prefixes...)
+		}
+	}
+	return all
 }
 
 // announcing counts the nodes, this one among them, that announce a VIP as planned, and

@@ -164,13 +164,13 @@ func give(from, to *vip, p netip.Prefix) {
 	from.bound, to.bound = len(from.have) > 0, len(to.have) > 0
 }
 
-// elsewhere returns the sockets that others than v have: a prefix that goes over
-// from one VIP to another is to be closed there first.
-func (a *Announcer) elsewhere(v *vip) []netip.AddrPort {
-	var all []netip.AddrPort
+// elsewhere returns the prefixes that others than v have sockets for, on whatever port: one
+// that goes over from one VIP to another is to be closed there first.
+func (a *Announcer) elsewhere(v *vip) []netip.Prefix {
+	var all []netip.Prefix
 	for _, other := range a.every() {
 		if other != v {
-			all = append(all, other.have...)
+			all = append(all, hostRoutes(other.have)...)
 		}
 	}
 	return all

@@ -26,7 +26,8 @@ type moving struct {
 	asking time.Duration // since when promises are asked for; 0: they are not
 	rest   time.Duration // not again before
 
-	waits string // what the rest waits for, in words
+	waits  string // what the rest waits for, in words
+	detail string // what there is of promises
 }
 
 // nextPeers returns the peers to have next on the way from those that the node
@@ -50,7 +51,7 @@ func nextPeers(have, want []speaker.Peer, up, alive map[netip.Addr]bool, loses, 
 		}
 		return ""
 	}
-	lone := len(have) == 1 && len(want) == 1 && (have[0].Address == want[0].Address || have[0].Name == want[0].Name)
+	lone := len(have) == 1 && len(want) == 1 && have[0].Address == want[0].Address
 	ended := false // one that is up: the others wait for their turn
 	mayEnd := func(p speaker.Peer, back bool) bool {
 		if !up[p.Address] {
@@ -80,10 +81,7 @@ func nextPeers(have, want []speaker.Peer, up, alive map[netip.Addr]bool, loses, 
 	matched := map[netip.Addr]bool{}
 	for _, w := range want {
 		i := slices.IndexFunc(have, func(p speaker.Peer) bool { return p.Address == w.Address })
-		if i < 0 { // a peer that moves to another address
-			i = slices.IndexFunc(have, func(p speaker.Peer) bool { return p.Name == w.Name && !named(want, p.Address) })
-		}
-		if i < 0 {
+		if i < 0 { // or it moves to another address: then that one comes before the old one goes
 			next = append(next, w)
 			continue
 		}
@@ -125,7 +123,7 @@ func (a *Announcer) movePeers(now time.Duration, frozen string) {
 	have, want, m := a.peers, a.file.Peers, &a.moving
 	same := slices.EqualFunc(have, want, samePeer)
 	if same {
-		m.waits = ""
+		m.waits, m.detail = "", ""
 	}
 	if now < m.next || same {
 		a.mu.Unlock()
@@ -141,6 +139,7 @@ func (a *Announcer) movePeers(now time.Duration, frozen string) {
 	if m.alive == nil {
 		m.alive, m.since = up, now
 	}
+	m.detail = ""
 	next, waits := nextPeers(have, want, up, m.alive,
 		func(p speaker.Peer, back bool) string { return a.loses(p, back, frozen, now) },
 		func(p speaker.Peer, back bool) string {
@@ -152,7 +151,7 @@ func (a *Announcer) movePeers(now time.Duration, frozen string) {
 	next, waits = a.keepGroups(next, waits)
 	a.ending = slices.ContainsFunc(have, func(p speaker.Peer) bool { return !slices.ContainsFunc(next, p.SameSession) })
 	m.waits = waits
-	alive, late := m.alive, now-m.since > peersLate
+	late := now-m.since > peersLate
 	a.mu.Unlock()
 
 	var err error
@@ -160,7 +159,7 @@ func (a *Announcer) movePeers(now time.Duration, frozen string) {
 		err = errors.New(waits)
 	}
 	if !slices.EqualFunc(have, next, samePeer) {
-		err = a.setPeers(have, next, alive)
+		err = a.setPeers(have, next)
 		a.mu.Lock()
 		if m.since = now; err != nil {
 			m.next = now + peersEvery
@@ -175,7 +174,7 @@ func samePeer(p, q speaker.Peer) bool {
 }
 
 // setPeers has the speaker talk to other peers.
-func (a *Announcer) setPeers(have, next []speaker.Peer, alive map[netip.Addr]bool) error {
+func (a *Announcer) setPeers(have, next []speaker.Peer) error {
 	lost := uint64(0)
 	for _, s := range a.cfg.Speaker.Peers() {
 		if !slices.ContainsFunc(next, func(p speaker.Peer) bool {
@@ -195,12 +194,6 @@ func (a *Announcer) setPeers(have, next []speaker.Peer, alive map[netip.Addr]boo
 	a.recordOperation("edged", fmt.Sprintf("peers: %s; sessions made anew: %s", strings.Join(names, " "), firstOf(strings.Join(reset, " "), "none")), "the node's file")
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	for _, w := range next {
-		i := slices.IndexFunc(have, func(p speaker.Peer) bool { return p.Name == w.Name && p.Address != w.Address && alive[p.Address] })
-		if i >= 0 && !named(have, w.Address) {
-			alive[w.Address] = true // it moved
-		}
-	}
 	a.peers, a.flaps, a.dirty = next, a.flaps+lost, true
 	return nil
 }

@@ -138,10 +138,12 @@ func (a *Announcer) promise(caller string, message []byte) (sealed, error) {
 		a.dropped(err)
 		return sealed{}, err
 	}
-	v := a.vips[ask.VIP]
+	v := a.keeper(ask)
 	if v == nil {
 		return sealed{}, fmt.Errorf("%s has no VIP %q", a.cfg.Self.Name, ask.VIP)
 	}
+	asks := ask.VIP
+	ask.VIP = v.spec.Name
 	if ask.Briefly && a.now() < v.resets && a.cfg.Self.Name < ask.Asker { // of two that wait for each other one has to be the first
 		return sealed{}, fmt.Errorf("%s itself waits for promises, to make a session anew", a.cfg.Self.Name)
 	}
@@ -157,5 +159,22 @@ func (a *Announcer) promise(caller string, message []byte) (sealed, error) {
 		a.dropped(err)
 		return sealed{}, err
 	}
+	grant.VIP = asks
 	return sealed{grant.Seal(a.cfg.Fleet.Name(), a.cfg.Key)}, nil
+}
+
+// keeper returns the VIP that can promise what is asked for: the one of that name, or another
+// one of the plan that has all the prefixes, for these may go from one VIP to another; nil:
+// there is none. The caller holds the lock.
+func (a *Announcer) keeper(ask bgp.Ask) *vip {
+	named := a.vips[ask.VIP]
+	if named != nil && len(absent(ask.Prefixes, named.spec.Prefixes)) == 0 {
+		return named
+	}
+	for _, name := range sortedKeys(a.vips) {
+		if v := a.vips[name]; v.planned && len(ask.Prefixes) > 0 && len(absent(ask.Prefixes, v.spec.Prefixes)) == 0 {
+			return v
+		}
+	}
+	return named
 }

@@ -8,6 +8,7 @@ import (
 	"net/netip"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -60,8 +61,11 @@ type world struct {
 	rng   *rand.Rand
 	names []string
 	min   int
-	log   []string
 
+	saying sync.Mutex
+	log    []string // guarded by saying: nodes say what they give up
+
+	mu     sync.Mutex                            // guards what follows, and the tally
 	losses map[string]map[netip.Prefix]time.Time // against a node's will, by node: no promise can keep that
 	excuse map[string]bool                       // nodes that stop
 	worst  map[string]bool                       // whether a node announces a prefix with the worst attributes, by both
@@ -96,6 +100,8 @@ func newWorld(t *testing.T, seed uint64) *world {
 }
 
 func (w *world) say(format string, args ...any) {
+	w.saying.Lock()
+	defer w.saying.Unlock()
 	w.log = append(w.log, fmt.Sprintf("%v "+format, append([]any{time.Since(w.begun)}, args...)...))
 }
 
@@ -112,6 +118,8 @@ func (w *world) fail(format string, args ...any) {
 			}
 		}
 	}
+	w.saying.Lock()
+	defer w.saying.Unlock()
 	w.t.Errorf("seed %d, %d nodes, min %d: %s\n%s", w.seed, len(w.names), w.min, fmt.Sprintf(format, args...), strings.Join(w.log, "\n"))
 }
 
@@ -162,6 +170,8 @@ func (w *world) losing(name string, lost []netip.Prefix, by string) {
 	if by == "sessions" {
 		want = 1
 	}
+	w.mu.Lock()
+	defer w.mu.Unlock()
 	for _, p := range lost {
 		if w.excuse[name] {
 			continue
@@ -186,7 +196,10 @@ func (w *world) losing(name string, lost []netip.Prefix, by string) {
 
 // loses notes that a node loses all its routes against its will.
 func (w *world) loses(n *testNode) {
-	for p := range n.heard() {
+	heard := n.heard()
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	for p := range heard {
 		w.losses[n.self.Name][p] = time.Now()
 	}
 }
@@ -198,7 +211,7 @@ func (w *world) act() {
 	some := w.names[:1+w.rng.IntN(len(w.names))]
 	if n.Announcer == nil {
 		w.say("%s starts", name)
-		w.excuse[name] = false
+		w.excused(name, false)
 		w.f.start(name)
 		return
 	}
@@ -243,7 +256,9 @@ func (w *world) act() {
 		up := w.rng.IntN(2) == 0
 		w.say("%s has sessions: %v", name, up)
 		if w.loses(n); up {
+			w.mu.Lock()
 			clear(w.losses[name])
+			w.mu.Unlock()
 		}
 		n.setSession(up)
 	case 15:
@@ -254,7 +269,7 @@ func (w *world) act() {
 			return
 		}
 		w.say("%s stops", name)
-		w.excuse[name] = true
+		w.excused(name, true)
 		w.f.stop(name)
 	}
 }
@@ -324,8 +339,15 @@ func (w *world) play() {
 	}
 	w.settle()
 	for _, name := range w.names {
-		w.excuse[name] = true
+		w.excused(name, true)
 	}
+}
+
+// excused notes that what a node withdraws from now on needs nobody's promise, or does again.
+func (w *world) excused(name string, yes bool) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.excuse[name] = yes
 }
 
 // comesBack is how long no router may have a prefix that a drained node could announce: 10 s,
@@ -382,7 +404,7 @@ func (w *world) settle() {
 		n.setSession(true)
 		n.breakChecks("")
 		if n.Announcer == nil {
-			w.excuse[name] = false
+			w.excused(name, false)
 			w.f.start(name)
 		}
 	}

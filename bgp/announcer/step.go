@@ -168,8 +168,8 @@ func (a *Announcer) facts(v *vip, now time.Duration, clock time.Time, frozen str
 		Now: now, Planned: v.planned || a.announcedHere(v, clock), Frozen: frozen, Bound: v.bound, Quiet: v.meter.quiet(now),
 		Permit: permit, Promises: promises,
 	}
-	v.givenUp = v.givenUp && !f.Planned // what is wanted again is not given up a second time
-	f.Forced = v.givenUp
+	v.givenUp = v.givenUp && !f.Planned                     // what is wanted again is not given up a second time
+	f.Forced = v.givenUp || !f.Planned && len(v.tried) == 0 // nothing of it was ever announced
 	if !v.part {
 		f.AnswerTTL = a.file.Required[v.spec.Name] // answers name the PoP also without the part
 	}
