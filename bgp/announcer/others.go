@@ -32,8 +32,9 @@ const maxOwn = 8
 
 // heard is what another node said last, and when.
 type heard struct {
-	standing Standing
-	at       time.Duration
+	standing  Standing
+	at        time.Duration
+	announced map[netip.Prefix]bool // as planned, for whatever VIP
 }
 
 // listenToOthers asks all other members how they stand, and does not wait for
@@ -75,7 +76,7 @@ func (a *Announcer) hear(m bgp.Member, s Standing, err error) {
 		return o.Check() != nil || !o.Local || o.Node != m.Name
 	})
 	now := a.now()
-	a.heard[m.Name] = heard{standing: s, at: now}
+	a.heard[m.Name] = heard{standing: s, at: now, announced: s.announced()}
 	for name, v := range a.vips {
 		if state, has := s.VIPs[name]; has || h.standing.VIPs[name] != bgp.Absent {
 			v.breaker.Note(now, m.Name, state.Announces() && !slices.Contains(s.Mute, name))
@@ -149,23 +150,28 @@ func (a *Announcer) lately(now time.Duration) []Standing {
 // here, for whatever VIP they do, and their PoPs. The caller holds the lock.
 func (a *Announcer) others(v *vip, now time.Duration) (nodes, pops int) {
 	var in []string
-	for _, s := range a.lately(now) {
-		if len(absent(v.spec.Prefixes, s.announced())) > 0 {
+	for _, h := range a.heard {
+		lacks := func(p netip.Prefix) bool { return !h.announced[p] }
+		if now-h.at >= hearFor || slices.ContainsFunc(v.spec.Prefixes, lacks) {
 			continue
 		}
 		nodes++
-		if !slices.Contains(in, s.PoP) {
-			in = append(in, s.PoP)
+		if !slices.Contains(in, h.standing.PoP) {
+			in = append(in, h.standing.PoP)
 		}
 	}
 	return nodes, len(in)
 }
 
 // announced returns the prefixes that a node announces as planned.
-func (s *Standing) announced() (all []netip.Prefix) {
+func (s *Standing) announced() map[netip.Prefix]bool {
+	all := map[netip.Prefix]bool{}
 	for vip, prefixes := range s.Out {
-		if s.VIPs[vip] == bgp.Announced {
-			all = append(all, prefixes...)
+		if s.VIPs[vip] != bgp.Announced {
+			continue
+		}
+		for _, p := range prefixes {
+			all[p] = true
 		}
 	}
 	return all
