@@ -68,9 +68,10 @@ type Announcer struct {
 	heard      map[string]heard // what other members said, by name
 	stepped    time.Duration    // when the loop stepped last
 	sent       map[netip.Prefix][]route
-	up         map[string]takes    // peers with a session
-	ipv4       map[netip.Addr]bool // whether peers took IPv4 when they had a session last
-	ending     bool                // a session is, and what peers have is not known anew yet
+	up         map[string]takes        // peers with a session
+	kept       map[netip.Addr]keptPeer // of peers, as on disk
+	ipv4       map[netip.Addr]bool     // whether peers took IPv4 when they had a session last
+	ending     bool                    // a session is, and what peers have is not known anew yet
 	drops      Dropped
 	faults     map[string]string // what cannot be done just now, by what
 	overdue    map[string]string // operations whose time ran out, in words, by ID
@@ -174,7 +175,8 @@ func (a *Announcer) start(k kept, faults []string) error {
 		a.newVIP(spec, k.VIPs[spec.Name])
 	}
 	a.usePlan()
-	if peers := keptGroups(a.file.Peers, k.Groups); !slices.EqualFunc(peers, a.peers, samePeer) {
+	a.kept = k.Peers
+	if peers := keptGroups(a.file.Peers, k.Peers, plan.VIPs); !slices.EqualFunc(peers, a.peers, samePeer) {
 		_, err := a.cfg.Speaker.SetPeers(peers)
 		if a.fault("peers", err); err == nil {
 			a.peers = peers
@@ -312,13 +314,8 @@ func (a *Announcer) keep() error {
 		return nil
 	}
 	now := a.now()
-	groups := map[netip.Addr][]string{}
-	for _, p := range a.peers {
-		if len(p.Groups) > 0 {
-			groups[p.Address] = p.Groups
-		}
-	}
-	k := kept{Groups: groups, Saved: time.Now(), Plan: a.plan, Earlier: a.earlier, Pending: a.pending, Operations: a.operations, VIPs: map[string]bgp.Kept{}, Rollout: a.rollout}
+	a.kept = a.known()
+	k := kept{Peers: a.kept, Saved: time.Now(), Plan: a.plan, Earlier: a.earlier, Pending: a.pending, Operations: a.operations, VIPs: map[string]bgp.Kept{}, Rollout: a.rollout}
 	for name, v := range a.vips {
 		k.VIPs[name] = v.machine.Keep(now)
 	}

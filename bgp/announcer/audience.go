@@ -62,10 +62,15 @@ func stays(p speaker.Peer, v *vip, prefix netip.Prefix) string {
 // asks for them, for a while, and then not for a while: who promises cannot leave. The
 // caller holds the lock.
 func (a *Announcer) promised(p speaker.Peer, alone []*vip, now time.Duration) (waits string) {
+	var names []string
 	for _, v := range alone {
-		if permit, promises := v.guard.PermitBriefly(now, a.havers(v)); !permit && waits == "" {
-			waits = fmt.Sprintf("the session with %s is changed when others promise to keep %s meanwhile, or once a drain has withdrawn it", p.Name, v.spec.Name)
-			a.moving.detail = promises
+		names = append(names, v.name())
+	}
+	for _, v := range alone {
+		if permit, promises := v.guard.PermitBriefly(now, a.havers(v)); !permit {
+			waits = fmt.Sprintf("the session with %s is changed when others promise to keep %s meanwhile, or once a drain has withdrawn that", p.Name, strings.Join(names, ", "))
+			a.moving.detail = v.name() + " has " + promises
+			break
 		}
 	}
 	m := &a.moving
@@ -111,7 +116,7 @@ func (a *Announcer) needs(p speaker.Peer, want []speaker.Peer) string {
 func (a *Announcer) havers(v *vip) map[string]int {
 	all := map[string]int{}
 	for _, h := range a.heard {
-		if _, has := h.standing.VIPs[v.spec.Name]; has {
+		if h.has(v) {
 			all[h.standing.PoP]++
 		}
 	}
@@ -159,17 +164,53 @@ func (a *Announcer) keepGroups(next []speaker.Peer, waits string) ([]speaker.Pee
 	return next, waits
 }
 
-// keptGroups returns the peers of a file as a node starts with them: beside the groups that
-// the file gives them they are in those that they were in before, by address. They leave
-// these as after a reload, once nothing is lost by it.
-func keptGroups(file []speaker.Peer, before map[netip.Addr][]string) []speaker.Peer {
+// keptPeer is what a node keeps of a peer that it had a session with.
+type keptPeer struct {
+	Groups []string `json:"groups,omitempty"`
+	IPv4   bool     `json:"ipv4,omitempty"` // it took IPv4, over whatever
+}
+
+// keptGroups returns the peers of a file as a node starts with them. Those that it had
+// sessions with before stay in the groups of then, too, where else none of them would hear
+// a prefix of the plan any more.
+func keptGroups(file []speaker.Peer, before map[netip.Addr]keptPeer, plan []bgp.VIP) []speaker.Peer {
 	next := slices.Clone(file)
-	for i, p := range next {
-		if had := before[p.Address]; len(had) > 0 {
-			next[i].Groups = union(p.Groups, had)
+	for _, v := range plan {
+		for _, p := range v.Prefixes {
+			var heard []int // in next, of those that did
+			stays := false
+			for i, peer := range file {
+				was, had := before[peer.Address]
+				then := speaker.Peer{Address: peer.Address, Groups: was.Groups}
+				if !had || !Carries(then, v, p) || p.Addr().Is4() && !was.IPv4 {
+					continue
+				}
+				heard, stays = append(heard, i), stays || Carries(next[i], v, p)
+			}
+			if stays {
+				continue
+			}
+			for _, i := range heard {
+				next[i].Groups = union(next[i].Groups, before[next[i].Address].Groups)
+			}
 		}
 	}
 	return next
+}
+
+// known returns what is kept of peers: of those with a session, or while there is none of
+// those of before. The caller holds the lock.
+func (a *Announcer) known() map[netip.Addr]keptPeer {
+	if len(a.up) == 0 {
+		return a.kept
+	}
+	all := map[netip.Addr]keptPeer{}
+	for _, p := range a.peers {
+		if now, is := a.up[p.Name]; is {
+			all[p.Address] = keptPeer{p.Groups, now.ipv4}
+		}
+	}
+	return all
 }
 
 // toldGroups says whether the speaker knows of the groups in which a VIP is now.

@@ -142,11 +142,11 @@ func TestDrainBesideReset(t *testing.T) {
 		if len(a.had()) > 1 || f.hear(first) != 1 {
 			t.Fatalf("while b1 is drained, a1 changed peers to %q", a.had())
 		}
-		const want = "the session with a is changed when others promise to keep ns1 meanwhile, or once a drain has withdrawn it"
+		const want = "the session with a is changed when others promise to keep ns1 meanwhile, or once a drain has withdrawn that"
 		if a.alarmed() != "peers: "+want {
 			t.Errorf("the alarm is %q, want %q", a.alarmed(), want)
 		}
-		if got := a.Status().Waits; got != want+": 0 promises in 0 PoPs, want 1 in 1" {
+		if got := a.Status().Waits; got != want+": ns1 has 0 promises in 0 PoPs, want 1 in 1" {
 			t.Errorf("what is shown to wait is %q", got)
 		}
 		if _, err := b.Operate(t.Context(), Request{End: "undrain", Node: "b1", Reason: "done", Actor: "ann"}); err != nil {
@@ -175,7 +175,7 @@ func TestBadSessions(t *testing.T) {
 	}{
 		{"the breaker", "a1 a2 a3 b1 b2 b3 c1 c2", 3, nil, 5, "is not changed meanwhile: breaker open"},
 		{"the minimum", "a1 a2 b1", 2, nil, 2, "when others promise to keep ns1"},
-		{"a minimum that cannot be kept", "a1 b1", 2, nil, 1, "when others promise to keep ns1 meanwhile, or once a drain has withdrawn it"},
+		{"a minimum that cannot be kept", "a1 b1", 2, nil, 1, "when others promise to keep ns1 meanwhile, or once a drain has withdrawn that"},
 		{"a hold", "a1 a2", 1, func(t *testing.T, f *fleet) { f.operate(t, "a1", bgp.Hold); f.operate(t, "a2", bgp.Hold) }, 2, "which is held: release it before"},
 		{"frozen", "a1 a2 b1", 1, func(_ *testing.T, f *fleet) { f.freeze("1 of 3 members is heard") }, 3, "is not changed while the node is frozen: 1 of 3 members is heard"},
 	} {
@@ -639,5 +639,66 @@ func TestAlarmOfBeforeEnds(t *testing.T) {
 		f.await("an alarm", 10*time.Second, func() bool { return strings.Contains(a.alarmed(), "nothing is announced until a plan is applied") })
 		a.takes(t, testVIP)
 		f.await("announced, and no alarm", 30*time.Second, func() bool { return a.state() == bgp.Announced && a.alarmed() == "" })
+	})
+}
+
+// TestGiveUpBesideRename: a plan gives a VIP another name and gives up one of its prefixes.
+func TestGiveUpBesideRename(t *testing.T) {
+	withRouters(t, "a1 b1", 1, []netip.Prefix{first, second}, []speaker.Peer{router("a", 9)}, func(t *testing.T, f *fleet) {
+		a := f.nodes["a1"]
+		f.kill("b1") // nobody promises
+		one := with(first)
+		one.Name = "ns2"
+		p := bgp.NodePlan{Node: "a1", PoP: "a", Generation: a.Status().Generation + 1, VIPs: []bgp.VIP{one}, GiveUp: []netip.Prefix{second}}
+		if err := a.take(p, false, "ann", "test"); err != nil {
+			t.Fatal(err)
+		}
+		if few := f.least(first, time.Minute); few != 1 || a.routeTo(second) != "none" || a.gone(first) != 0 {
+			t.Errorf("%d heard; what is given up is announced with %q", few, a.routeTo(second))
+		}
+	})
+}
+
+// TestLocalAnnounceOverlaps: what an engineer announces on a node by its own word stays,
+// although another VIP of the plan, which is drained there, has the prefix.
+func TestLocalAnnounceOverlaps(t *testing.T) {
+	withRouters(t, "a1 b1", 1, []netip.Prefix{first}, []speaker.Peer{router("a", 9)}, func(t *testing.T, f *fleet) {
+		a := f.nodes["a1"]
+		f.operate(t, "a1", bgp.Drain)
+		f.await("a1 drained", time.Minute, func() bool { return a.state() == bgp.Withdrawn && a.held() == 0 })
+		one := with(first)
+		one.Name = "ns2"
+		a.file.VIPs = []bgp.VIP{one}
+		a.Use(a.file)
+		if _, err := a.Operate(t.Context(), Request{Kind: bgp.Announce, VIP: "ns2", Local: true, Reason: "glass", Actor: "ann"}); err != nil {
+			t.Fatal(err)
+		}
+		f.await("announced", 30*time.Second, func() bool { return a.route() == "64512:100" })
+		gone := a.gone(first)
+		time.Sleep(2 * time.Minute)
+		if a.route() != "64512:100" || a.gone(first) != gone {
+			t.Errorf("the route is %q, and was withdrawn %d times more", a.route(), a.gone(first)-gone)
+		}
+	})
+}
+
+// TestGroupsAtStart: a router that the file takes from a group while the node is down hears
+// nothing any more, when another one goes on hearing all.
+func TestGroupsAtStart(t *testing.T) {
+	withRouters(t, "a1 b1", 1, []netip.Prefix{first}, []speaker.Peer{router("a", 9, "fabric"), router("b", 9, "fabric")}, func(t *testing.T, f *fleet) {
+		a := f.nodes["a1"]
+		f.stop("a1")
+		a.file.Peers = []speaker.Peer{router("a", 9, "fabric"), router("b", 9, "other")}
+		f.start("a1")
+		for end := time.Now().Add(time.Minute); time.Now().Before(end); time.Sleep(100 * time.Millisecond) {
+			for _, p := range a.Sent() {
+				if p.Peer == "b" && len(p.Routes) > 0 {
+					t.Fatalf("b has %v", p.Routes)
+				}
+			}
+		}
+		if !a.heard()[first] || a.alarmed() != "" {
+			t.Errorf("heard: %v, the alarm is %q", a.heard(), a.alarmed())
+		}
 	})
 }

@@ -108,6 +108,9 @@ func (a *Announcer) try(v *vip, spec bgp.VIP, prefixes []netip.Prefix) (why stri
 	if err != nil {
 		return err.Error(), a.ctx.Err() != nil
 	}
+	if !v.planned && !v.part && len(v.tried) == 0 && !a.announcedHere(v, time.Now()) {
+		return "", a.ctx.Err() != nil // it goes, and shall not be announced before
+	}
 	open := hostRoutes(v.have) // a plan may have taken some from the VIP meanwhile
 	for _, p := range prefixes {
 		if slices.Contains(open, p) && !slices.Contains(v.tried, p) {

@@ -37,6 +37,12 @@ type heard struct {
 	announced map[netip.Prefix]bool // as planned, for whatever VIP
 }
 
+// has says whether a node has a VIP, or announces all its prefixes for another one.
+func (h *heard) has(v *vip) bool {
+	_, named := h.standing.VIPs[v.spec.Name]
+	return named || !slices.ContainsFunc(v.spec.Prefixes, func(p netip.Prefix) bool { return !h.announced[p] })
+}
+
 // listenToOthers asks all other members how they stand, and does not wait for
 // the answers. A member that still owes one is not asked again.
 func (a *Announcer) listenToOthers() {
@@ -192,8 +198,15 @@ func (a *Announcer) announcing(v *vip, now time.Duration) (planned, otherwise in
 		}
 	}
 	count(v.wish.State, v.isMute(now), v.out(now))
-	for _, s := range a.lately(now) {
-		count(s.VIPs[v.spec.Name], slices.Contains(s.Mute, v.spec.Name), s.Out[v.spec.Name])
+	for _, h := range a.heard {
+		_, named := h.standing.VIPs[v.spec.Name]
+		switch {
+		case now-h.at >= hearFor:
+		case !named && h.has(v):
+			planned++
+		default:
+			count(h.standing.VIPs[v.spec.Name], slices.Contains(h.standing.Mute, v.spec.Name), h.standing.Out[v.spec.Name])
+		}
 	}
 	return planned, otherwise
 }
@@ -230,7 +243,7 @@ func (v *vip) out(now time.Duration) (all []netip.Prefix) {
 func (a *Announcer) announcers(v *vip) int {
 	n := 1
 	for _, h := range a.heard {
-		if _, has := h.standing.VIPs[v.spec.Name]; has {
+		if h.has(v) {
 			n++
 		}
 	}

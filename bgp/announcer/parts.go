@@ -3,6 +3,7 @@ package announcer
 import (
 	"net/netip"
 	"slices"
+	"time"
 
 	"edged/bgp"
 	"edged/edge"
@@ -58,7 +59,7 @@ func (a *Announcer) split(v *vip, next bgp.VIP) {
 func (a *Announcer) handOver() {
 	for _, name := range sortedKeys(a.vips) {
 		v := a.vips[name]
-		if v.planned || v.wish.Route == nil {
+		if v.planned || v.wish.Route == nil || a.announcedHere(v, time.Now()) {
 			continue
 		}
 		rest := v.spec

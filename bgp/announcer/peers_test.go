@@ -194,7 +194,7 @@ func TestSessionsWantPromises(t *testing.T) {
 		}
 		time.Sleep(40 * time.Second)
 		for _, n := range f.nodes {
-			const want = "peers: the session with a is changed when others promise to keep ns1 meanwhile, or once a drain has withdrawn it"
+			const want = "peers: the session with a is changed when others promise to keep ns1 meanwhile, or once a drain has withdrawn that"
 			if len(n.had()) != 0 || !strings.Contains(n.alarmed(), want) {
 				t.Errorf("%s changed peers to %q; the alarm is %q, want %q", n.self.Name, n.had(), n.alarmed(), want)
 			}

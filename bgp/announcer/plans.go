@@ -196,6 +196,7 @@ func (a *Announcer) usePlan() {
 		v.spec = spec
 		v.machine.SetVIP(spec)
 	}
+	a.handOver()
 	for _, o := range a.operations {
 		if spec, ok := inFile(a.file, o.VIP); ok && o.Kind == bgp.Announce && a.vips[o.VIP] == nil {
 			a.newVIP(spec, bgp.Kept{})

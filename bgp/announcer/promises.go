@@ -172,7 +172,7 @@ func (a *Announcer) keeper(ask bgp.Ask) *vip {
 		return named
 	}
 	for _, name := range sortedKeys(a.vips) {
-		if v := a.vips[name]; v.planned && len(ask.Prefixes) > 0 && len(absent(ask.Prefixes, v.spec.Prefixes)) == 0 {
+		if v := a.vips[name]; v.planned && len(ask.Prefixes) > 0 && len(absent(ask.Prefixes, v.answered())) == 0 {
 			return v
 		}
 	}

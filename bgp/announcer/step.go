@@ -3,6 +3,7 @@ package announcer
 import (
 	"maps"
 	"net/netip"
+	"reflect"
 	"slices"
 	"time"
 
@@ -50,6 +51,7 @@ func (a *Announcer) step() {
 			a.ipv4[p.Address] = now.ipv4
 		}
 	}
+	a.dirty = a.dirty || !reflect.DeepEqual(a.known(), a.kept)
 	now := a.now()
 	a.awoke(now)
 	a.noteSilence(now)

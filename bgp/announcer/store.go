@@ -30,7 +30,7 @@ type kept struct {
 	Operations []bgp.Operation     `json:"operations,omitempty"` // in force, or to begin
 	Rollout    *bgp.Rollout        `json:"rollout,omitempty"`    // the last that this node coordinates or did
 
-	Groups map[netip.Addr][]string `json:"groups,omitempty"` // that peers were in, by address
+	Peers map[netip.Addr]keptPeer `json:"peers,omitempty"` // with which there were sessions
 
 	Lost bool `json:"-"` // there was something, and it cannot be read
 }
