@@ -104,7 +104,7 @@ func (g *Guard) Set(v VIP, members []Member) {
 // whole; new ones are not its to give.
 func (g *Guard) Split(v VIP) *Guard {
 	part := NewGuard(v, g.self, nil)
-	part.promises = maps.Clone(g.promises)
+	part.others, part.promises = maps.Clone(g.others), maps.Clone(g.promises)
 	return part
 }
 

@@ -264,6 +264,9 @@ func TestPermitBriefly(t *testing.T) {
 	if ok, why := g.PermitBriefly(0, have); ok || why != "promised lhr1 to stay for another 10s" {
 		t.Errorf("permitted %v while it has promised to stay: %s", ok, why)
 	}
+	if ok, why := NewGuard(v, a, members).Split(v).PermitBriefly(0, have); ok || why != "0 promises in 0 PoPs, want 1 in 1" {
+		t.Errorf("a part that nobody promised for is permitted %v: %s", ok, why)
+	}
 	if ok, _ := NewGuard(v, a, members[:1]).PermitBriefly(0, nil); !ok {
 		t.Error("not permitted where nobody could promise")
 	}
