@@ -69,7 +69,7 @@ type Announcer struct {
 	stepped    time.Duration    // when the loop stepped last
 	sent       map[netip.Prefix][]route
 	up         map[string]takes        // peers with a session
-	kept       map[netip.Addr]keptPeer // of peers, as on disk
+	kept       map[netip.Addr]keptPeer // of peers, as it was kept last
 	ipv4       map[netip.Addr]bool     // whether peers took IPv4 when they had a session last
 	ending     bool                    // a session is, and what peers have is not known anew yet
 	drops      Dropped

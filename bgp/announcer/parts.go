@@ -95,8 +95,9 @@ func (a *Announcer) whole(name string) *vip {
 }
 
 // rejoin gives parts back to their VIP when a plan names them there again, or to another
-// VIP that has the prefix now and is announced. While the VIP has no route and the part
-// has, it waits: nothing shall be withdrawn by that. The caller holds the lock.
+// VIP that has the prefix now and is announced, or has nothing yet. While the VIP has no
+// route and the part has, it waits else: nothing shall be withdrawn by that. The caller
+// holds the lock.
 func (a *Announcer) rejoin() {
 	a.handOver()
 	a.parts = slices.DeleteFunc(a.parts, func(part *vip) bool {

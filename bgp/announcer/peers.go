@@ -35,8 +35,9 @@ type moving struct {
 // costs no session is done at once. Sessions are ended one at a time: only while
 // all others that were alive are up, so that the node is never without a router
 // for a mistake in its file. The last peer stays, and so does each while loses says
-// why it should, if it is to come back or not; for one without a session needs says that.
-func nextPeers(have, want []speaker.Peer, up, alive map[netip.Addr]bool, loses, needs func(p speaker.Peer, back bool) string) (next []speaker.Peer, waits string) {
+// why it should, if it is to come back or not. One without a session stays while needs
+// says why, unless it is only changed: then it goes on trying.
+func nextPeers(have, want []speaker.Peer, up, alive map[netip.Addr]bool, loses func(p speaker.Peer, back bool) string, needs func(p speaker.Peer) string) (next []speaker.Peer, waits string) {
 	if len(want) == 0 {
 		if len(have) > 0 {
 			waits = "the last peers stay until a restart, which drains first"
@@ -55,7 +56,10 @@ func nextPeers(have, want []speaker.Peer, up, alive map[netip.Addr]bool, loses, 
 	ended := false // one that is up: the others wait for their turn
 	mayEnd := func(p speaker.Peer, back bool) bool {
 		if !up[p.Address] {
-			why := needs(p, back)
+			if back {
+				return true
+			}
+			why := needs(p)
 			waits = cmp.Or(waits, why)
 			return why == ""
 		}
@@ -142,12 +146,7 @@ func (a *Announcer) movePeers(now time.Duration, frozen string) {
 	m.detail = ""
 	next, waits := nextPeers(have, want, up, m.alive,
 		func(p speaker.Peer, back bool) string { return a.loses(p, back, frozen, now) },
-		func(p speaker.Peer, back bool) string {
-			if back {
-				return "" // it is changed, and goes on trying
-			}
-			return a.needs(p, want)
-		})
+		func(p speaker.Peer) string { return a.needs(p, want) })
 	next, waits = a.keepGroups(next, waits)
 	a.ending = slices.ContainsFunc(have, func(p speaker.Peer) bool { return !slices.ContainsFunc(next, p.SameSession) })
 	m.waits = waits

@@ -45,8 +45,8 @@ func TestNextPeers(t *testing.T) {
 		}
 		return "d stays"
 	}
-	needs := func(p speaker.Peer, back bool) string { // as only e could hear something
-		if p.Name == "e" && !back {
+	needs := func(p speaker.Peer) string { // as only e could hear something
+		if p.Name == "e" {
 			return "e stays"
 		}
 		return ""

@@ -18,7 +18,7 @@ import (
 )
 
 var (
-	seeds     = flag.Uint64("seeds", 6, "fleets that TestFleetAtRandom plays; bench/README.md has the figure of 150")
+	seeds     = flag.Uint64("seeds", 6, "fleets that TestFleetAtRandom plays; bench/README.md has the figure of 80")
 	firstSeed = flag.Uint64("first-seed", 0, "of the fleets that TestFleetAtRandom plays")
 )
 
