@@ -22,6 +22,7 @@ type Facts struct {
 	Planned bool          // the plan, or an operator with "announce --local", names the VIP
 	Leave   Leave
 	Forced  bool   // an operator who wants it out does so without promises; or nobody announced it before the plan that is taken back
+	Unheard bool   // no peer has any of it, or could have: only where it is not planned
 	Hold    bool   // an operator wants that nothing changes: only a way up that was ordered before goes on, and Stopping
 	Frozen  string // why the node cannot know about the others, in words; empty: it can
 	Breaker string // why no node may withdraw by itself, in words; empty: it may (see [Breaker])
@@ -71,8 +72,8 @@ type Kept struct {
 // What stands above all else:
 //   - No wish is more preferred than the plan's baseline.
 //   - Only what an operator forces, what a rollout that is taken back was the first
-//     to announce, and what stops with the process, is withdrawn without promises.
-//     What has none stays, as LastResort.
+//     to announce, what no peer can have, and what stops with the process, is withdrawn
+//     without promises. What has none stays, as LastResort.
 //   - A frozen node withdraws nothing, and takes nothing up again by itself. Its
 //     own checks still make it less preferred, and back.
 //   - A node that was withdrawn comes back as LastResort when too few others

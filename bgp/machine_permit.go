@@ -36,6 +36,8 @@ func (m *Machine) obstacle() obstacle {
 		return free
 	case f.Hold:
 		return held
+	case f.Unheard && m.leaving:
+		return free
 	case f.Frozen != "":
 		return frozen
 	case f.Breaker != "" && f.Leave == Stay:
@@ -75,6 +77,8 @@ func (m *Machine) warrant() string {
 		return "and its plan gives it up"
 	case f.Forced && m.leaving:
 		return "forced by an operator"
+	case f.Unheard && m.leaving:
+		return "and no peer has it"
 	default:
 		return f.Promises
 	}
@@ -120,7 +124,7 @@ func (m *Machine) asks() bool {
 		return m.state == Draining
 	}
 	defer func() { m.waits = waits }() // asking is nothing that the next state waits for
-	if f.Hold && !m.ordered || f.Forced && m.leaving {
+	if f.Hold && !m.ordered || (f.Forced || f.Unheard) && m.leaving {
 		return false
 	}
 	if o := m.obstacle(); o != free && o != noPermit {

@@ -144,6 +144,8 @@ func (p *player) apply(now time.Duration, word string) {
 		f.Leave, f.Forced = Stay, false
 	case "force":
 		f.Forced = true
+	case "unheard":
+		f.Unheard = true
 	case "stop":
 		f.Leave = Stopping
 	case "hold":

@@ -40,6 +40,8 @@ func randomFacts(rng *rand.Rand, f *Facts, operators bool) {
 		case 3:
 			f.Hold = yes()
 		case 4:
+			f.Unheard = rng.IntN(4) == 0
+		case 5:
 			f.AnswerTTL = time.Duration(rng.IntN(30)) * time.Second
 		}
 	}
@@ -108,7 +110,7 @@ func TestMachineProperties(t *testing.T) {
 			}
 			if was.Route != nil && w.Route == nil {
 				switch {
-				case f.Forced && (f.Leave == Out || !f.Planned):
+				case f.Forced && (f.Leave == Out || !f.Planned), f.Unheard && !f.Hold && (f.Leave == Out || !f.Planned):
 				case f.Frozen != "" || !f.Permit || f.Others < v.MinAnnouncers || f.OtherPoPs < v.MinPoPs || f.Hold:
 					t.Fatalf("seed %d: withdrawn (%s) with %+v", seed, w.Cause, f)
 				}

@@ -19,6 +19,7 @@ type sight struct {
 	Before  map[string]uint64 `json:"before,omitempty"`  // the wave acted
 	Settled map[string]uint64 `json:"settled,omitempty"` // from when peers were sent all until it baked
 	Baking  map[string]uint64 `json:"baking,omitempty"`  // and since
+	Joins   []string          `json:"joins,omitempty"`   // nodes of the wave that announced the prefix all the while that it baked
 	Asked   int               `json:"asked,omitempty"`   // rounds from when peers were sent all
 }
 
@@ -48,31 +49,39 @@ func (r *Rollout) Probes() (all []Probed) {
 // asked returns the VIPs that the plan changes, by name, each with all prefixes that
 // some node has or had for it. A prefix that goes over is asked of where it goes.
 func (r *Rollout) asked() (vips []VIP) {
+	var plans []NodePlan
+	for _, s := range r.Plan.Steps {
+		plans = append(plans, s.Plan)
+	}
+	for _, s := range r.Plan.Steps {
+		plans = append(plans, s.Prior)
+	}
 	owned := map[netip.Prefix]bool{}
-	at := map[string]int{} // in vips
-	for _, of := range []func(NodeStep) NodePlan{func(s NodeStep) NodePlan { return s.Plan }, func(s NodeStep) NodePlan { return s.Prior }} {
-		for _, s := range r.Plan.Steps {
-			for _, name := range r.Plan.VIPs() {
-				v, _ := of(s).VIP(name)
-				for _, p := range v.Prefixes {
-					if owned[p] {
-						continue
-					}
+	for _, plan := range plans {
+		for _, name := range r.Plan.VIPs() {
+			v, _ := plan.VIP(name)
+			for _, p := range v.Prefixes {
+				if !owned[p] {
 					owned[p] = true
-					i, ok := at[name]
-					if !ok {
-						i, at[name] = len(vips), len(vips)
-						vips = append(vips, v)
-						vips[i].Prefixes = nil
-					}
-					if len(vips[i].Prefixes) < maxPrefixes {
-						vips[i].Prefixes = append(vips[i].Prefixes, p)
-					}
+					vips = askedToo(vips, v, p)
 				}
 			}
 		}
 	}
 	slices.SortFunc(vips, func(a, b VIP) int { return cmp.Compare(a.Name, b.Name) })
+	return vips
+}
+
+// askedToo adds a prefix of a VIP to those that are asked through.
+func askedToo(vips []VIP, v VIP, p netip.Prefix) []VIP {
+	i := slices.IndexFunc(vips, func(w VIP) bool { return w.Name == v.Name })
+	if i < 0 {
+		i, v.Prefixes = len(vips), nil
+		vips = append(vips, v)
+	}
+	if len(vips[i].Prefixes) < maxPrefixes {
+		vips[i].Prefixes = append(vips[i].Prefixes, p)
+	}
 	return vips
 }
 
@@ -98,12 +107,17 @@ func (r *Rollout) Saw(prober string, answers map[netip.Prefix]map[string]uint64)
 			}
 			(*at)[node] += n
 		}
-		r.Sights = maps.Clone(r.Sights)
-		if r.Sights == nil {
-			r.Sights = map[string]sight{}
-		}
-		r.Sights[key] = s
+		r.setSight(key, s)
 	}
+}
+
+// setSight replaces a sight. A clone of the rollout may hold the old ones.
+func (r *Rollout) setSight(key string, s sight) {
+	r.Sights = maps.Clone(r.Sights)
+	if r.Sights == nil {
+		r.Sights = map[string]sight{}
+	}
+	r.Sights[key] = s
 }
 
 // nextSights has what was seen while a wave baked be what is usual for the next one.
@@ -185,6 +199,10 @@ func (r *Rollout) missed(facts map[string]NodeFacts) string {
 	pops := r.pops()
 	return r.each(func(m Member, vip VIP, p netip.Prefix, s sight) string {
 		joins, leaves := r.turnoverAt(vip.Name, p, facts)
+		if !slices.Equal(s.Joins, joins) { // one was drained, or is no more: it is counted from now on
+			s.Joins, s.Baking = joins, nil
+			r.setSight(sightKey(m.Name, p), s)
+		}
 		will := forecast(s.Before, pops, joins, leaves)
 		all := total(s.Baking)
 		for _, node := range r.Waves[r.Wave] {

@@ -205,3 +205,33 @@ func TestRolloutProbesDrainedLater(t *testing.T) {
 		t.Errorf("it ended %s", s.rollout)
 	}
 }
+
+// TestRolloutProbesUndrained: a node that is undrained while its wave bakes answers probes
+// from then on, and what was asked before counts for nothing.
+func TestRolloutProbesUndrained(t *testing.T) {
+	s := newStage(t, "ams1 ams2")
+	inPoPs(s)
+	s.nodes["ams2"].drained = true
+	s.rollout.Probe([]Member{{Name: "ams9", PoP: "ams"}})
+	baked := 0
+	for s.rollout.Phase != PhaseDone && s.rollout.Cause == "" && s.now < 10*time.Minute {
+		if s.rollout.Wave == 1 && s.rollout.Phase == PhaseBaking {
+			baked++
+			s.nodes["ams2"].drained = baked < 6
+		}
+		if len(s.rollout.Probes()) > 0 {
+			answers := map[string]uint64{}
+			if s.rollout.Wave > 0 || s.rollout.Phase == PhaseConfirming || s.rollout.Phase == PhaseBaking {
+				answers["ams1"] = 20
+			}
+			if baked > 6 {
+				answers = map[string]uint64{"ams1": 10, "ams2": 10}
+			}
+			s.rollout.Saw("ams9", map[netip.Prefix]map[string]uint64{ns1.Prefixes[0]: answers})
+		}
+		s.second()
+	}
+	if s.rollout.Phase != PhaseDone || baked < 10 {
+		t.Errorf("it ended after %d s of baking: %s", baked, s.rollout)
+	}
+}

@@ -56,6 +56,7 @@ type testNode struct {
 	withdrew  map[netip.Prefix]int // how often the peer was told that a prefix is gone
 	session   bool
 	hidden    bool                                     // no query arrives, whatever it announces
+	both      bool                                     // peers over IPv6 take IPv4, too (RFC 8950)
 	taken     uint16                                   // a port that cannot be opened
 	rejects   error                                    // what the speaker says to other peers
 	locked    bool                                     // no address can be added
@@ -295,15 +296,29 @@ func (n *testNode) unlock() {
 	n.locked = false
 }
 
-// probeVIP is answered by all nodes alike that announce ns1, but those that are hidden.
+// probeVIP is answered by all nodes alike that announce a prefix, but those that are hidden;
+// through an address that the node has itself, by itself alone.
 func (n *testNode) probeVIP(_ context.Context, v bgp.VIP, _ int) map[netip.Prefix]map[string]uint64 {
-	seen := map[string]uint64{}
-	for name, other := range n.fleet.nodes {
-		if other.route() != "none" && !other.isHidden() {
-			seen[name] = 16
+	all := map[netip.Prefix]map[string]uint64{}
+	for _, p := range v.Prefixes {
+		all[p] = map[string]uint64{}
+		if n.hasAddress(p) {
+			all[p][n.self.Name] = 16
+			continue
+		}
+		for name, other := range n.fleet.nodes {
+			if other.heard()[p] && !other.isHidden() {
+				all[p][name] = 16
+			}
 		}
 	}
-	return map[netip.Prefix]map[string]uint64{v.Prefixes[0]: seen}
+	return all
+}
+
+func (n *testNode) hasAddress(p netip.Prefix) bool {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	return n.addresses[p]
 }
 
 func (n *testNode) isHidden() bool {
@@ -442,7 +457,7 @@ func (n *testNode) Sent() []speaker.PeerRoutes {
 	}
 	all := []speaker.PeerRoutes{}
 	for _, p := range n.has() {
-		r := speaker.PeerRoutes{Peer: p.Name, Only6: p.Address.Is6()}
+		r := speaker.PeerRoutes{Peer: p.Name, Only6: p.Address.Is6() && !n.both}
 		for _, route := range n.routes {
 			if !Carries(p, bgp.VIP{Groups: route.Groups}, route.Prefix) || r.Only6 && route.Prefix.Addr().Is4() {
 				continue

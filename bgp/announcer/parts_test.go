@@ -1,8 +1,10 @@
 package announcer
 
 import (
+	"bytes"
 	"math/rand/v2"
 	"net/netip"
+	"reflect"
 	"slices"
 	"strings"
 	"testing"
@@ -705,6 +707,52 @@ func TestBreakerOfOneCutOff(t *testing.T) {
 			if got := f.nodes[name].alarmed(); got != "" {
 				t.Errorf("%s: the alarm is %q", name, got)
 			}
+		}
+	})
+}
+
+// TestPrefixThatNobodyCanHave: an IPv6 address where all routers speak IPv4 alone is in no
+// router's way when a plan takes it back: it goes, whoever promises, and no alarm stays.
+func TestPrefixThatNobodyCanHave(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := newFleet(t, "a1", "b1")
+		six := netip.MustParsePrefix("2001:db8::53/128")
+		for _, n := range f.nodes {
+			n.file.VIPs = []bgp.VIP{with(first, six)}
+		}
+		f.start("a1", "b1")
+		defer f.stopAll()
+		f.await("all announced", 15*time.Second, f.all(bgp.Announced, "a1", "b1"))
+		a := f.nodes["a1"]
+		f.await("the alarm", time.Minute, func() bool { return strings.Contains(a.alarmed(), "no peer has 2001:db8::53/128") })
+		a.takes(t, with(first))
+		f.await("the address gone", time.Minute, func() bool { return !a.hasAddress(six) })
+		f.await("no alarm", 5*time.Second, func() bool { return a.alarmed() == "" })
+		var log bytes.Buffer
+		if err := a.WriteAudit(&log); err != nil {
+			t.Fatal(err)
+		}
+		if want := "not in the plan, and no peer has it"; !strings.Contains(log.String(), want) {
+			t.Errorf("the audit log does not say %q: %s", want, &log)
+		}
+	})
+}
+
+// TestProbesNotItself: a node that is asked to probe leaves out the addresses that it has
+// itself, for whatever VIP: it would be the one that answers.
+func TestProbesNotItself(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := newFleet(t, "a1", "b1")
+		f.nodes["a1"].file.VIPs = []bgp.VIP{with(first, second)}
+		other := with(first)
+		other.Name = "ns2"
+		f.nodes["b1"].file.VIPs = []bgp.VIP{other}
+		f.start("a1", "b1")
+		defer f.stopAll()
+		f.await("announced", 15*time.Second, f.all(bgp.Announced, "a1"))
+		got, err := f.nodes["b1"].probe(t.Context(), inquiry{[]bgp.VIP{with(first, second)}})
+		if want := (sights{second: {"a1": 16}}); err != nil || !reflect.DeepEqual(got, want) {
+			t.Errorf("it saw %v (%v), want %v", got, err, want)
 		}
 	})
 }

@@ -23,8 +23,8 @@ type inquiry struct {
 // sights is who answered, by prefix and name.
 type sights = map[netip.Prefix]map[string]uint64
 
-// probe asks through VIPs that this node does not have. One call at a time: nobody
-// shall make it ask more.
+// probe asks through prefixes of VIPs that this node does not have itself: those it would
+// answer. One call at a time: nobody shall make it ask more.
 func (a *Announcer) probe(ctx context.Context, q inquiry) (sights, error) {
 	if len(q.VIPs) > probedAtOnce {
 		return nil, fmt.Errorf("%d VIPs to probe, want at most %d", len(q.VIPs), probedAtOnce)
@@ -42,7 +42,7 @@ func (a *Announcer) probe(ctx context.Context, q inquiry) (sights, error) {
 	all := sights{}
 	var probes sync.WaitGroup
 	for _, v := range q.VIPs {
-		if a.holds(v) {
+		if v.Prefixes = absent(v.Prefixes, a.held()); len(v.Prefixes) == 0 {
 			continue
 		}
 		probes.Go(func() {
@@ -56,12 +56,16 @@ func (a *Announcer) probe(ctx context.Context, q inquiry) (sights, error) {
 	return all, nil
 }
 
-// holds says whether the node has a VIP itself, or may just have it.
-func (a *Announcer) holds(v bgp.VIP) bool {
+// held returns the prefixes that the node has itself, or may just have, for whatever VIP.
+func (a *Announcer) held() (all []netip.Prefix) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	has := a.vips[v.Name]
-	return has != nil && (has.wish.Address || len(has.have) > 0)
+	for _, v := range a.every() {
+		if all = append(all, hostRoutes(v.have)...); v.wish.Address {
+			all = append(all, v.spec.Prefixes...)
+		}
+	}
+	return all
 }
 
 // Probe has a member ask through VIPs.

@@ -170,8 +170,8 @@ func (a *Announcer) facts(v *vip, now time.Duration, clock time.Time, frozen str
 		Now: now, Planned: v.planned || a.announcedHere(v, clock), Frozen: frozen, Bound: v.bound, Quiet: v.meter.quiet(now),
 		Permit: permit, Promises: promises,
 	}
-	v.givenUp = v.givenUp && !f.Planned                     // what is wanted again is not given up a second time
-	f.Forced = v.givenUp || !f.Planned && len(v.tried) == 0 // nothing of it was ever announced
+	v.givenUp = v.givenUp && !f.Planned // what is wanted again is not given up a second time
+	f.Forced, f.Unheard = v.givenUp, !f.Planned && !a.hearable(v)
 	if !v.part {
 		f.AnswerTTL = a.file.Required[v.spec.Name] // answers name the PoP also without the part
 	}
@@ -190,6 +190,17 @@ func (a *Announcer) facts(v *vip, now time.Duration, clock time.Time, frozen str
 	f.Breaker = v.breaker.Open(now, a.announcers(v))
 	f.Sent = v.wish.Route != nil && a.wasSent(v.spec, *v.wish.Route)
 	return f
+}
+
+// hearable says whether a peer has something of a VIP, or could have: it was announced, and is
+// for a peer of these. The caller holds the lock.
+func (a *Announcer) hearable(v *vip) bool {
+	groups := bgp.VIP{Groups: v.groups}
+	return slices.ContainsFunc(v.tried, func(p netip.Prefix) bool {
+		return len(a.sent[p]) > 0 || slices.ContainsFunc(a.peers, func(peer speaker.Peer) bool {
+			return Carries(peer, groups, p) && a.takes(peer, p, true)
+		})
+	})
 }
 
 // announcedHere says whether a VIP is to be announced by the node's own word, also while
