@@ -39,11 +39,11 @@ func (b *Breaker) Lost(now time.Duration, node string) {
 }
 
 // Open says in words that the breaker is open; empty: it is closed. total is how
-// many nodes should announce the VIP.
+// many nodes should announce the VIP now: some that left may be no more among them.
 func (b *Breaker) Open(now time.Duration, total int) string {
 	maps.DeleteFunc(b.left, func(_ string, at time.Duration) bool { return now >= at+breakerFor })
 	if n := len(b.left); n > 2 && 5*n > total {
-		return fmt.Sprintf("breaker open: %d of %d nodes left within %v", n, total, breakerFor)
+		return fmt.Sprintf("breaker open: %d of %d nodes left within %v", n, max(n, total), breakerFor)
 	}
 	return ""
 }

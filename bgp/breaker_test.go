@@ -49,6 +49,10 @@ func TestBreaker(t *testing.T) {
 		"who never announced does not leave": {
 			{0, "-a -b -c -d", 8, ""},
 		},
+		"who left and is out of the plan": {
+			{0, "+a +b +c", 3, ""},
+			{time.Minute, "-a -b -c", 1, "breaker open: 3 of 3 nodes left within 5m0s"},
+		},
 		"a fifth of twenty is four": {
 			{0, "+a +b +c +d +e", 20, ""},
 			{time.Minute, "-a -b -c -d", 20, ""},
