@@ -229,6 +229,9 @@ func (g *Guard) Consider(now time.Duration, ask Ask, s Standing) (Grant, error) 
 	return Grant{Nonce: ask.Nonce, Granter: g.self.Name, Asker: ask.Asker, VIP: ask.VIP}, nil
 }
 
+// Refuses says whether Consider would, for how the node stands.
+func (g *Guard) Refuses(ask Ask, s Standing) bool { return g.reluctance(ask, s) != "" }
+
 // reluctance says why the node cannot promise; empty: it can.
 func (g *Guard) reluctance(ask Ask, s Standing) string {
 	lacks := slices.IndexFunc(ask.Prefixes, func(p netip.Prefix) bool { return !slices.Contains(g.vip.Prefixes, p) })

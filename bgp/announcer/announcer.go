@@ -104,7 +104,7 @@ type vip struct {
 	failing  string                         // why checks fail, as that began: an alarm is not raised anew for each check; empty: they pass
 	fault    string                         // why not bound
 	deaf     time.Duration                  // since when no peer has one of its prefixes; 0: all are with some
-	unheard  map[netip.Prefix]time.Duration // since when no peer has a prefix that is announced
+	unheard  map[netip.Prefix]time.Duration // since when no peer has a prefix that is announced and that one had; 0: one has
 	refusals map[string]string              // why members did not promise, by name, in the last round that they answered
 	meter    meter
 	asked    uint64        // questions of our own checks

@@ -116,7 +116,7 @@ func (a *Announcer) needs(p speaker.Peer, want []speaker.Peer) string {
 func (a *Announcer) havers(v *vip) map[string]int {
 	all := map[string]int{}
 	for _, h := range a.heard {
-		if h.has(v) {
+		if v.all(h.has) {
 			all[h.standing.PoP]++
 		}
 	}

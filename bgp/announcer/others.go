@@ -22,6 +22,7 @@ type Standing struct {
 	Out map[string][]netip.Prefix `json:"out"`
 
 	Going map[string][]netip.Prefix `json:"going,omitempty"` // likewise, still announced and on their way out
+	Idle  []netip.Prefix            `json:"idle,omitempty"`  // of its VIPs, and not among Out
 
 	Own  []bgp.Operation `json:"own,omitempty"`  // asked on the node itself, at most maxOwn
 	More int             `json:"more,omitempty"` // how many there are beside these
@@ -30,17 +31,44 @@ type Standing struct {
 // maxOwn bounds the operations of its own that a node tells: it is asked each second.
 const maxOwn = 8
 
-// heard is what another node said last, and when.
+// heard is what another node said last, and when. Prefixes count for whatever VIP it has them.
 type heard struct {
-	standing  Standing
-	at        time.Duration
-	announced map[netip.Prefix]bool // as planned, for whatever VIP
+	standing Standing
+	at       time.Duration
+	planned  map[netip.Prefix]bool // announced as planned
+	still    map[netip.Prefix]bool // announced, however; none once it is silent
+	has      map[netip.Prefix]bool // of its plan, whatever it does with them
 }
 
-// has says whether a node has a VIP, or announces all its prefixes for another one.
-func (h *heard) has(v *vip) bool {
-	_, named := h.standing.VIPs[v.spec.Name]
-	return named || !slices.ContainsFunc(v.spec.Prefixes, func(p netip.Prefix) bool { return !h.announced[p] })
+func newHeard(s Standing, at time.Duration) heard {
+	h := heard{s, at, map[netip.Prefix]bool{}, map[netip.Prefix]bool{}, map[netip.Prefix]bool{}}
+	for vip, prefixes := range s.Out {
+		for _, p := range prefixes {
+			h.still[p], h.has[p] = true, true
+			if s.VIPs[vip] == bgp.Announced {
+				h.planned[p] = true
+			}
+		}
+	}
+	for _, prefixes := range s.Going {
+		for _, p := range prefixes {
+			h.still[p] = true
+		}
+	}
+	for _, p := range s.Idle {
+		h.has[p] = true
+	}
+	return h
+}
+
+// all says whether all prefixes of a VIP are among some.
+func (v *vip) all(among map[netip.Prefix]bool) bool {
+	return !slices.ContainsFunc(v.spec.Prefixes, func(p netip.Prefix) bool { return !among[p] })
+}
+
+// any says whether one is.
+func (v *vip) any(among map[netip.Prefix]bool) bool {
+	return slices.ContainsFunc(v.spec.Prefixes, func(p netip.Prefix) bool { return among[p] })
 }
 
 // listenToOthers asks all other members how they stand, and does not wait for
@@ -76,37 +104,24 @@ func (a *Announcer) hear(m bgp.Member, s Standing, err error) {
 	if err != nil {
 		return // it is silent: see lately
 	}
-	h := a.heard[m.Name]
 	s.Node, s.PoP = m.Name, m.PoP
 	s.Own = slices.DeleteFunc(s.Own[:min(len(s.Own), maxOwn)], func(o bgp.Operation) bool {
 		return o.Check() != nil || !o.Local || o.Node != m.Name
 	})
-	now := a.now()
-	a.heard[m.Name] = heard{standing: s, at: now, announced: s.announced()}
-	for name, v := range a.vips {
-		if state, has := s.VIPs[name]; has || h.standing.VIPs[name] != bgp.Absent {
-			v.breaker.Note(now, m.Name, state.Announces() && !slices.Contains(s.Mute, name))
-			for _, p := range absent(h.standing.still(name), s.still(name)) {
-				if slices.Contains(v.spec.Prefixes, p) || slices.Contains(a.going(name), p) {
-					v.breaker.Lost(now, m.Name)
-				}
-			}
-		}
-	}
+	before, now := a.heard[m.Name].still, a.now()
+	h := newHeard(s, now)
+	a.heard[m.Name] = h
+	a.noteLeft(m.Name, before, h.still, now)
 }
 
-// still returns all prefixes of a VIP that a node announces.
-func (s *Standing) still(vip string) []netip.Prefix { return slices.Concat(s.Out[vip], s.Going[vip]) }
-
-// going returns the prefixes of a VIP that are on their way out, and still announced. The
-// caller holds the lock.
-func (a *Announcer) going(vip string) (all []netip.Prefix) {
-	for _, p := range a.parts {
-		if p.spec.Name == vip && p.wish.Route != nil {
-			all = append(all, p.spec.Prefixes...)
+// noteLeft has the breakers of VIPs and parts know that a node announces a prefix of theirs
+// no more. The caller holds the lock.
+func (a *Announcer) noteLeft(node string, before, still map[netip.Prefix]bool, now time.Duration) {
+	for _, v := range a.every() {
+		if slices.ContainsFunc(v.spec.Prefixes, func(p netip.Prefix) bool { return before[p] && !still[p] }) {
+			v.breaker.Lost(now, node)
 		}
 	}
-	return all
 }
 
 // awoke makes up for a time in which the node itself stood still: nobody was heard in
@@ -132,11 +147,9 @@ func (a *Announcer) noteSilence(now time.Duration) {
 		if now-h.at < hearFor {
 			continue
 		}
-		for vip := range h.standing.VIPs {
-			if v := a.vips[vip]; v != nil {
-				v.breaker.Note(now, name, false)
-			}
-		}
+		a.noteLeft(name, h.still, nil, now)
+		h.still = nil
+		a.heard[name] = h
 	}
 }
 
@@ -157,8 +170,7 @@ func (a *Announcer) lately(now time.Duration) []Standing {
 func (a *Announcer) others(v *vip, now time.Duration) (nodes, pops int) {
 	var in []string
 	for _, h := range a.heard {
-		lacks := func(p netip.Prefix) bool { return !h.announced[p] }
-		if now-h.at >= hearFor || slices.ContainsFunc(v.spec.Prefixes, lacks) {
+		if now-h.at >= hearFor || !v.all(h.planned) {
 			continue
 		}
 		nodes++
@@ -169,59 +181,40 @@ func (a *Announcer) others(v *vip, now time.Duration) (nodes, pops int) {
 	return nodes, len(in)
 }
 
-// announced returns the prefixes that a node announces as planned.
-func (s *Standing) announced() map[netip.Prefix]bool {
-	all := map[netip.Prefix]bool{}
-	for vip, prefixes := range s.Out {
-		if s.VIPs[vip] != bgp.Announced {
-			continue
-		}
-		for _, p := range prefixes {
-			all[p] = true
-		}
-	}
-	return all
-}
-
-// announcing counts the nodes, this one among them, that announce a VIP as planned, and
-// those that announce it otherwise: less preferred, without a prefix that it has here, or
-// on their way in or out. One from which no peer has it is neither. The caller holds the
-// lock.
+// announcing counts the nodes, this one among them, that announce all prefixes that a VIP has
+// here as planned, and those that announce some, or otherwise: less preferred, or on their
+// way in or out. One from which no peer has it is neither. The caller holds the lock.
 func (a *Announcer) announcing(v *vip, now time.Duration) (planned, otherwise int) {
-	count := func(state bgp.State, mute bool, out []netip.Prefix) {
-		switch {
-		case mute:
-		case state == bgp.Announced && len(absent(v.spec.Prefixes, out)) == 0:
-			planned++
-		case state.Announces():
-			otherwise++
-		}
+	switch {
+	case !v.wish.State.Announces() || v.isMute(now):
+	case v.wish.State == bgp.Announced && len(absent(v.spec.Prefixes, v.out(now))) == 0:
+		planned++
+	default:
+		otherwise++
 	}
-	count(v.wish.State, v.isMute(now), v.out(now))
 	for _, h := range a.heard {
-		_, named := h.standing.VIPs[v.spec.Name]
 		switch {
 		case now-h.at >= hearFor:
-		case !named && h.has(v):
+		case v.all(h.planned):
 			planned++
-		default:
-			count(h.standing.VIPs[v.spec.Name], slices.Contains(h.standing.Mute, v.spec.Name), h.standing.Out[v.spec.Name])
+		case v.any(h.still):
+			otherwise++
 		}
 	}
 	return planned, otherwise
 }
 
-// isMute says whether no peer has had any prefix of the VIP for a while, though one
+// isMute says whether no peer has had any prefix of the VIP for a while, or yet, though one
 // should. The caller holds the lock.
 func (v *vip) isMute(now time.Duration) bool {
 	return v.wish.Route != nil && !slices.ContainsFunc(v.spec.Prefixes, func(p netip.Prefix) bool { return !v.isUnheard(p, now) })
 }
 
-// isUnheard says whether no peer has had a prefix of the VIP for a while. The caller
+// isUnheard says whether no peer has had a prefix of the VIP for a while, or yet. The caller
 // holds the lock.
 func (v *vip) isUnheard(p netip.Prefix, now time.Duration) bool {
-	since, is := v.unheard[p]
-	return is && now-since > muteFor
+	since, was := v.unheard[p]
+	return !was || since > 0 && now-since > muteFor
 }
 
 // out returns the prefixes of a VIP that answered and that are announced, without those
@@ -243,7 +236,7 @@ func (v *vip) out(now time.Duration) (all []netip.Prefix) {
 func (a *Announcer) announcers(v *vip) int {
 	n := 1
 	for _, h := range a.heard {
-		if h.has(v) {
+		if v.all(h.has) {
 			n++
 		}
 	}
@@ -258,6 +251,9 @@ func (a *Announcer) standing() Standing {
 	s := Standing{Node: a.cfg.Self.Name, PoP: a.cfg.Self.PoP, VIPs: map[string]bgp.State{}, Out: map[string][]netip.Prefix{}, Going: map[string][]netip.Prefix{}}
 	for name, v := range a.vips {
 		s.VIPs[name], s.Out[name] = v.wish.State, v.out(now)
+		if v.planned {
+			s.Idle = append(s.Idle, absent(v.spec.Prefixes, s.Out[name])...)
+		}
 		if v.isMute(now) {
 			s.Mute = append(s.Mute, name)
 		}

@@ -126,7 +126,7 @@ func (a *Announcer) adopt(v, part *vip) {
 	v.machine.SetVIP(v.spec)
 	v.guard = part.guard.Split(v.spec) // bound by the same promises
 	v.have, v.tried, v.bound = part.have, part.tried, part.bound
-	v.meter, v.asked = meter{}, 0
+	v.meter, v.asked, v.unheard = meter{}, 0, part.unheard
 }
 
 // widen has peers of more groups hear a part, which waits to go over to a VIP of these, until
@@ -161,6 +161,12 @@ func give(from, to *vip, p netip.Prefix) {
 	if slices.Contains(from.tried, p) {
 		to.tried = append(to.tried, p)
 	}
+	if since, was := from.unheard[p]; was {
+		if to.unheard == nil {
+			to.unheard = map[netip.Prefix]time.Duration{}
+		}
+		to.unheard[p] = since
+	}
 	from.have = slices.DeleteFunc(slices.Clone(from.have), func(s netip.AddrPort) bool { return hostRoute(s) == p })
 	from.tried = slices.DeleteFunc(from.tried, func(t netip.Prefix) bool { return t == p })
 	from.bound, to.bound = len(from.have) > 0, len(to.have) > 0
@@ -181,6 +187,11 @@ func (a *Announcer) elsewhere(v *vip) []netip.Prefix {
 // absent returns what is in a and not in b.
 func absent(a, b []netip.Prefix) []netip.Prefix {
 	return slices.DeleteFunc(slices.Clone(a), func(p netip.Prefix) bool { return slices.Contains(b, p) })
+}
+
+// common returns what is in a and in b.
+func common(a, b []netip.Prefix) []netip.Prefix {
+	return slices.DeleteFunc(slices.Clone(a), func(p netip.Prefix) bool { return !slices.Contains(b, p) })
 }
 
 func hostRoute(s netip.AddrPort) netip.Prefix { return netip.PrefixFrom(s.Addr(), s.Addr().BitLen()) }

@@ -5,6 +5,8 @@ import (
 	"crypto/rand"
 	"errors"
 	"fmt"
+	"net/netip"
+	"slices"
 	"sync"
 	"time"
 
@@ -138,43 +140,71 @@ func (a *Announcer) promise(caller string, message []byte) (sealed, error) {
 		a.dropped(err)
 		return sealed{}, err
 	}
-	v := a.keeper(ask)
-	if v == nil {
+	keepers := a.keepers(ask)
+	switch {
+	case len(keepers) == 0:
 		return sealed{}, fmt.Errorf("%s has no VIP %q", a.cfg.Self.Name, ask.VIP)
-	}
-	asks := ask.VIP
-	ask.VIP = v.spec.Name
-	if ask.Briefly && a.now() < v.resets && a.cfg.Self.Name < ask.Asker { // of two that wait for each other one has to be the first
+	case ask.Briefly && a.cfg.Self.Name < ask.Asker && slices.ContainsFunc(keepers, func(k keeper) bool { return a.now() < k.vip.resets }):
+		// of two that wait for each other one has to be the first
 		return sealed{}, fmt.Errorf("%s itself waits for promises, to make a session anew", a.cfg.Self.Name)
-	}
-	if a.ending {
+	case a.ending:
 		return sealed{}, fmt.Errorf("%s just changes its sessions", a.cfg.Self.Name)
 	}
-	standing := v.machine.Standing()
-	asked := v.spec
-	asked.Prefixes = ask.Prefixes
-	standing.Confirmed = v.wish.Route != nil && len(a.unsent(asked, *v.wish.Route)) == 0
-	grant, err := v.guard.Consider(a.now(), ask, standing)
-	if err != nil {
-		a.dropped(err)
-		return sealed{}, err
+	for _, k := range keepers { // before any of them is bound by a promise that another one refuses
+		if k.vip.guard.Refuses(k.ask, k.standing) {
+			keepers = []keeper{k}
+			break
+		}
 	}
-	grant.VIP = asks
+	var grant bgp.Grant
+	for _, k := range keepers {
+		if grant, err = k.vip.guard.Consider(a.now(), k.ask, k.standing); err != nil {
+			a.dropped(err)
+			return sealed{}, err
+		}
+	}
+	grant.VIP = ask.VIP
 	return sealed{grant.Seal(a.cfg.Fleet.Name(), a.cfg.Key)}, nil
 }
 
-// keeper returns the VIP that can promise what is asked for: the one of that name, or another
-// one of the plan that has all the prefixes, for these may go from one VIP to another; nil:
-// there is none. The caller holds the lock.
-func (a *Announcer) keeper(ask bgp.Ask) *vip {
-	named := a.vips[ask.VIP]
-	if named != nil && len(absent(ask.Prefixes, named.spec.Prefixes)) == 0 {
-		return named
+// keeper is a VIP that is to promise to keep some of the prefixes that are asked for.
+type keeper struct {
+	vip      *vip
+	ask      bgp.Ask
+	standing bgp.Standing
+}
+
+// keepers returns the VIPs that can promise what is asked for: the one of that name what it
+// has, and others of the plan the rest, for prefixes may go from one VIP to another. Where
+// something is left that is for the one of that name to refuse; without it there are none. The
+// caller holds the lock.
+func (a *Announcer) keepers(ask bgp.Ask) (all []keeper) {
+	rest := ask.Prefixes
+	keeps := func(v *vip, prefixes []netip.Prefix) {
+		k := keeper{v, ask, v.machine.Standing()}
+		k.ask.VIP, k.ask.Prefixes = v.spec.Name, prefixes
+		asked := v.spec
+		asked.Prefixes = prefixes
+		k.standing.Confirmed = v.wish.Route != nil && len(a.unsent(asked, *v.wish.Route)) == 0
+		all, rest = append(all, k), absent(rest, prefixes)
 	}
-	for _, name := range sortedKeys(a.vips) {
-		if v := a.vips[name]; v.planned && len(ask.Prefixes) > 0 && len(absent(ask.Prefixes, v.answered())) == 0 {
-			return v
+	named := a.vips[ask.VIP]
+	if named != nil {
+		if has := common(rest, named.spec.Prefixes); len(has) > 0 {
+			keeps(named, has)
 		}
 	}
-	return named
+	for _, name := range sortedKeys(a.vips) {
+		if v := a.vips[name]; v != named && v.planned {
+			if has := common(rest, v.answered()); len(has) > 0 {
+				keeps(v, has)
+			}
+		}
+	}
+	if len(rest) > 0 {
+		if all = nil; named != nil {
+			keeps(named, ask.Prefixes)
+		}
+	}
+	return all
 }

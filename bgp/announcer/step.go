@@ -125,7 +125,7 @@ func (a *Announcer) decide(now time.Duration, members []bgp.Member, frozen strin
 		}
 		if !v.part {
 			v.heardBy(a, now)
-			v.breaker.Note(now, a.cfg.Self.Name, wish.State.Announces())
+			v.breaker.Note(now, a.cfg.Self.Name, wish.State.Announces() && !v.isMute(now))
 		}
 	}
 	a.forgetRefusals()

@@ -85,13 +85,16 @@ func (v *vip) heardBy(a *Announcer, now time.Duration) {
 	case v.deaf == 0:
 		v.deaf = now
 	}
+	if v.unheard == nil {
+		v.unheard = map[netip.Prefix]time.Duration{}
+	}
 	for _, p := range v.spec.Prefixes {
-		if _, known := v.unheard[p]; v.wish.Route == nil || len(a.sent[p]) > 0 {
+		switch since, was := v.unheard[p]; {
+		case v.wish.Route == nil:
 			delete(v.unheard, p)
-		} else if !known {
-			if v.unheard == nil {
-				v.unheard = map[netip.Prefix]time.Duration{}
-			}
+		case len(a.sent[p]) > 0:
+			v.unheard[p] = 0
+		case was && since == 0:
 			v.unheard[p] = now
 		}
 	}

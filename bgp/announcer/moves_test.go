@@ -1,0 +1,162 @@
+package announcer
+
+import (
+	"net/netip"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"edged/bgp"
+	"edged/bgp/speaker"
+)
+
+// An address may have another VIP's name on nodes that took a plan than on those that did not
+// yet. Nothing is withdrawn by that, and all count it as the same address.
+
+var third = netip.MustParsePrefix("198.51.100.55/32")
+
+// as is the VIP of the tests by another name, with these prefixes.
+func as(name string, least int, prefixes ...netip.Prefix) bgp.VIP {
+	v := with(prefixes...)
+	v.Name, v.MinAnnouncers = name, least
+	return v
+}
+
+// moves starts nodes with second in ns1, and has some take a plan with it in ns2.
+func moves(t *testing.T, all, some string, least int, do func(t *testing.T, f *fleet)) {
+	t.Helper()
+	synctest.Test(t, func(t *testing.T) {
+		names := strings.Fields(all)
+		f := newFleet(t, names...)
+		for _, n := range f.nodes {
+			n.file.VIPs = []bgp.VIP{as("ns1", least, first, second), as("ns2", least, third)}
+		}
+		f.start(names...)
+		defer f.stopAll()
+		f.await("announced", 15*time.Second, f.all(bgp.Announced, names...))
+		time.Sleep(40 * time.Second)
+		for _, name := range strings.Fields(some) {
+			f.nodes[name].takes(t, as("ns1", least, first), as("ns2", least, second, third))
+			time.Sleep(10 * time.Second)
+		}
+		time.Sleep(20 * time.Second)
+		do(t, f)
+	})
+}
+
+// TestMoveAlarmsNobody: no node raises an alarm, and no breaker opens, while others have taken
+// the plan.
+func TestMoveAlarmsNobody(t *testing.T) {
+	moves(t, "a1 a2 a3 b1 b2 b3", "a1 a2 a3", 2, func(t *testing.T, f *fleet) {
+		for name, n := range f.nodes {
+			if n.withdrew[second] != 0 || n.alarmed() != "" {
+				t.Errorf("%s: it was withdrawn %d times; alarm %q", name, n.withdrew[second], n.alarmed())
+			}
+		}
+		if v := f.nodes["b1"].Status().VIPs[0]; v.Announcers != 6 || v.Otherwise != 0 {
+			t.Errorf("b1 counts %d nodes that announce ns1 and %d that do otherwise, want 6 and 0", v.Announcers, v.Otherwise)
+		}
+		b := f.nodes["b1"]
+		b.takes(t, as("ns1", 2, first), as("ns2", 2, third))
+		f.await("second gone from b1", time.Minute, func() bool { return b.routeTo(second) == "none" })
+	})
+}
+
+// TestRenameAlarmsNobody: likewise when all of a VIP has another name.
+func TestRenameAlarmsNobody(t *testing.T) {
+	withRouters(t, "a1 a2 a3 b1 b2 b3", 2, []netip.Prefix{first}, []speaker.Peer{router("a", 9)}, func(t *testing.T, f *fleet) {
+		for _, name := range []string{"a1", "a2", "a3"} {
+			f.nodes[name].takes(t, as("ns2", 2, first))
+			time.Sleep(10 * time.Second)
+		}
+		for name, n := range f.nodes {
+			if n.withdrew[first] != 0 || n.alarmed() != "" {
+				t.Errorf("%s: it was withdrawn %d times; alarm %q", name, n.withdrew[first], n.alarmed())
+			}
+		}
+	})
+}
+
+// TestDrainBesideMove: who has the prefixes of a VIP in two others promises to keep
+// them in both, and a node that has not taken the plan can be drained.
+func TestDrainBesideMove(t *testing.T) {
+	moves(t, "a1 b1 b2", "b1 b2", 1, func(t *testing.T, f *fleet) {
+		f.operate(t, "a1", bgp.Drain)
+		a := f.nodes["a1"]
+		f.await("drained", time.Minute, func() bool { return len(a.heard()) == 0 })
+		for _, v := range a.Status().VIPs {
+			if v.State != bgp.Withdrawn {
+				t.Errorf("%s is %s: %s", v.Name, v.State, v.Cause)
+			}
+		}
+		// Both VIPs of b1 are bound by what it promised.
+		b := f.nodes["b1"]
+		b.Announcer.mu.Lock()
+		defer b.Announcer.mu.Unlock()
+		for _, name := range []string{"ns1", "ns2"} {
+			if got := b.vips[name].guard.Counts().Granted; got == 0 {
+				t.Errorf("b1 never promised to keep %s", name)
+			}
+		}
+	})
+}
+
+// TestRefusesForAll: who cannot keep one of the prefixes that are asked for is bound for none.
+func TestRefusesForAll(t *testing.T) {
+	moves(t, "a1 b1 b2", "b1 b2", 1, func(t *testing.T, f *fleet) {
+		b := f.nodes["b1"]
+		b.mu.Lock()
+		b.mutes = second // of ns2
+		b.mu.Unlock()
+		f.await("degraded", time.Minute, func() bool { return strings.Contains(b.alarmed(), "vip ns2: degraded") })
+		f.operate(t, "a1", bgp.Drain)
+		time.Sleep(time.Minute)
+		b.Announcer.mu.Lock()
+		defer b.Announcer.mu.Unlock()
+		for _, name := range []string{"ns1", "ns2"} {
+			if got := b.vips[name].guard.Counts().Granted; got != 0 {
+				t.Errorf("b1 promised %d times to keep %s", got, name)
+			}
+		}
+	})
+}
+
+// TestSessionBesideRename: a drained node that has a VIP by another name counts as one that has
+// it, so a session is not changed with fewer promises.
+func TestSessionBesideRename(t *testing.T) {
+	withRouters(t, "a1 a2 b1", 2, []netip.Prefix{first}, []speaker.Peer{router("a", 9)}, func(t *testing.T, f *fleet) {
+		a := f.nodes["a1"]
+		a.takes(t, as("ns2", 2, first))
+		time.Sleep(10 * time.Second)
+		f.operate(t, "a2", bgp.Drain)
+		f.await("a2 drained", time.Minute, func() bool { return f.nodes["a2"].state() == bgp.Withdrawn })
+		time.Sleep(30 * time.Second)
+		a.reloads(router("a", 3))
+		if few := f.least(first, 2*time.Minute); few < 2 {
+			t.Errorf("%d nodes at least, want 2", few)
+		}
+	})
+}
+
+// TestBreakerCountsWhatWasHeard: nodes with a VIP that no router ever had did not leave it.
+func TestBreakerCountsWhatWasHeard(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		names := strings.Fields("a1 a2 b1 b2")
+		f := newFleet(t, names...)
+		for _, n := range f.nodes {
+			v := testVIP
+			v.Groups = []string{"nowhere"}
+			n.file.VIPs = []bgp.VIP{v}
+		}
+		f.start(names...)
+		defer f.stopAll()
+		f.await("canaries", 15*time.Second, f.all(bgp.Canary, names...))
+		time.Sleep(time.Minute)
+		for name, n := range f.nodes {
+			if got, want := n.alarmed(), "vip ns1: it is canary, but no peer has 198.51.100.53/32"; got != want {
+				t.Errorf("%s raises the alarm %q, want %q", name, got, want)
+			}
+		}
+	})
+}
