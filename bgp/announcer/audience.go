@@ -231,11 +231,15 @@ func (a *Announcer) settle(v *vip, now time.Duration) {
 		v.groups, v.kept, v.keptFrom = v.spec.Groups, "", 0
 		return
 	}
-	if v.kept == "" {
-		v.keptFrom = now
-	}
 	if len(v.groups) > 0 { // none: all hear it
 		v.groups = union(v.groups, v.spec.Groups)
+	}
+	if v.wish.Route == nil { // they will, when it is announced
+		v.kept, v.keptFrom = "", 0
+		return
+	}
+	if v.kept == "" {
+		v.keptFrom = now
 	}
 	who := "all peers"
 	if len(v.groups) > 0 {

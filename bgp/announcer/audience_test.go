@@ -702,3 +702,19 @@ func TestGroupsAtStart(t *testing.T) {
 		}
 	})
 }
+
+// TestGroupsWhileWithdrawn: nobody is said to hear still what is withdrawn.
+func TestGroupsWhileWithdrawn(t *testing.T) {
+	withRouters(t, "a1 a2 b1", 2, []netip.Prefix{first}, []speaker.Peer{router("a", 9, "fabric"), router("b", 9, "tor")}, func(t *testing.T, f *fleet) {
+		a := f.nodes["a1"]
+		a.breakChecks("no answer")
+		f.await("withdrawn", 3*time.Minute, func() bool { return a.state() == bgp.Withdrawn })
+		v := as("ns1", 3, first)
+		v.Groups = []string{"tor"}
+		a.takes(t, v)
+		time.Sleep(time.Minute)
+		if got, want := a.alarmed(), "vip ns1: announced as planned by 2 nodes only, as far as is heard, want 3 at least"; got != want {
+			t.Errorf("the alarm is %q, want %q", got, want)
+		}
+	})
+}

@@ -16,29 +16,14 @@ func (a *Announcer) worries(now time.Duration) map[string]error {
 	all := map[string]error{}
 	for name, v := range a.vips {
 		var err error
-		breaker := v.breaker.Open(now, a.announcers(v))
-		total, _ := a.announcing(v, now)
-		switch {
-		case v.wish.State == bgp.LastResort:
-			err = v.lastResort()
-		case breaker != "":
-			err = errors.New(breaker)
-		case v.machine.Damping(now).Suppressed:
-			err = errors.New("flaps: it is not announced as planned until the penalty has decayed")
-		case v.wish.State == bgp.Degraded:
-			err = fmt.Errorf("degraded: %s", v.wish.Cause)
-		case v.deaf > 0 && now-v.deaf > deafFor:
-			err = fmt.Errorf("it is %s, but no peer has %s", v.wish.State, strings.Join(a.unsent(v.spec, *v.wish.Route), ", "))
-		case v.kept != "" && now-v.keptFrom > deafFor:
-			err = errors.New(v.kept)
-		case total < v.spec.MinAnnouncers && now > settleFor:
-			err = fmt.Errorf("announced as planned by %s only, as far as is heard, want %d at least", bgp.Counted(total, "node"), v.spec.MinAnnouncers)
+		if words := a.concerns(v, now); len(words) > 0 {
+			err = errors.New(strings.Join(words, "; "))
 		}
 		all["vip "+name] = a.unfit(v, err)
 	}
 	for _, p := range a.parts {
 		if p.wish.State == bgp.LastResort {
-			all["vip "+p.name()] = p.lastResort()
+			all["vip "+p.name()] = errors.New(p.lastResort())
 		}
 	}
 	sockets := map[string]bool{}
@@ -53,12 +38,40 @@ func (a *Announcer) worries(now time.Duration) map[string]error {
 	return all
 }
 
-// lastResort says why a VIP is the last resort: how that came, and what it waits for now.
-func (v *vip) lastResort() error {
-	if v.wish.Waits == "" {
-		return fmt.Errorf("announced as the last resort: %s", v.wish.Cause)
+// concerns says what is wrong with how a VIP is announced: its state, who hears it, and what keeps
+// it from changing. The caller holds the lock.
+func (a *Announcer) concerns(v *vip, now time.Duration) (words []string) {
+	switch {
+	case v.wish.State == bgp.LastResort:
+		words = append(words, v.lastResort())
+	case v.machine.Damping(now).Suppressed:
+		words = append(words, "flaps: it is not announced as planned until the penalty has decayed")
+	case v.wish.State == bgp.Degraded:
+		words = append(words, "degraded: "+v.wish.Cause)
 	}
-	return fmt.Errorf("announced as the last resort: %s; it waits for %s", v.wish.Cause, v.wish.Waits)
+	switch {
+	case v.deaf > 0 && now-v.deaf > deafFor:
+		words = append(words, fmt.Sprintf("it is %s, but no peer has %s", v.wish.State, strings.Join(a.unsent(v.spec, *v.wish.Route), ", ")))
+	case v.kept != "" && now-v.keptFrom > deafFor:
+		words = append(words, v.kept)
+	}
+	breaker := v.breaker.Open(now, a.announcers(v))
+	if breaker != "" && !strings.Contains(strings.Join(words, "; "), breaker) {
+		words = append(words, breaker)
+	}
+	if total, _ := a.announcing(v, now); len(words) == 0 && total < v.spec.MinAnnouncers && now > settleFor {
+		words = append(words, fmt.Sprintf("announced as planned by %s only, as far as is heard, want %d at least", bgp.Counted(total, "node"), v.spec.MinAnnouncers))
+	}
+	return words
+}
+
+// lastResort says why a VIP is the last resort: how that came, and what it waits for now.
+func (v *vip) lastResort() string {
+	words := "announced as the last resort: " + v.wish.Cause
+	if v.wish.Waits != "" {
+		words += "; it waits for " + v.wish.Waits
+	}
+	return words
 }
 
 // unfit adds to what is to be said of a VIP that it is announced although its checks
