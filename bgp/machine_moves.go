@@ -53,7 +53,7 @@ func (m *Machine) up() bool {
 		switch {
 		case m.leaving && fit:
 			m.leaving = false
-			return m.to(Announced, "wanted again")
+			return m.again(m.facts.Sent)
 		case m.leaving:
 			m.leaving = false
 			return m.to(LastResort, "wanted again, but not fit")
@@ -66,11 +66,20 @@ func (m *Machine) up() bool {
 	case Draining:
 		m.leaving = false
 		if m.trial.passed && !m.suppressed() {
-			return m.to(Announced, "wanted again")
+			return m.again(m.from != Canary)
 		}
 		return m.to(LastResort, "wanted again, but not fit")
 	}
 	return false
+}
+
+// again announces a VIP that is wanted again before it was withdrawn: as a canary when no peer
+// has had it.
+func (m *Machine) again(heard bool) bool {
+	if !heard {
+		return m.to(Canary, "wanted again")
+	}
+	return m.to(Announced, "wanted again")
 }
 
 // rise announces a VIP that has no route, once it is fit.
