@@ -87,6 +87,7 @@ type vip struct {
 	spec    bgp.VIP
 	planned bool
 	part    bool     // of a VIP: see split
+	over    string   // a part: the VIP that the plan has it in, until that can have it; empty: in none
 	groups  []string // of the peers that hear it: see settle
 	givenUp bool     // the plan that took it out gives up all of it
 	machine *bgp.Machine

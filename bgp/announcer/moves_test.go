@@ -160,3 +160,128 @@ func TestBreakerCountsWhatWasHeard(t *testing.T) {
 		}
 	})
 }
+
+// crossing has first go over from VIPs of router a to those of router b, which has no session
+// with a1, on a1: in the place of second, which goes the other way, or beside it.
+func crossing(t *testing.T, beside bool, do func(t *testing.T, f *fleet, a *testNode, before, after []bgp.VIP)) {
+	t.Helper()
+	before := []bgp.VIP{inGroup(as("ns1", 1, first), "one"), inGroup(as("ns2", 1, second), "two")}
+	after := []bgp.VIP{inGroup(as("ns1", 1, second), "one"), inGroup(as("ns2", 1, first), "two")}
+	if beside {
+		before = []bgp.VIP{inGroup(as("ns1", 1, first, third), "one"), inGroup(as("ns2", 1, second), "two")}
+		after = []bgp.VIP{inGroup(as("ns1", 1, third), "one"), inGroup(as("ns2", 1, first, second), "two")}
+	}
+	synctest.Test(t, func(t *testing.T) {
+		names := strings.Fields("a1 b1 b2 b3")
+		f := newFleet(t, names...)
+		for _, n := range f.nodes {
+			n.file.Peers, n.file.VIPs = []speaker.Peer{router("a", 9, "one"), router("b", 9, "two")}, before
+		}
+		a := f.nodes["a1"]
+		a.refuses["b"] = true
+		f.start(names...)
+		defer f.stopAll()
+		f.await("announced", 15*time.Second, f.all(bgp.Announced, names...))
+		time.Sleep(40 * time.Second)
+		a.takes(t, after...)
+		do(t, f, a, before, after)
+	})
+}
+
+func inGroup(v bgp.VIP, group string) bgp.VIP {
+	v.Groups = []string{group}
+	return v
+}
+
+// TestMoveToSilentRouters: an address that goes over to a VIP of other routers stays where it is
+// while none of these has it, though others promise to keep it; also when it goes back.
+func TestMoveToSilentRouters(t *testing.T) {
+	for _, beside := range []bool{false, true} {
+		crossing(t, beside, func(t *testing.T, f *fleet, a *testNode, before, after []bgp.VIP) {
+			stays := func() {
+				for range 600 {
+					time.Sleep(100 * time.Millisecond)
+					if !a.heard()[first] {
+						t.Fatalf("%s is withdrawn: %+v", first, a.Status().VIPs)
+					}
+				}
+			}
+			stays()
+			want := "ns2 is announced, but peers of one, two still hear it, for none of two has 198.51.100.53/32"
+			if beside {
+				want = "ns2 is canary, to be announced: a peer to be sent the route"
+				if got := a.Status().VIPs[0].Leaving; len(got) != 1 || got[0].State != bgp.Announced || got[0].Waits != "ns2 to have it, and a peer of that" {
+					t.Errorf("%s is shown as %+v", first, got)
+				}
+			}
+			if got := a.report().Status.Waits; got != want {
+				t.Errorf("the node waits for %q, want %q", got, want)
+			}
+			a.takes(t, before...)
+			stays()
+			for _, v := range a.Status().VIPs {
+				if len(v.Leaving) > 0 || v.Failing != "" {
+					t.Errorf("%s has %v, leaving %+v, checks fail: %q", v.Name, v.Prefixes, v.Leaving, v.Failing)
+				}
+			}
+			if got, want := a.routeTo(first), "64512:100"; got != want {
+				t.Errorf("the route is %s, want %s", got, want)
+			}
+		})
+	}
+}
+
+// TestMoveWhenRoutersAnswer: it goes over as soon as one of them has a session.
+func TestMoveWhenRoutersAnswer(t *testing.T) {
+	for _, beside := range []bool{false, true} {
+		crossing(t, beside, func(t *testing.T, f *fleet, a *testNode, before, after []bgp.VIP) {
+			time.Sleep(20 * time.Second)
+			a.mu.Lock()
+			a.refuses["b"] = false
+			a.mu.Unlock()
+			f.await("gone over", 20*time.Second, func() bool { return a.report().Status.Waits == "" })
+			has := map[string][]netip.Prefix{}
+			for _, p := range a.Sent() {
+				for _, r := range p.Routes {
+					has[p.Peer] = append(has[p.Peer], r.Prefix)
+				}
+			}
+			for i, peer := range []string{"a", "b"} {
+				if got := has[peer]; len(absent(got, after[i].Prefixes))+len(absent(after[i].Prefixes, got)) > 0 {
+					t.Errorf("%s has %v, want %v", peer, got, after[i].Prefixes)
+				}
+			}
+		})
+	}
+}
+
+// TestDrainedVIPAdoptsNothing: what goes over to a VIP that is drained is drained, too, and what
+// the VIP had is not announced again by that.
+func TestDrainedVIPAdoptsNothing(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		names := strings.Fields("a1 b1 b2")
+		f := newFleet(t, names...)
+		for _, n := range f.nodes {
+			n.file.VIPs = []bgp.VIP{as("ns1", 1, first), as("ns2", 1, second)}
+		}
+		f.start(names...)
+		defer f.stopAll()
+		f.await("announced", 15*time.Second, f.all(bgp.Announced, names...))
+		time.Sleep(40 * time.Second)
+		a := f.nodes["a1"]
+		if _, err := a.Operate(t.Context(), Request{Kind: bgp.Drain, Node: "a1", VIP: "ns2", Reason: "work", Actor: "ann"}); err != nil {
+			t.Fatal(err)
+		}
+		f.await("drained", time.Minute, func() bool { return !a.open(second) })
+		a.takes(t, as("ns2", 1, first, second))
+		for range 1200 {
+			time.Sleep(100 * time.Millisecond)
+			if a.heard()[second] {
+				t.Fatalf("%s is announced again: %+v", second, a.Status().VIPs)
+			}
+		}
+		if len(a.heard()) > 0 || a.alarmed() != "" {
+			t.Errorf("in the end routers have %v; alarm %q", a.heard(), a.alarmed())
+		}
+	})
+}

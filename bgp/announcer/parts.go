@@ -96,21 +96,29 @@ func (a *Announcer) whole(name string) *vip {
 
 // rejoin gives parts back to their VIP when a plan names them there again, or to another
 // VIP that has the prefix now and is announced, or has nothing yet. While the VIP has no
-// route and the part has, it waits else: nothing shall be withdrawn by that. The caller
-// holds the lock.
+// route and the part has, or none of its peers has the prefix, it waits else, announced as
+// before: nothing shall be withdrawn by that. One that an operator wants out takes nothing over. The
+// caller holds the lock.
 func (a *Announcer) rejoin() {
 	a.handOver()
 	a.parts = slices.DeleteFunc(a.parts, func(part *vip) bool {
 		p := part.spec.Prefixes[0]
 		v := a.plannedWith(p)
-		if v != nil && v.spec.Name != part.spec.Name && v.wish.Route == nil && part.wish.Route != nil && len(v.have) == 0 {
-			a.adopt(v, part) // it could not come up beside the part, which has all its sockets
-			return true
-		}
-		if v == nil || v.wish.Route == nil && (part.wish.Route != nil || v.spec.Name != part.spec.Name) {
+		if part.over = ""; v == nil {
 			return false
 		}
-		if _, lost := a.deprived(part, v.groups, a.peers); lost {
+		other, drained := v.spec.Name != part.spec.Name, a.drained(v)
+		if part.wish.Route != nil && !drained {
+			part.over = v.spec.Name
+		}
+		_, lost := a.deprived(part, v.groups, a.peers)
+		switch {
+		case other && part.over != "" && len(v.have) == 0 && (v.wish.Route == nil || lost):
+			a.adopt(v, part) // it could not come up beside the part, which has all its sockets
+			return true
+		case v.wish.Route == nil && (part.wish.Route != nil || other):
+			return false
+		case lost:
 			part.widen(v.groups)
 			return false
 		}

@@ -86,7 +86,11 @@ func (a *Announcer) waits() (waits string, ttl time.Duration) {
 		}
 	}
 	for _, p := range a.parts {
-		if waits == "" && p.wish.State.Announces() {
+		switch {
+		case waits != "" || !p.wish.State.Announces():
+		case p.over != "":
+			waits = fmt.Sprintf("%s to go over to %s, when a peer of that has it", p.name(), p.over)
+		default:
 			waits = fmt.Sprintf("%s is %s, to be withdrawn: %s", p.name(), p.wish.State, p.wish.Waits)
 		}
 	}

@@ -140,7 +140,11 @@ func (a *Announcer) Status() Status {
 		}
 		for _, p := range a.parts {
 			if p.spec.Name == name {
-				out.Leaving = append(out.Leaving, PartStatus{p.spec.Prefixes, p.wish.State, p.wish.Cause, p.wish.Waits, words(p.wish.Route)})
+				part := PartStatus{p.spec.Prefixes, p.wish.State, p.wish.Cause, p.wish.Waits, words(p.wish.Route)}
+				if p.over != "" {
+					part.Waits = fmt.Sprintf("%s to have it, and a peer of that", p.over)
+				}
+				out.Leaving = append(out.Leaving, part)
 			}
 		}
 		for _, member := range sortedKeys(v.refusals) {

@@ -167,7 +167,7 @@ func sameRoute(a, b *bgp.Attributes) bool {
 func (a *Announcer) facts(v *vip, now time.Duration, clock time.Time, frozen string) bgp.Facts {
 	permit, promises := v.guard.Permit(now)
 	f := bgp.Facts{
-		Now: now, Planned: v.planned || a.announcedHere(v, clock), Frozen: frozen, Bound: v.bound, Quiet: v.meter.quiet(now),
+		Now: now, Planned: v.planned || v.over != "" || a.announcedHere(v, clock), Frozen: frozen, Bound: v.bound, Quiet: v.meter.quiet(now),
 		Permit: permit, Promises: promises,
 	}
 	v.givenUp = v.givenUp && !f.Planned // what is wanted again is not given up a second time
