@@ -21,7 +21,8 @@ const (
 	stepEvery  = 200 * time.Millisecond
 	checkEvery = time.Second
 	hearEvery  = time.Second
-	hearFor    = 4 * time.Second  // what another node said counts for so long
+	hearFor    = 4 * time.Second  // what another node said counts for so long, at least
+	hearMisses = 2                // calls that it must not have answered since
 	tellEvery  = 5 * time.Second  // peers are told again what they were told
 	settleFor  = 30 * time.Second // after a start, until few announcers are an alarm
 	deafFor    = 10 * time.Second // without a peer that has a prefix, until that is an alarm
@@ -47,6 +48,9 @@ type Announcer struct {
 	probing  sync.Mutex     // through VIPs of others
 	saving   sync.Mutex     // one save at a time; taken before mu
 	allowing sync.Mutex     // what may leave is being told; taken before mu
+	raising  sync.Mutex     // an alarm; taken before mu
+	flapping sync.Mutex     // peers change, or their lost sessions are being counted; taken before mu
+	deciding sync.Mutex     // a plan or an operation is being stored, or was not; taken before those above
 	asking   sync.Mutex     // for an operation of the fleet; taken before all others
 
 	told   []bgp.Route // what peers were told last; of the loop
@@ -66,7 +70,6 @@ type Announcer struct {
 	vips       map[string]*vip
 	parts      []*vip           // prefixes that VIPs lost by a plan: see split
 	heard      map[string]heard // what other members said, by name
-	stepped    time.Duration    // when the loop stepped last
 	sent       map[netip.Prefix][]route
 	up         map[string]takes        // peers with a session
 	kept       map[netip.Addr]keptPeer // of peers, as it was kept last
@@ -336,6 +339,8 @@ func (a *Announcer) keep() error {
 // fault notes that something cannot be done just now, or can again, and raises
 // the alarm that lists all of it.
 func (a *Announcer) fault(what string, err error) {
+	a.raising.Lock() // or an older list could be told last
+	defer a.raising.Unlock()
 	a.mu.Lock()
 	was, had := a.faults[what]
 	switch {

@@ -1,13 +1,16 @@
 package announcer
 
 import (
+	"edged/bgp/speaker"
 	"errors"
 	"fmt"
 	"net/netip"
 	"os"
 	"path/filepath"
 	"reflect"
+	"runtime"
 	"strings"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -925,16 +928,113 @@ func TestNoPeerHasIt(t *testing.T) {
 }
 
 // TestStandsStill: a node that stood still for a while has heard nobody in it, which is
-// no sign that others left.
+// no sign that others left. They are asked before.
 func TestStandsStill(t *testing.T) {
-	a := &Announcer{heard: map[string]heard{"b1": {at: 9 * time.Second}, "b2": {at: 70 * time.Second}}, stepped: 10 * time.Second}
-	for _, tc := range []struct{ now, b1, b2 time.Duration }{
-		{70 * time.Second, 69 * time.Second, 70 * time.Second}, // b2 was heard on waking
-		{70*time.Second + stepEvery, 69 * time.Second, 70 * time.Second},
+	now := time.Minute
+	for _, tc := range []struct {
+		at     time.Duration
+		missed int
+		silent bool
+	}{
+		{now - hearFor, 0, false}, {now - hearFor, 1, false}, {now - hearFor, 2, true}, {now - hearFor + 1, 2, false}, {0, 1, false}, {0, 9, true},
 	} {
-		a.awoke(tc.now)
-		if b1, b2 := a.heard["b1"].at, a.heard["b2"].at; b1 != tc.b1 || b2 != tc.b2 {
-			t.Errorf("at %v they were heard at %v and %v, want %v and %v", tc.now, b1, b2, tc.b1, tc.b2)
+		h := heard{at: tc.at, missed: tc.missed}
+		if got := h.silent(now); got != tc.silent {
+			t.Errorf("heard %v ago, and %d calls since that were not answered: silent %v, want %v", now-tc.at, tc.missed, got, tc.silent)
 		}
 	}
+}
+
+// slowSpeaker takes its time to say what peers have.
+type slowSpeaker struct{ *testNode }
+
+func (s slowSpeaker) Sent() []speaker.PeerRoutes {
+	time.Sleep(1200 * time.Millisecond)
+	return s.testNode.Sent()
+}
+
+// TestSlowLoop: a node that is always slow hears, too, that another one is gone.
+func TestSlowLoop(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := announcing(t, "a1", "b1")
+		a := f.nodes["a1"]
+		time.Sleep(40 * time.Second)
+		f.operate(t, "a1", bgp.Drain)
+		f.await("drained", time.Minute, func() bool { return a.state() == bgp.Withdrawn })
+		f.stop("a1")
+		a.sluggish = true
+		f.start("a1")
+		time.Sleep(time.Minute)
+		f.kill("b1")
+		f.await("the last resort", 30*time.Second, func() bool { return a.route() != "none" })
+	})
+}
+
+// TestAlarmsInOrder: an alarm that has ended is not raised again by a slower goroutine.
+func TestAlarmsInOrder(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := announcing(t, "a1", "b1")
+		a := f.nodes["a1"]
+		a.mu.Lock()
+		a.dawdles, a.dawdling = "test: x", make(chan struct{})
+		a.mu.Unlock()
+		go a.fault("test", errors.New("x"))
+		<-a.dawdling
+		a.fault("test", nil)
+		synctest.Wait()
+		if got := a.alarmed(); got != "" {
+			t.Errorf("the alarm is %q", got)
+		}
+	})
+}
+
+// TestDecisionsInOrder: what cannot be stored is taken back before anything else is decided.
+// A plan that was refused comes into force by no operation, and one that was refused not by
+// another one that was not.
+func TestDecisionsInOrder(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := announcing(t, "a1", "b1", "b2")
+		time.Sleep(40 * time.Second)
+		a := f.nodes["a1"]
+		f.fillDisks("a1")
+		a.saving.Lock() // the disk takes its time to say so
+		p := bgp.NodePlan{Node: "a1", PoP: "a", Generation: a.Status().Generation + 1, VIPs: []bgp.VIP{as("ns9", 1, second)}}
+		operation := func(o bgp.Operation) bgp.Operation {
+			o.Node, o.Reason, o.Actor, o.Since = "a1", "x", "ann", time.Now()
+			o, err := bgp.NewOperation(o)
+			if err != nil {
+				t.Fatal(err)
+			}
+			return o
+		}
+		errs := make([]error, 3)
+		var all sync.WaitGroup
+		for i, do := range []func() error{
+			func() error { return a.take(p, false, "ann", "test") },
+			func() error { _, err := a.accept(operation(bgp.Operation{Kind: bgp.Drain, VIP: "ns9"})); return err },
+			func() error {
+				_, err := a.accept(operation(bgp.Operation{Kind: bgp.Hold, VIP: "ns9", Local: true}))
+				return err
+			},
+		} {
+			all.Go(func() { errs[i] = do() })
+			for range 10000 { // until it waits; a mutex is nothing that the test could wait for
+				runtime.Gosched()
+			}
+		}
+		a.saving.Unlock()
+		all.Wait()
+		if errs[0] == nil || errs[1] == nil || errs[2] != nil {
+			t.Errorf("the plan: %v; the drain: %v; the hold on the node itself: %v", errs[0], errs[1], errs[2])
+		}
+		if got := a.Status().Operations; len(got) != 1 || got[0].Kind != bgp.Hold {
+			t.Errorf("in force is %v, want the hold alone", got)
+		}
+		f.emptyDisks("a1")
+		time.Sleep(time.Minute)
+		s := a.Status()
+		if len(s.VIPs) != 1 || s.VIPs[0].Name != "ns1" || s.VIPs[0].State != bgp.Announced {
+			t.Errorf("of generation %d it has %+v", s.Generation, s.VIPs)
+		}
+	})
 }

@@ -10,6 +10,7 @@ import (
 	"maps"
 	"net/netip"
 	"os"
+	"runtime"
 	"slices"
 	"strings"
 	"sync"
@@ -53,6 +54,7 @@ type testNode struct {
 	mutes     netip.Prefix         // through which nothing answers
 	lag       time.Duration        // after which a check tells what it found
 	asking    []netip.Prefix       // through which the last check asked
+	sluggish  bool                 // the speaker takes its time to say what peers have
 	withdrew  map[netip.Prefix]int // how often the peer was told that a prefix is gone
 	session   bool
 	hidden    bool                                     // no query arrives, whatever it announces
@@ -69,6 +71,8 @@ type testNode struct {
 	said      map[string]edge.Verdict
 	alarms    []string
 	overdue   []string
+	dawdles   string        // an alarm with this takes its time
+	dawdling  chan struct{} // closed when it does
 	events    chan struct{}
 }
 
@@ -117,9 +121,13 @@ func (f *fleet) start(names ...string) {
 		n.peers, n.alarms, n.overdue = nil, nil, nil // it begins with the peers of its file
 		clear(n.upAt)
 		n.mu.Unlock()
+		var says Speaker = n
+		if n.sluggish {
+			says = slowSpeaker{n}
+		}
 		a, err := Start(Config{
 			Self: n.self, Key: n.key, Dir: n.dir, Log: slog.New(slog.DiscardHandler),
-			Speaker: n, Addresses: (*testAddresses)(n), Listener: (*testListener)(n), Check: n.check, Probe: n.probeVIP, Fleet: (*testMembers)(n),
+			Speaker: says, Addresses: (*testAddresses)(n), Listener: (*testListener)(n), Check: n.check, Probe: n.probeVIP, Fleet: (*testMembers)(n),
 			Answers: func() bgp.Tally { return bgp.Tally{} }, File: n.file, Alarm: n.alarm,
 		})
 		if err != nil {
@@ -341,6 +349,14 @@ func (n *testNode) breakChecks(why string) {
 
 func (n *testNode) alarm(overdue bool, detail []string) {
 	n.mu.Lock()
+	if n.dawdles != "" && slices.Contains(detail, n.dawdles) {
+		n.mu.Unlock()
+		close(n.dawdling)
+		for range 10000 { // others come before, if nothing keeps them from it
+			runtime.Gosched()
+		}
+		n.mu.Lock()
+	}
 	defer n.mu.Unlock()
 	if overdue {
 		n.overdue = detail

@@ -216,6 +216,8 @@ func (a *Announcer) accept(o bgp.Operation) (what string, err error) {
 	if o.Node != a.cfg.Self.Name && o.PoP != a.cfg.Self.PoP {
 		return "", fmt.Errorf("%s: this is %s in %s", o.What(), a.cfg.Self.Name, a.cfg.Self.PoP)
 	}
+	a.deciding.Lock()
+	defer a.deciding.Unlock()
 	a.mu.Lock()
 	before := a.operations
 	if slices.ContainsFunc(before, func(p bgp.Operation) bool { return p.ID == o.ID }) {
@@ -374,6 +376,8 @@ func notHeard(missing map[string]error) string {
 
 // end ends operations on this node.
 func (a *Announcer) end(e ending) (string, error) {
+	a.deciding.Lock()
+	defer a.deciding.Unlock()
 	a.mu.Lock()
 	before := a.operations
 	stay, ended, err := bgp.End(before, e.Ending)

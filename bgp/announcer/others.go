@@ -35,13 +35,14 @@ const maxOwn = 8
 type heard struct {
 	standing Standing
 	at       time.Duration
+	missed   int                   // calls since that were not answered
 	planned  map[netip.Prefix]bool // announced as planned
 	still    map[netip.Prefix]bool // announced, however; none once it is silent
 	has      map[netip.Prefix]bool // of its plan, whatever it does with them
 }
 
 func newHeard(s Standing, at time.Duration) heard {
-	h := heard{s, at, map[netip.Prefix]bool{}, map[netip.Prefix]bool{}, map[netip.Prefix]bool{}}
+	h := heard{standing: s, at: at, planned: map[netip.Prefix]bool{}, still: map[netip.Prefix]bool{}, has: map[netip.Prefix]bool{}}
 	for vip, prefixes := range s.Out {
 		for _, p := range prefixes {
 			h.still[p], h.has[p] = true, true
@@ -59,6 +60,12 @@ func newHeard(s Standing, at time.Duration) heard {
 		h.has[p] = true
 	}
 	return h
+}
+
+// silent says whether a node is not heard any more. Where the own node stood still for a
+// while nobody was heard in it, and nobody was silent: they are asked first.
+func (h heard) silent(now time.Duration) bool {
+	return now-h.at >= hearFor && h.missed >= hearMisses
 }
 
 // all says whether all prefixes of a VIP are among some.
@@ -102,7 +109,11 @@ func (a *Announcer) hear(m bgp.Member, s Standing, err error) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	if err != nil {
-		return // it is silent: see lately
+		if h, was := a.heard[m.Name]; was {
+			h.missed++
+			a.heard[m.Name] = h
+		}
+		return
 	}
 	s.Node, s.PoP = m.Name, m.PoP
 	s.Own = slices.DeleteFunc(s.Own[:min(len(s.Own), maxOwn)], func(o bgp.Operation) bool {
@@ -124,18 +135,6 @@ func (a *Announcer) noteLeft(node string, before, still map[netip.Prefix]bool, n
 	}
 }
 
-// awoke makes up for a time in which the node itself stood still: nobody was heard in
-// it, and nobody was silent. The caller holds the lock.
-func (a *Announcer) awoke(now time.Duration) {
-	if slept := now - a.stepped; slept > hearEvery {
-		for name, h := range a.heard {
-			h.at = min(h.at+slept, now)
-			a.heard[name] = h
-		}
-	}
-	a.stepped = now
-}
-
 // noteSilence has the breakers take a node that is not heard any more for one
 // that left. When most are not heard it is this node that is cut off: that says nothing
 // of them. The caller holds the lock.
@@ -144,7 +143,7 @@ func (a *Announcer) noteSilence(now time.Duration) {
 		return
 	}
 	for name, h := range a.heard {
-		if now-h.at < hearFor {
+		if !h.silent(now) {
 			continue
 		}
 		a.noteLeft(name, h.still, nil, now)
@@ -158,7 +157,7 @@ func (a *Announcer) noteSilence(now time.Duration) {
 func (a *Announcer) lately(now time.Duration) []Standing {
 	var all []Standing
 	for _, name := range sortedKeys(a.heard) {
-		if h := a.heard[name]; now-h.at < hearFor {
+		if h := a.heard[name]; !h.silent(now) {
 			all = append(all, h.standing)
 		}
 	}
@@ -170,7 +169,7 @@ func (a *Announcer) lately(now time.Duration) []Standing {
 func (a *Announcer) others(v *vip, now time.Duration) (nodes, pops int) {
 	var in []string
 	for _, h := range a.heard {
-		if now-h.at >= hearFor || !v.all(h.planned) {
+		if h.silent(now) || !v.all(h.planned) {
 			continue
 		}
 		nodes++
@@ -194,7 +193,7 @@ func (a *Announcer) announcing(v *vip, now time.Duration) (planned, otherwise in
 	}
 	for _, h := range a.heard {
 		switch {
-		case now-h.at >= hearFor:
+		case h.silent(now):
 		case v.all(h.planned):
 			planned++
 		case v.any(h.still):

@@ -174,15 +174,7 @@ func samePeer(p, q speaker.Peer) bool {
 
 // setPeers has the speaker talk to other peers.
 func (a *Announcer) setPeers(have, next []speaker.Peer) error {
-	lost := uint64(0)
-	for _, s := range a.cfg.Speaker.Peers() {
-		if !slices.ContainsFunc(next, func(p speaker.Peer) bool {
-			return p.Address == s.Address && slices.ContainsFunc(have, p.SameSession)
-		}) {
-			lost += uint64(s.Flaps) // the speaker begins anew with it
-		}
-	}
-	reset, err := a.cfg.Speaker.SetPeers(next)
+	reset, err := a.tellPeers(have, next)
 	if err != nil {
 		return err
 	}
@@ -191,8 +183,27 @@ func (a *Announcer) setPeers(have, next []speaker.Peer) error {
 		names = append(names, p.Name)
 	}
 	a.recordOperation("edged", fmt.Sprintf("peers: %s; sessions made anew: %s", strings.Join(names, " "), firstOf(strings.Join(reset, " "), "none")), "the node's file")
+	return nil
+}
+
+// tellPeers tells the speaker, which counts the lost sessions of those anew that it begins
+// anew with: what they had is counted here.
+func (a *Announcer) tellPeers(have, next []speaker.Peer) (reset []string, err error) {
+	a.flapping.Lock()
+	defer a.flapping.Unlock()
+	lost := uint64(0)
+	for _, s := range a.cfg.Speaker.Peers() {
+		if !slices.ContainsFunc(next, func(p speaker.Peer) bool {
+			return p.Address == s.Address && slices.ContainsFunc(have, p.SameSession)
+		}) {
+			lost += uint64(s.Flaps)
+		}
+	}
+	if reset, err = a.cfg.Speaker.SetPeers(next); err != nil {
+		return nil, err
+	}
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	a.peers, a.flaps, a.dirty = next, a.flaps+lost, true
-	return nil
+	return reset, nil
 }

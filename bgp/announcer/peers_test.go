@@ -1,6 +1,9 @@
 package announcer
 
 import (
+	"runtime"
+	"sync"
+
 	"net/netip"
 	"slices"
 	"strings"
@@ -251,4 +254,56 @@ func TestPeersByReload(t *testing.T) {
 			t.Errorf("ns1 is %v", got)
 		}
 	})
+}
+
+// flappy is a speaker whose only session was lost three times, until it is made anew.
+type flappy struct {
+	*testNode
+	mu   sync.Mutex
+	anew bool
+	said chan struct{} // closed when it is
+}
+
+func (s *flappy) Peers() []speaker.PeerStatus {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	p := speaker.PeerStatus{Name: "tor", Address: netip.MustParseAddr("192.0.2.1"), State: speaker.Established, Flaps: 3}
+	if s.anew {
+		p.Flaps = 0
+	}
+	return []speaker.PeerStatus{p}
+}
+
+func (s *flappy) SetPeers([]speaker.Peer) ([]string, error) {
+	s.mu.Lock()
+	s.anew = true
+	s.mu.Unlock()
+	close(s.said)
+	for range 10000 { // others look, if nothing keeps them from it
+		runtime.Gosched()
+	}
+	return nil, nil
+}
+
+// TestFlapsNeverGoBack: while a session is made anew, what a node tells of lost sessions does not
+// go back: a rollout would take that for a restart.
+func TestFlapsNeverGoBack(t *testing.T) {
+	tor := speaker.Peer{Name: "tor", Address: netip.MustParseAddr("192.0.2.1"), ASN: 64500}
+	s := &flappy{said: make(chan struct{})}
+	a := &Announcer{cfg: Config{Speaker: s, Answers: func() bgp.Tally { return bgp.Tally{} }}, vips: map[string]*vip{}, peers: []speaker.Peer{tor}}
+	next := tor
+	next.Hold = 3 * time.Second
+	done := make(chan error, 1)
+	go func() {
+		_, err := a.tellPeers([]speaker.Peer{tor}, []speaker.Peer{next})
+		done <- err
+	}()
+	<-s.said
+	during := a.report().Status.Flaps
+	if err := <-done; err != nil {
+		t.Fatal(err)
+	}
+	if after := a.report().Status.Flaps; during != 3 || after != 3 {
+		t.Errorf("it tells of %d lost sessions in between and %d after it, want 3 and 3", during, after)
+	}
 }

@@ -24,8 +24,10 @@ type Report struct {
 
 // report is what this node tells of itself.
 func (a *Announcer) report() Report {
-	peers := a.cfg.Speaker.Peers()
 	tally := a.cfg.Answers()
+	a.flapping.Lock()
+	defer a.flapping.Unlock()
+	peers := a.cfg.Speaker.Peers()
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	tally.Flaps = a.flaps
@@ -126,6 +128,8 @@ func (a *Announcer) preflight(p bgp.NodePlan, restore bool) error {
 // brings back the plan that was taken from it, but only once the disk has room
 // again, for a node does not start without.
 func (a *Announcer) take(p bgp.NodePlan, restore bool, actor, cause string) error {
+	a.deciding.Lock()
+	defer a.deciding.Unlock()
 	a.mu.Lock()
 	if err := a.preflight(p, restore); err != nil {
 		a.mu.Unlock()

@@ -102,7 +102,7 @@ func (a *Announcer) Status() Status {
 	}
 	for _, member := range sortedKeys(a.heard) {
 		if h := a.heard[member]; len(h.standing.Own)+h.standing.More > 0 {
-			s.Elsewhere = append(s.Elsewhere, Own{member, h.standing.Own, h.standing.More, now-h.at >= hearFor})
+			s.Elsewhere = append(s.Elsewhere, Own{member, h.standing.Own, h.standing.More, h.silent(now)})
 		}
 	}
 	next := bgp.Pending(a.plan, a.file.VIPs, nil)
@@ -127,7 +127,7 @@ func (a *Announcer) Status() Status {
 		for _, member := range sortedKeys(a.heard) {
 			h := a.heard[member]
 			if state, has := h.standing.VIPs[name]; has {
-				n := NodeOfVIP{Node: h.standing.Node, PoP: h.standing.PoP, State: state, Silent: now-h.at >= hearFor, Mute: slices.Contains(h.standing.Mute, name)}
+				n := NodeOfVIP{Node: h.standing.Node, PoP: h.standing.PoP, State: state, Silent: h.silent(now), Mute: slices.Contains(h.standing.Mute, name)}
 				if state.Announces() && !n.Mute {
 					n.Lacks = absent(v.spec.Prefixes, h.standing.Out[name])
 				}

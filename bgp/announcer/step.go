@@ -53,7 +53,6 @@ func (a *Announcer) step() {
 	}
 	a.dirty = a.dirty || !reflect.DeepEqual(a.known(), a.kept)
 	now := a.now()
-	a.awoke(now)
 	a.noteSilence(now)
 	changes := a.decide(now, members, frozen)
 	wishes := a.wishes()
