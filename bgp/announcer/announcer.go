@@ -74,6 +74,8 @@ type Announcer struct {
 	up         map[string]takes        // peers with a session
 	kept       map[netip.Addr]keptPeer // of peers, as it was kept last
 	ipv4       map[netip.Addr]bool     // whether peers took IPv4 when they had a session last
+	stayed     []stayer                // sessions that stay against the file, as they were kept last
+	restayed   map[netip.Addr]bool     // those of before the start that were not up yet
 	ending     bool                    // a session is, and what peers have is not known anew yet
 	drops      Dropped
 	faults     map[string]string // what cannot be done just now, by what
@@ -178,14 +180,9 @@ func (a *Announcer) start(k kept, faults []string) error {
 	for _, spec := range plan.VIPs {
 		a.newVIP(spec, k.VIPs[spec.Name])
 	}
+	a.announceAgain(k)
 	a.usePlan()
-	a.kept = k.Peers
-	if peers := keptGroups(a.file.Peers, k.Peers, plan.VIPs); !slices.EqualFunc(peers, a.peers, samePeer) {
-		_, err := a.cfg.Speaker.SetPeers(peers)
-		if a.fault("peers", err); err == nil {
-			a.peers = peers
-		}
-	}
+	a.startPeers(k)
 	a.rollout = a.coordinator.view()
 	if a.audit.Head().Seq == 0 {
 		cause := "the log begins"
@@ -215,6 +212,45 @@ func (a *Announcer) start(k kept, faults []string) error {
 	return nil
 }
 
+// announceAgain makes VIPs that no plan names, and that the node announces by its own word, as they
+// were announced.
+func (a *Announcer) announceAgain(k kept) {
+	for _, o := range a.operations {
+		if o.Kind != bgp.Announce || a.vips[o.VIP] != nil {
+			continue
+		}
+		spec, known := inFile(File{VIPs: k.Announced}, o.VIP)
+		if !known {
+			spec, known = inFile(a.file, o.VIP)
+		}
+		if known {
+			a.newVIP(spec, k.VIPs[o.VIP])
+		} else {
+			a.fault("announce "+o.VIP, fmt.Errorf("%s: neither the node's file nor what it kept says what %s is", o, o.VIP))
+		}
+	}
+}
+
+// startPeers begins with the peers of the file, but with sessions that stayed against it before,
+// and groups likewise.
+func (a *Announcer) startPeers(k kept) {
+	stayed, err := a.store.readPasswords(k.Stayed)
+	a.fault("sessions of before", err)
+	a.kept, a.stayed, a.restayed = k.Peers, k.Stayed, map[netip.Addr]bool{}
+	peers := keptGroups(restayed(a.file.Peers, stayed), k.Peers, a.plan.VIPs)
+	if slices.EqualFunc(peers, a.peers, samePeer) {
+		return
+	}
+	_, err = a.cfg.Speaker.SetPeers(peers)
+	if a.fault("peers", err); err != nil {
+		return
+	}
+	a.peers = peers
+	for _, s := range a.stayers() {
+		a.restayed[s.Address] = true
+	}
+}
+
 // newVIP makes the machine and the guard of a VIP. The caller holds the lock, or
 // is the only one.
 func (a *Announcer) newVIP(spec bgp.VIP, kept bgp.Kept) *vip {
@@ -229,7 +265,7 @@ func (a *Announcer) tidy() {
 	owned, err := a.cfg.Addresses.Owned()
 	a.fault("addresses", err)
 	for _, p := range owned {
-		if !slices.ContainsFunc(a.plan.VIPs, func(v bgp.VIP) bool { return slices.Contains(v.Prefixes, p) }) {
+		if !slices.ContainsFunc(a.every(), func(v *vip) bool { return slices.Contains(v.spec.Prefixes, p) }) {
 			a.fault("address "+p.String(), a.cfg.Addresses.Remove("", []netip.Prefix{p}))
 		}
 	}
@@ -318,16 +354,26 @@ func (a *Announcer) keep() error {
 		return nil
 	}
 	now := a.now()
-	a.kept = a.known()
-	k := kept{Peers: a.kept, Saved: time.Now(), Plan: a.plan, Earlier: a.earlier, Pending: a.pending, Operations: a.operations, VIPs: map[string]bgp.Kept{}, Rollout: a.rollout}
+	a.kept, a.stayed = a.known(), a.stayers()
+	k := kept{Peers: a.kept, Stayed: a.stayed, Saved: time.Now(), Plan: a.plan, Earlier: a.earlier, Pending: a.pending, Operations: a.operations, VIPs: map[string]bgp.Kept{}, Rollout: a.rollout}
 	for name, v := range a.vips {
 		k.VIPs[name] = v.machine.Keep(now)
+		if !v.planned && slices.ContainsFunc(a.operations, func(o bgp.Operation) bool { return o.Kind == bgp.Announce && o.VIP == name }) {
+			k.Announced = append(k.Announced, v.spec)
+		}
 	}
+	slices.SortFunc(k.Announced, func(v, w bgp.VIP) int { return cmp.Compare(v.Name, w.Name) })
 	text, err := k.encode()
 	a.dirty = false
 	a.mu.Unlock()
 	if err == nil {
+		err = a.store.savePasswords(k.Stayed)
+	}
+	if err == nil {
 		err = a.store.save(text, k.decided())
+	}
+	if err == nil {
+		err = a.store.dropPasswords(k.Stayed)
 	}
 	a.mu.Lock()
 	a.dirty = a.dirty || err != nil

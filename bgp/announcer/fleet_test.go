@@ -480,7 +480,7 @@ func (n *testNode) Sent() []speaker.PeerRoutes {
 			}
 			r.Routes = append(r.Routes, speaker.SentRoute{Prefix: route.Prefix, Attributes: route.Attributes})
 		}
-		if !n.refuses[p.Name] && !time.Now().Before(n.upAt[p.Name]) {
+		if !n.refuses[p.Name] && p.Password != "wrong" && !time.Now().Before(n.upAt[p.Name]) {
 			all = append(all, r)
 		}
 	}

@@ -35,8 +35,8 @@ type moving struct {
 // costs no session is done at once. Sessions are ended one at a time: only while
 // all others that were alive are up, so that the node is never without a router
 // for a mistake in its file. The last peer stays, and so does each while loses says
-// why it should, if it is to come back or not. One without a session stays while needs
-// says why, unless it is only changed: then it goes on trying.
+// why it should, if it is to come back or not, and one that is to go, with a session or without,
+// while needs says why.
 func nextPeers(have, want []speaker.Peer, up, alive map[netip.Addr]bool, loses func(p speaker.Peer, back bool) string, needs func(p speaker.Peer) string) (next []speaker.Peer, waits string) {
 	if len(want) == 0 {
 		if len(have) > 0 {
@@ -55,13 +55,14 @@ func nextPeers(have, want []speaker.Peer, up, alive map[netip.Addr]bool, loses f
 	lone := len(have) == 1 && len(want) == 1 && have[0].Address == want[0].Address
 	ended := false // one that is up: the others wait for their turn
 	mayEnd := func(p speaker.Peer, back bool) bool {
-		if !up[p.Address] {
-			if back {
-				return true
+		if !back {
+			if why := needs(p); why != "" {
+				waits = cmp.Or(waits, why)
+				return false
 			}
-			why := needs(p)
-			waits = cmp.Or(waits, why)
-			return why == ""
+		}
+		if !up[p.Address] {
+			return true
 		}
 		name := missing(p.Address)
 		others := slices.ContainsFunc(have, func(q speaker.Peer) bool { return q.Address != p.Address && up[q.Address] })
@@ -124,6 +125,10 @@ func (a *Announcer) Peers() []speaker.Peer {
 // movePeers takes the next step towards the peers that the file wants.
 func (a *Announcer) movePeers(now time.Duration, frozen string) {
 	a.mu.Lock()
+	if a.stopping { // what stays is for the next start, though nothing hangs on it now
+		a.mu.Unlock()
+		return
+	}
 	have, want, m := a.peers, a.file.Peers, &a.moving
 	same := slices.EqualFunc(have, want, samePeer)
 	if same {
@@ -139,6 +144,10 @@ func (a *Announcer) movePeers(now time.Duration, frozen string) {
 	up := map[netip.Addr]bool{}
 	for _, p := range have {
 		_, up[p.Address] = a.up[p.Name]
+	}
+	if m.waits = a.rising(up, now); m.waits != "" {
+		a.mu.Unlock()
+		return
 	}
 	if m.alive == nil {
 		m.alive, m.since = up, now

@@ -51,7 +51,7 @@ func (a *Announcer) step() {
 			a.ipv4[p.Address] = now.ipv4
 		}
 	}
-	a.dirty = a.dirty || !reflect.DeepEqual(a.known(), a.kept)
+	a.dirty = a.dirty || !reflect.DeepEqual(a.known(), a.kept) || !sameStayers(a.stayers(), a.stayed)
 	now := a.now()
 	a.noteSilence(now)
 	changes := a.decide(now, members, frozen)

@@ -30,7 +30,9 @@ type kept struct {
 	Operations []bgp.Operation     `json:"operations,omitempty"` // in force, or to begin
 	Rollout    *bgp.Rollout        `json:"rollout,omitempty"`    // the last that this node coordinates or did
 
-	Peers map[netip.Addr]keptPeer `json:"peers,omitempty"` // with which there were sessions
+	Peers     map[netip.Addr]keptPeer `json:"peers,omitempty"`     // with which there were sessions
+	Stayed    []stayer                `json:"stayed,omitempty"`    // sessions that the file does not want so, by address
+	Announced []bgp.VIP               `json:"announced,omitempty"` // by the node's own word, and in no plan
 
 	Lost bool `json:"-"` // there was something, and it cannot be read
 }
@@ -56,6 +58,7 @@ const (
 type store struct {
 	path   string
 	copied string // what of the copy people decided, as decided gives it
+	secret string // the text of passwordFile
 }
 
 func (s *store) copy() string { return s.path + ".copy" }
@@ -184,6 +187,9 @@ func (k *kept) check() error {
 	}
 	for _, o := range k.Operations {
 		faults = append(faults, o.Check())
+	}
+	for _, v := range k.Announced {
+		faults = append(faults, v.Check())
 	}
 	if k.Rollout != nil {
 		faults = append(faults, k.Rollout.Check())

@@ -14,24 +14,24 @@ import (
 
 // Peer is a router that we talk to, of another AS.
 type Peer struct {
-	Name     string
-	Address  netip.Addr
-	ASN      uint32
-	Local    netip.Addr    // our address; the zero value lets the system choose
-	Password string        `json:"-"` // for TCP MD5 signatures, at most 80 bytes; empty: none
-	GTSM     bool          // the peer is directly connected, and both ends hold each other to that
-	Multihop int           // hops to the peer, 2 to 255; 0: directly connected
-	Passive  bool          // wait for the peer to connect
-	Hold     time.Duration // whole seconds, at least 3; 0: DefaultHold. A keepalive goes out every third of it
-	BFD      BFD
-	Groups   []string // which routes with groups must share to be heard here
+	Name     string        `json:"name"`
+	Address  netip.Addr    `json:"address"`
+	ASN      uint32        `json:"asn"`
+	Local    netip.Addr    `json:"local,omitzero"`     // our address; the zero value lets the system choose
+	Password string        `json:"-"`                  // for TCP MD5 signatures, at most 80 bytes; empty: none
+	GTSM     bool          `json:"gtsm,omitempty"`     // the peer is directly connected, and both ends hold each other to that
+	Multihop int           `json:"multihop,omitempty"` // hops to the peer, 2 to 255; 0: directly connected
+	Passive  bool          `json:"passive,omitempty"`  // wait for the peer to connect
+	Hold     time.Duration `json:"hold,omitempty"`     // whole seconds, at least 3; 0: DefaultHold. A keepalive goes out every third of it
+	BFD      BFD           `json:"bfd,omitzero"`
+	Groups   []string      `json:"groups,omitempty"` // which routes with groups must share to be heard here
 }
 
 // BFD is how a path is watched. The zero value does not watch it. Its packets come
 // from the address that the system chooses, whatever Peer.Local says.
 type BFD struct {
-	Interval   time.Duration // between packets, both ways; at least 50 ms
-	Multiplier int           // how many must be missing, 1 to 255; 0: 3
+	Interval   time.Duration `json:"interval"`             // between packets, both ways; at least 50 ms
+	Multiplier int           `json:"multiplier,omitempty"` // how many must be missing, 1 to 255; 0: 3
 }
 
 // DefaultHold is long enough for a router that is busy for a moment, and short

@@ -1,0 +1,179 @@
+package announcer
+
+import (
+	"net/netip"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"edged/bgp"
+	"edged/bgp/speaker"
+)
+
+// TestStayersOverRestarts: sessions that reloads left as they were, for nobody else hears the
+// VIP, are there again after each node was restarted, and stopped or killed.
+func TestStayersOverRestarts(t *testing.T) {
+	six := speaker.Peer{Name: "six", Address: netip.MustParseAddr("2001:db8:1::1"), ASN: 64500}
+	four := speaker.Peer{Name: "four", Address: netip.MustParseAddr("192.0.2.1"), ASN: 64500, Password: "right"}
+	wrong, moved := four, four
+	wrong.Password, moved.Password, moved.Address = "wrong", "wrong", four.Address.Next()
+	for name, tc := range map[string]struct {
+		before, after []speaker.Peer
+		peers         string // of a node then
+		waits         string
+	}{
+		"a router that files do not name": {
+			[]speaker.Peer{four, six}, []speaker.Peer{four}, "four six",
+			"the session with six stays, for no other peer hears 2001:db8::53/128 of ns1: take that away by a plan, or drain the node, before",
+		},
+		"a router with another address and a wrong password": {
+			[]speaker.Peer{four, six}, []speaker.Peer{moved, six}, "four six four-before",
+			"",
+		},
+		"a wrong password": {
+			[]speaker.Peer{four, six}, []speaker.Peer{wrong, six}, "four six",
+			"",
+		},
+	} {
+		for _, crash := range []bool{false, true} {
+			synctest.Test(t, func(t *testing.T) {
+				names := strings.Fields("a1 b1 c1")
+				f := newFleet(t, names...)
+				v := as("ns1", 1, first, netip.MustParsePrefix("2001:db8::53/128"))
+				for _, n := range f.nodes {
+					n.file.VIPs, n.file.Peers = []bgp.VIP{v}, tc.before
+				}
+				f.start(names...)
+				defer f.stopAll()
+				f.await("announced", 15*time.Second, f.all(bgp.Announced, names...))
+				time.Sleep(40 * time.Second)
+				for _, n := range f.nodes {
+					n.reloads(tc.after...)
+				}
+				time.Sleep(2 * time.Minute)
+				for range 2 {
+					for _, name := range names {
+						n := f.nodes[name]
+						heard := len(n.heard())
+						if crash {
+							f.kill(name)
+						} else {
+							f.stop(name)
+						}
+						f.start(name)
+						time.Sleep(time.Minute)
+						if got := len(n.heard()); got != heard {
+							t.Errorf("%s, crash %v: %s has %d prefixes that routers hear, and had %d before", name, crash, n.self.Name, got, heard)
+						}
+						if got := n.Status().Waits; tc.waits != "" && got != tc.waits {
+							t.Errorf("%s: it waits for %q, want %q", name, got, tc.waits)
+						}
+					}
+				}
+				for _, p := range v.Prefixes {
+					if got := f.hear(p); got < 1 {
+						t.Errorf("%s, crash %v: %d nodes announce %s, want 1 at least", name, crash, got, p)
+					}
+				}
+				var peers []string
+				for _, p := range f.nodes["c1"].has() {
+					peers = append(peers, p.Name)
+				}
+				if got := strings.Join(peers, " "); got != tc.peers {
+					t.Errorf("%s, crash %v: c1 has the peers %s, want %s", name, crash, got, tc.peers)
+				}
+			})
+		}
+	}
+}
+
+// TestStayerEnds: once a router that stayed is needed no more a node forgets it and its password,
+// and one that does not come up after a start is as the file wants it.
+func TestStayerEnds(t *testing.T) {
+	four := speaker.Peer{Name: "four", Address: netip.MustParseAddr("192.0.2.1"), ASN: 64500, Password: "right"}
+	wrong := four
+	wrong.Password = "wrong"
+	synctest.Test(t, func(t *testing.T) {
+		f := newFleet(t, "a1")
+		a := f.nodes["a1"]
+		second := router("b", 9)
+		a.file.Peers = []speaker.Peer{four, second}
+		f.start("a1")
+		defer f.stopAll()
+		f.await("announced", 15*time.Second, f.all(bgp.Announced, "a1"))
+		a.mu.Lock()
+		a.refuses["b"] = true
+		a.mu.Unlock()
+		a.reloads(wrong, second)
+		time.Sleep(time.Minute)
+		path := filepath.Join(a.dir, passwordFile)
+		if text, err := os.ReadFile(path); err != nil || string(text) != `{"192.0.2.1":"right"}` {
+			t.Fatalf("it keeps the passwords %q (%v)", text, err)
+		}
+		if info, err := os.Stat(path); err != nil || info.Mode().Perm() != 0o600 {
+			t.Errorf("the file is %v (%v)", info.Mode(), err)
+		}
+		a.file.Peers = []speaker.Peer{four, second} // the file is mended
+		f.kill("a1")
+		f.start("a1")
+		time.Sleep(20 * time.Second)
+		if _, err := os.Stat(path); !os.IsNotExist(err) {
+			t.Errorf("the passwords are still there: %v", err)
+		}
+		a.reloads(wrong, second)
+		time.Sleep(time.Minute)
+		f.kill("a1")
+		if err := os.Remove(path); err != nil {
+			t.Fatal(err)
+		}
+		f.start("a1")
+		if want := "the session with four is as the file wants it, not as it stayed before"; !strings.Contains(a.alarmed(), want) {
+			t.Errorf("the alarm is %q, want %q", a.alarmed(), want)
+		}
+		a.reloads(four, second)
+		time.Sleep(time.Minute)
+		a.reloads(wrong, second)
+		time.Sleep(time.Minute)
+		f.kill("a1")
+		a.mu.Lock()
+		a.refuses["four"] = true
+		a.mu.Unlock()
+		f.start("a1")
+		f.await("as the file wants it", time.Minute, func() bool { return a.has()[0].Password == "wrong" })
+	})
+}
+
+// TestLocalAnnounceOverRestarts: what a node announces by its own word is what it was, although the
+// file does not name it any more; and its crashes count as any VIP's do.
+func TestLocalAnnounceOverRestarts(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := announcing(t, "a1", "b1", "b2")
+		a := f.nodes["a1"]
+		a.file.VIPs = []bgp.VIP{testVIP, as("ns2", 1, second)}
+		a.Use(a.file)
+		if _, err := a.Operate(t.Context(), Request{Kind: bgp.Announce, VIP: "ns2", Local: true, Reason: "x", Actor: "ann"}); err != nil {
+			t.Fatal(err)
+		}
+		f.await("announced", 20*time.Second, func() bool { return a.routeTo(second) == "64512:100" })
+		a.file.VIPs = []bgp.VIP{testVIP}
+		a.Use(a.file)
+		f.stop("a1")
+		f.start("a1")
+		f.await("announced again", 20*time.Second, func() bool { return a.routeTo(second) == "64512:100" })
+		for range 5 {
+			f.await("announced again", 20*time.Second, func() bool { return a.routeTo(second) != "none" })
+			time.Sleep(time.Second)
+			f.kill("a1")
+			f.start("a1")
+			time.Sleep(9 * time.Second)
+		}
+		for _, v := range a.Status().VIPs {
+			if v.Penalty < 1000 {
+				t.Errorf("after 5 crashes %s is %s with the penalty %.0f", v.Name, v.State, v.Penalty)
+			}
+		}
+	})
+}
