@@ -69,7 +69,7 @@ func (a *Announcer) promised(p speaker.Peer, alone []*vip, now time.Duration) (w
 	for _, v := range alone {
 		if permit, promises := v.guard.PermitBriefly(now, a.havers(v)); !permit {
 			waits = fmt.Sprintf("the session with %s is changed when others promise to keep %s meanwhile, or once a drain has withdrawn that", p.Name, strings.Join(names, ", "))
-			a.moving.detail = v.name() + " has " + promises
+			a.moving.detail, a.moving.detailOf = v.name()+" has "+promises, waits
 			break
 		}
 	}

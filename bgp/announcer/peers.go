@@ -26,8 +26,17 @@ type moving struct {
 	asking time.Duration // since when promises are asked for; 0: they are not
 	rest   time.Duration // not again before
 
-	waits  string // what the rest waits for, in words
-	detail string // what there is of promises
+	waits    string // what the rest waits for, in words
+	detail   string // what there was of promises last, and what waited for them
+	detailOf string
+}
+
+// words says what the rest waits for, as it is now.
+func (m *moving) words() string {
+	if m.waits != "" && m.waits == m.detailOf {
+		return m.waits + ": " + m.detail
+	}
+	return m.waits
 }
 
 // nextPeers returns the peers to have next on the way from those that the node
@@ -132,7 +141,7 @@ func (a *Announcer) movePeers(now time.Duration, frozen string) {
 	have, want, m := a.peers, a.file.Peers, &a.moving
 	same := slices.EqualFunc(have, want, samePeer)
 	if same {
-		m.waits, m.detail = "", ""
+		m.waits = ""
 	}
 	if now < m.next || same {
 		a.mu.Unlock()
@@ -152,7 +161,6 @@ func (a *Announcer) movePeers(now time.Duration, frozen string) {
 	if m.alive == nil {
 		m.alive, m.since = up, now
 	}
-	m.detail = ""
 	next, waits := nextPeers(have, want, up, m.alive,
 		func(p speaker.Peer, back bool) string { return a.loses(p, back, frozen, now) },
 		func(p speaker.Peer) string { return a.needs(p, want) })

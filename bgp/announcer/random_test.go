@@ -134,7 +134,8 @@ func (w *world) fail(format string, args ...any) {
 	w.t.Errorf("seed %d, %d nodes, min %d: %s\n%s", w.seed, len(w.names), w.min, fmt.Sprintf(format, args...), strings.Join(w.log, "\n"))
 }
 
-// somePeers are some of the routers' sessions, of which one may have another address.
+// somePeers are some of the routers' sessions, of which one may have another address, and one a
+// password that the router does not take.
 func (w *world) somePeers() []speaker.Peer {
 	peers := w.allPeers()
 	if w.rng.IntN(3) == 0 {
@@ -143,6 +144,9 @@ func (w *world) somePeers() []speaker.Peer {
 	}
 	if i := w.rng.IntN(len(peers)); w.rng.IntN(5) == 0 {
 		peers[i].Address = peers[i].Address.Next().Next().Next()
+	}
+	if i := w.rng.IntN(len(peers)); w.rng.IntN(10) == 0 {
+		peers[i].Password = "wrong"
 	}
 	return peers
 }
@@ -415,7 +419,7 @@ func (w *world) couldReturn(n *testNode, p netip.Prefix) bool {
 	}
 	o := bgp.InForce(n.operations, n.self, v.spec.Name, time.Now())
 	carried := slices.ContainsFunc(n.Announcer.peers, func(peer speaker.Peer) bool {
-		return Carries(peer, bgp.VIP{Groups: v.groups}, p) && (p.Addr().Is6() || peer.Address.Is4() || n.both)
+		return Carries(peer, bgp.VIP{Groups: v.groups}, p) && (p.Addr().Is6() || peer.Address.Is4() || n.both) && peer.Password == ""
 	})
 	return carried && o != nil && o.Kind == bgp.Drain && !o.Force && (v.wish.State == bgp.Withdrawn || v.wish.State == bgp.LastResort)
 }

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"net/netip"
 	"slices"
-	"strings"
 
 	"edged/bgp"
 	"edged/bgp/speaker"
@@ -97,7 +96,7 @@ func (a *Announcer) Status() Status {
 	now := a.now()
 	s := Status{
 		Node: a.cfg.Self.Name, PoP: a.cfg.Self.PoP, Plan: a.plan.ID(), Generation: a.plan.Generation,
-		Pending: []bgp.Change{}, Frozen: frozen, Waits: strings.TrimSuffix(a.moving.waits+": "+a.moving.detail, ": "), VIPs: []VIPStatus{}, Peers: peers,
+		Pending: []bgp.Change{}, Frozen: frozen, Waits: a.moving.words(), VIPs: []VIPStatus{}, Peers: peers,
 		Operations: append([]bgp.Operation{}, a.operations...), Elsewhere: []Own{}, Dropped: a.drops,
 	}
 	for _, member := range sortedKeys(a.heard) {

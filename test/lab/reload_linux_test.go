@@ -1,9 +1,11 @@
 package lab
 
 import (
+	"errors"
 	"fmt"
 	"net/netip"
 	"os"
+	"path/filepath"
 	"regexp"
 	"slices"
 	"strings"
@@ -199,3 +201,46 @@ func anew(before, after []Session) error {
 	}
 	return nil
 }
+
+// A reload takes the only IPv6 router from all edges, and gives the other one a wrong password.
+// What stayed for that is there again after the edges were restarted, one by one.
+func TestStayersOverRestarts(t *testing.T) {
+	l := startLab(t, Config{Password: "right"})
+	router6 := regexp.MustCompile(`(?m)^    - \{name: router6.*\n`)
+	for _, e := range l.Edges {
+		l.must(os.WriteFile(filepath.Join(e.Dir, "other"), []byte("wrong\n"), 0o600))
+		l.edit(e, func(text string) string {
+			return strings.Replace(router6.ReplaceAllString(text, ""), "password_file: md5", "password_file: other", 1)
+		})
+	}
+	var lost *Edge // with the promises of the others; nobody can follow it
+	l.must(Until(time.Minute, func() error {
+		for _, e := range l.Edges {
+			if _, has, err := l.Router.PathFrom(vip4, e); err != nil || !has {
+				lost = e
+				return err
+			}
+		}
+		return errors.New("no edge has tried the wrong password")
+	}))
+	l.must(Until(time.Minute, func() error {
+		return saysAll("the session with router4 is changed when others promise to keep ns1 meanwhile", l.But(lost)...)
+	}))
+	for i, e := range l.Edges {
+		if i > 0 {
+			e.Kill()
+		} else if _, err := e.Stop(10 * time.Second); err != nil {
+			t.Fatal(err)
+		}
+		l.must(l.Withdrawn(5*time.Second, ns1[1], e))
+		l.must(e.Start())
+		l.must(l.Reach(upWithin, ns1[1], l.Edges...))
+		l.must(l.Reach(upWithin, vip4, l.But(lost)...))
+	}
+	l.hold(stayersTried, "what stayed is there", func() error {
+		return errors.Join(l.Reach(time.Second, ns1[1], l.Edges...), l.Reach(time.Second, vip4, l.But(lost)...))
+	})
+}
+
+// stayersTried is longer than a node waits after its start for sessions that stayed before.
+const stayersTried = 32 * time.Second
