@@ -1,7 +1,6 @@
 package announcer
 
 import (
-	"edged/bgp/speaker"
 	"errors"
 	"fmt"
 	"net/netip"
@@ -14,6 +13,8 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"edged/bgp/speaker"
 
 	"go.uber.org/goleak"
 

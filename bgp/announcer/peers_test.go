@@ -1,12 +1,11 @@
 package announcer
 
 import (
-	"runtime"
-	"sync"
-
 	"net/netip"
+	"runtime"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"

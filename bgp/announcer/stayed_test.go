@@ -26,15 +26,21 @@ func TestStayersOverRestarts(t *testing.T) {
 		waits         string
 	}{
 		"a router that files do not name": {
-			[]speaker.Peer{four, six}, []speaker.Peer{four}, "four six",
+			[]speaker.Peer{four, six},
+			[]speaker.Peer{four},
+			"four six",
 			"the session with six stays, for no other peer hears 2001:db8::53/128 of ns1: take that away by a plan, or drain the node, before",
 		},
 		"a router with another address and a wrong password": {
-			[]speaker.Peer{four, six}, []speaker.Peer{moved, six}, "four six four-before",
+			[]speaker.Peer{four, six},
+			[]speaker.Peer{moved, six},
+			"four six four-before",
 			"",
 		},
 		"a wrong password": {
-			[]speaker.Peer{four, six}, []speaker.Peer{wrong, six}, "four six",
+			[]speaker.Peer{four, six},
+			[]speaker.Peer{wrong, six},
+			"four six",
 			"",
 		},
 	} {
