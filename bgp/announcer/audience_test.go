@@ -2,6 +2,7 @@ package announcer
 
 import (
 	"errors"
+	"fmt"
 	"net/netip"
 	"os"
 	"path/filepath"
@@ -715,6 +716,37 @@ func TestGroupsWhileWithdrawn(t *testing.T) {
 		time.Sleep(time.Minute)
 		if got, want := a.alarmed(), "vip ns1: announced as planned by 2 nodes only, as far as is heard, want 3 at least"; got != want {
 			t.Errorf("the alarm is %q, want %q", got, want)
+		}
+	})
+}
+
+// TestManyVIPs: a node of many VIPs asks for all of them in few calls, so that members answer them:
+// they take 200 calls at once of another one, and 100 a second.
+func TestManyVIPs(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		names := strings.Fields("a1 a2 b1")
+		f := newFleet(t, names...)
+		var vips []bgp.VIP
+		for i := range 100 {
+			vips = append(vips, as(fmt.Sprintf("v%d", i), 1, netip.PrefixFrom(netip.AddrFrom4([4]byte{10, 0, byte(i >> 8), byte(i)}), 32)))
+		}
+		for _, n := range f.nodes {
+			n.file.VIPs, n.file.Peers = vips, []speaker.Peer{router("a", 9)}
+		}
+		a := f.nodes["a1"]
+		a.anew = 2 * time.Second
+		f.start(names...)
+		defer f.stopAll()
+		f.await("announced", 20*time.Second, func() bool { return len(a.heard()) == len(vips) })
+		time.Sleep(40 * time.Second)
+		before := f.called(pathPromise)
+		a.reloads(router("a", 3))
+		f.await("made anew", 30*time.Second, func() bool { return len(a.heard()) == 0 })
+		f.await("up again", 30*time.Second, func() bool { return len(a.heard()) == len(vips) })
+		f.operate(t, "a1", bgp.Drain)
+		f.await("drained", time.Minute, func() bool { return len(a.heard()) == 0 })
+		if got := f.called(pathPromise) - before; got > 100 {
+			t.Errorf("it called %d times for promises", got)
 		}
 	})
 }

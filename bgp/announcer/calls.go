@@ -13,7 +13,7 @@ import (
 // The calls that members make of each other.
 const (
 	pathStanding  = "/vips/standing"
-	pathPromise   = "/vips/promise"
+	pathPromise   = "/vips/promises"
 	pathReport    = "/vips/report"
 	pathPreflight = "/vips/preflight"
 	pathApply     = "/vips/apply"
@@ -43,11 +43,11 @@ func (a *Announcer) Handle(ctx context.Context, caller, path string, body []byte
 	case pathReport:
 		return a.reportToOthers(), nil
 	case pathPromise:
-		var m sealed
-		if err := decode(body, &m); err != nil {
+		var q questions
+		if err := decode(body, &q); err != nil {
 			return nil, err
 		}
-		return a.promise(caller, m.Message)
+		return a.promises(caller, q)
 	case pathPreflight, pathApply, pathRestore:
 		var o order
 		if err := decode(body, &o); err != nil {

@@ -33,6 +33,7 @@ type fleet struct {
 	mu     sync.Mutex
 	cut    map[string]bool // nodes that nobody reaches
 	runs   map[string]*Announcer
+	calls  map[string]int // of nodes to each other, by path
 	frozen string
 }
 
@@ -85,7 +86,7 @@ var testVIP = bgp.VIP{
 // newFleet prepares nodes a1, a2, b1, b2… in the PoPs that their first letter
 // names.
 func newFleet(t *testing.T, names ...string) *fleet {
-	f := &fleet{t: t, nodes: map[string]*testNode{}, cut: map[string]bool{}, runs: map[string]*Announcer{}}
+	f := &fleet{t: t, nodes: map[string]*testNode{}, cut: map[string]bool{}, runs: map[string]*Announcer{}, calls: map[string]int{}}
 	for i, name := range names {
 		seed := make([]byte, ed25519.SeedSize)
 		seed[0] = byte(i + 1)
@@ -212,6 +213,13 @@ func (f *fleet) reach(from, to string) *Announcer {
 		return nil
 	}
 	return f.runs[to]
+}
+
+// called says how often nodes called each other by a path.
+func (f *fleet) called(path string) int {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.calls[path]
 }
 
 // state returns how a node has the VIP ns1.
@@ -633,6 +641,9 @@ func (m *testMembers) Frozen() string {
 func (m *testMembers) Call(ctx context.Context, member, path string, in, out any) error {
 	time.Sleep(10 * time.Millisecond)
 	n := m.fleet.reach(m.self.Name, member)
+	m.fleet.mu.Lock()
+	m.fleet.calls[path]++
+	m.fleet.mu.Unlock()
 	if n == nil {
 		return errors.New("connection refused")
 	}

@@ -152,11 +152,12 @@ func (a *Announcer) close(w wished) {
 	a.mu.Lock()
 	late := hostRoutes(without(want, w.vip.have)) // another port is not open yet: the one before stays meanwhile
 	over := slices.DeleteFunc(without(w.vip.have, want), func(s netip.AddrPort) bool { return slices.Contains(late, hostRoute(s)) })
-	stay := append(hostRoutes(want), a.elsewhere(w.vip)...)
-	a.mu.Unlock()
 	if len(over) == 0 {
+		a.mu.Unlock()
 		return
 	}
+	stay := append(hostRoutes(want), a.elsewhere(w.vip)...)
+	a.mu.Unlock()
 	err := a.cfg.Listener.Unlisten(over...)
 	if err == nil {
 		err = a.cfg.Addresses.Remove(w.spec.Name, absent(hostRoutes(over), stay))

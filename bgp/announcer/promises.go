@@ -31,33 +31,80 @@ func (a *Announcer) asks(now time.Duration) []bgp.Ask {
 	return all
 }
 
-// sealed carries an ask or a grant.
-type sealed struct {
-	Message []byte `json:"message"`
+// asksAtOnce is how many asks go in one call. A node of many VIPs would have more calls to make
+// than a member takes.
+const asksAtOnce = 64
+
+// questions carries asks.
+type questions struct {
+	Messages [][]byte `json:"messages"` // at most asksAtOnce
 }
 
-// ask sends an ask to all other members, and takes the grants as they come.
-func (a *Announcer) ask(ask bgp.Ask) {
-	message := sealed{ask.Seal(a.cfg.Fleet.Name(), a.cfg.Key)}
-	a.beside.Go(func() {
-		ctx, cancel := context.WithTimeout(a.ctx, bgp.PromiseFor/2)
-		defer cancel()
-		var calls sync.WaitGroup
-		for _, m := range a.cfg.Fleet.Members() {
-			if m.Name == a.cfg.Self.Name {
-				continue
-			}
-			calls.Go(func() {
-				var answer sealed
-				if err := a.cfg.Fleet.Call(ctx, m.Name, pathPromise, message, &answer); err != nil {
-					a.refuse(ask.VIP, m.Name, err)
-					return
-				}
-				a.takeGrant(m.Name, answer.Message)
-			})
+// answers has one for each of the questions, in their order.
+type answers struct {
+	Answers []answer `json:"answers"`
+}
+
+type answer struct {
+	Grant []byte `json:"grant,omitempty"`
+	Error string `json:"error,omitempty"` // why there is none
+}
+
+// askAll sends asks to all other members, and takes the grants as they come.
+func (a *Announcer) askAll(asks []bgp.Ask) {
+	for chunk := range slices.Chunk(asks, asksAtOnce) {
+		var q questions
+		for _, ask := range chunk {
+			q.Messages = append(q.Messages, ask.Seal(a.cfg.Fleet.Name(), a.cfg.Key))
 		}
-		calls.Wait()
-	})
+		a.beside.Go(func() {
+			ctx, cancel := context.WithTimeout(a.ctx, bgp.PromiseFor/2)
+			defer cancel()
+			var calls sync.WaitGroup
+			for _, m := range a.cfg.Fleet.Members() {
+				if m.Name != a.cfg.Self.Name {
+					calls.Go(func() { a.askMember(ctx, m.Name, chunk, q) })
+				}
+			}
+			calls.Wait()
+		})
+	}
+}
+
+// askMember asks one member, and takes what it grants.
+func (a *Announcer) askMember(ctx context.Context, member string, asks []bgp.Ask, q questions) {
+	var got answers
+	err := a.cfg.Fleet.Call(ctx, member, pathPromise, q, &got)
+	if err == nil && len(got.Answers) != len(asks) {
+		err = fmt.Errorf("%s answered %d of %d asks", member, len(got.Answers), len(asks))
+	}
+	for i, ask := range asks {
+		switch {
+		case err != nil:
+			a.refuse(ask.VIP, member, err)
+		case got.Answers[i].Error != "":
+			a.refuse(ask.VIP, member, errors.New(got.Answers[i].Error))
+		default:
+			a.takeGrant(member, got.Answers[i].Grant)
+		}
+	}
+}
+
+// promises answers asks of another member.
+func (a *Announcer) promises(caller string, q questions) (answers, error) {
+	if len(q.Messages) > asksAtOnce {
+		return answers{}, fmt.Errorf("%d asks at once, want at most %d", len(q.Messages), asksAtOnce)
+	}
+	all := answers{[]answer{}}
+	for _, m := range q.Messages {
+		var to answer
+		grant, err := a.promise(caller, m)
+		if to.Grant = grant; err != nil {
+			to = answer{Error: err.Error()}
+		}
+		all.Answers = append(all.Answers, to)
+	}
+	return all, nil
 }
 
 // refuse notes why a member does not promise.
@@ -128,8 +175,8 @@ func (a *Announcer) dropped(err error) {
 	}
 }
 
-// promise answers an ask of another member.
-func (a *Announcer) promise(caller string, message []byte) (sealed, error) {
+// promise answers an ask of another member, by a sealed grant.
+func (a *Announcer) promise(caller string, message []byte) ([]byte, error) {
 	ask, err := bgp.OpenAsk(a.cfg.Fleet.Name(), a.cfg.Fleet.Key, message)
 	if err == nil && ask.Asker != caller {
 		err = fmt.Errorf("%w ask: it is of %q, and %q sent it", bgp.ErrForeign, ask.Asker, caller)
@@ -138,17 +185,17 @@ func (a *Announcer) promise(caller string, message []byte) (sealed, error) {
 	defer a.mu.Unlock()
 	if err != nil {
 		a.dropped(err)
-		return sealed{}, err
+		return nil, err
 	}
 	keepers := a.keepers(ask)
 	switch {
 	case len(keepers) == 0:
-		return sealed{}, fmt.Errorf("%s has no VIP %q", a.cfg.Self.Name, ask.VIP)
+		return nil, fmt.Errorf("%s has no VIP %q", a.cfg.Self.Name, ask.VIP)
 	case ask.Briefly && a.cfg.Self.Name < ask.Asker && slices.ContainsFunc(keepers, func(k keeper) bool { return a.now() < k.vip.resets }):
 		// of two that wait for each other one has to be the first
-		return sealed{}, fmt.Errorf("%s itself waits for promises, to make a session anew", a.cfg.Self.Name)
+		return nil, fmt.Errorf("%s itself waits for promises, to make a session anew", a.cfg.Self.Name)
 	case a.ending:
-		return sealed{}, fmt.Errorf("%s just changes its sessions", a.cfg.Self.Name)
+		return nil, fmt.Errorf("%s just changes its sessions", a.cfg.Self.Name)
 	}
 	for _, k := range keepers { // before any of them is bound by a promise that another one refuses
 		if k.vip.guard.Refuses(k.ask, k.standing) {
@@ -160,11 +207,11 @@ func (a *Announcer) promise(caller string, message []byte) (sealed, error) {
 	for _, k := range keepers {
 		if grant, err = k.vip.guard.Consider(a.now(), k.ask, k.standing); err != nil {
 			a.dropped(err)
-			return sealed{}, err
+			return nil, err
 		}
 	}
 	grant.VIP = ask.VIP
-	return sealed{grant.Seal(a.cfg.Fleet.Name(), a.cfg.Key)}, nil
+	return grant.Seal(a.cfg.Fleet.Name(), a.cfg.Key), nil
 }
 
 // keeper is a VIP that is to promise to keep some of the prefixes that are asked for.

@@ -77,9 +77,7 @@ func (a *Announcer) step() {
 	a.movePeers(now, frozen)
 	a.makeSo(wishes)
 	a.check(now)
-	for _, ask := range asks {
-		a.ask(ask)
-	}
+	a.askAll(asks)
 }
 
 // gone says whether the node stops and all VIPs are down.

@@ -90,15 +90,32 @@ func newAsk(asker string) bgp.Ask {
 	return a
 }
 
-// sealed is the body of a call that carries a message.
-func sealed(message []byte) []byte {
-	body, _ := json.Marshal(envelope{message}) // octets always can be
-	return body
+// questions carry asks, answers what came of each.
+type questions struct {
+	Messages [][]byte `json:"messages"`
 }
 
-// envelope carries an ask or a grant.
-type envelope struct {
-	Message []byte `json:"message"`
+type answers struct {
+	Answers []answer `json:"answers"`
+}
+
+type answer struct {
+	Grant []byte `json:"grant,omitempty"`
+	Error string `json:"error,omitempty"`
+}
+
+// promise sends an ask, and returns what came of it.
+func (f forger) promise(c *tls.Config, ask []byte) (answer, error) {
+	body, _ := json.Marshal(questions{[][]byte{ask}}) // octets always can be
+	status, text, err := f.ask(c, "/vips/promises", body)
+	if err != nil || status != http.StatusOK {
+		return answer{}, fmt.Errorf("status %d, %s: %w", status, text, err)
+	}
+	var got answers
+	if err := json.Unmarshal(text, &got); err != nil || len(got.Answers) != 1 {
+		return answer{}, fmt.Errorf("%s: want one answer: %w", text, err)
+	}
+	return got.Answers[0], nil
 }
 
 // Who is not a member gets nowhere; a member gets nowhere with what others did
@@ -120,7 +137,7 @@ func TestForgers(t *testing.T) {
 	} {
 		metric := fmt.Sprintf("edged_link_refused_total{reason=%q}", reason)
 		before, _ := victim.Metric(metric) // none is 0
-		if status, err := f.call(c, "/vips/promise", nil); err == nil {
+		if status, err := f.call(c, "/vips/promises", nil); err == nil {
 			t.Errorf("%s: a stranger got status %d", reason, status)
 		}
 		if after, err := victim.Metric(metric); err != nil || after != before+1 {
@@ -128,20 +145,19 @@ func TestForgers(t *testing.T) {
 		}
 	}
 
-	honest := sealed(newAsk(bad.Name).Seal("lab", l.key(bad)))
-	if status, err := f.call(shows(t, bad.Name, l.key(bad)), "/vips/promise", honest); err != nil || status != http.StatusOK {
-		t.Errorf("a member that asks for a promise: status %d, %v", status, err)
+	if a, err := f.promise(shows(t, bad.Name, l.key(bad)), newAsk(bad.Name).Seal("lab", l.key(bad))); err != nil || a.Grant == nil {
+		t.Errorf("a member that asks for a promise: %q, %v", a.Error, err)
 	}
-	for reason, body := range map[string][]byte{
-		"malformed": sealed([]byte("promise")),
-		"forged":    sealed(newAsk(bad.Name).Seal("lab", strange)),
-		"foreign":   sealed(newAsk(other.Name).Seal("lab", l.key(other))),
+	for reason, ask := range map[string][]byte{
+		"malformed": []byte("promise"),
+		"forged":    newAsk(bad.Name).Seal("lab", strange),
+		"foreign":   newAsk(other.Name).Seal("lab", l.key(other)),
 	} {
 		metric := fmt.Sprintf("edged_vip_promises_dropped_total{reason=%q}", reason)
 		before, err := victim.Metric(metric)
 		l.must(err)
-		if status, err := f.call(shows(t, bad.Name, l.key(bad)), "/vips/promise", body); err != nil || status == http.StatusOK {
-			t.Errorf("%s: status %d, %v; want a refusal", reason, status, err)
+		if a, err := f.promise(shows(t, bad.Name, l.key(bad)), ask); err != nil || a.Error == "" || a.Grant != nil {
+			t.Errorf("%s: %+v, %v; want a refusal", reason, a, err)
 		}
 		if after, err := victim.Metric(metric); err != nil || after != before+1 {
 			t.Errorf("%s went from %v to %v, %v; want one more", metric, before, after, err)

@@ -6,7 +6,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"net/http"
 	"net/netip"
 	"sync"
 	"testing"
@@ -36,15 +35,18 @@ func (i *impostor) handle(_ context.Context, _, path string, body []byte) (any, 
 	switch path {
 	case "/vips/standing":
 		return announcer.Standing{VIPs: map[string]bgp.State{"ns1": bgp.Announced}, Out: map[string][]netip.Prefix{"ns1": ns1}}, nil
-	case "/vips/promise":
+	case "/vips/promises":
 	default:
 		return nil, errors.New("not here")
 	}
-	var carried envelope
+	var carried questions
 	if err := json.Unmarshal(body, &carried); err != nil {
 		return nil, err
 	}
-	ask, err := bgp.OpenAsk("lab", i.keys, carried.Message)
+	if len(carried.Messages) != 1 {
+		return nil, fmt.Errorf("%d asks of one VIP", len(carried.Messages))
+	}
+	ask, err := bgp.OpenAsk("lab", i.keys, carried.Messages[0])
 	if err != nil {
 		return nil, err
 	}
@@ -52,15 +54,15 @@ func (i *impostor) handle(_ context.Context, _, path string, body []byte) (any, 
 	defer i.mu.Unlock()
 	promise := bgp.Grant{Nonce: ask.Nonce, Granter: i.name, Asker: ask.Asker, VIP: ask.VIP}.Seal("lab", i.key)
 	if i.recorded == nil {
-		i.first, i.recorded = carried.Message, promise
+		i.first, i.recorded = carried.Messages[0], promise
 	}
 	switch {
 	case i.honest:
-		return envelope{promise}, nil
+		return answers{[]answer{{Grant: promise}}}, nil
 	case i.answer == nil:
 		return nil, errors.New("not now")
 	}
-	return envelope{i.answer}, nil
+	return answers{[]answer{{Grant: i.answer}}}, nil
 }
 
 // say has the impostor answer so from now on; nil: each ask with its own promise.
@@ -95,10 +97,9 @@ func TestReplayedPromises(t *testing.T) {
 
 	// What the other edge promised to the bad one, when that asked.
 	f := forger{from: bad, at: netip.AddrPortFrom(management(3).Addr(), 7947)}
-	status, text, err := f.ask(shows(t, bad.Name, l.key(bad)), "/vips/promise", sealed(newAsk(bad.Name).Seal("lab", l.key(bad))))
-	var foreign envelope
-	if l.must(errors.Join(err, json.Unmarshal(text, &foreign))); status != http.StatusOK {
-		t.Fatalf("a member that asks for a promise: status %d, %s", status, text)
+	foreign, err := f.promise(shows(t, bad.Name, l.key(bad)), newAsk(bad.Name).Seal("lab", l.key(bad)))
+	if l.must(err); foreign.Grant == nil {
+		t.Fatalf("a member that asks for a promise: %s", foreign.Error)
 	}
 
 	bad.Kill()
@@ -130,7 +131,7 @@ func TestReplayedPromises(t *testing.T) {
 	for _, c := range []struct {
 		reason  string
 		promise []byte
-	}{{"replayed", old}, {"foreign", foreign.Message}} {
+	}{{"replayed", old}, {"foreign", foreign.Grant}} {
 		before := dropped(victim, c.reason)
 		i.say(c.promise)
 		l.hold(8*time.Second, "it stays", func() error {
@@ -149,8 +150,8 @@ func TestReplayedPromises(t *testing.T) {
 
 	// Nor is an ask worth anything in another member's hand.
 	before := dropped(other, "foreign")
-	if status, err := f.call(shows(t, bad.Name, l.key(bad)), "/vips/promise", sealed(ask)); err != nil || status == http.StatusOK {
-		t.Errorf("an ask of %s from %s: status %d, %v", victim.Name, bad.Name, status, err)
+	if a, err := f.promise(shows(t, bad.Name, l.key(bad)), ask); err != nil || a.Error == "" || a.Grant != nil {
+		t.Errorf("an ask of %s from %s: %+v, %v", victim.Name, bad.Name, a, err)
 	}
 	if after := dropped(other, "foreign"); after != before+1 {
 		t.Errorf("dropped went from %v to %v, want one more", before, after)
