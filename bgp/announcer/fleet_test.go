@@ -495,6 +495,13 @@ func (n *testNode) Sent() []speaker.PeerRoutes {
 	return all
 }
 
+// talksTo returns the peers that the node has.
+func (n *testNode) talksTo() []speaker.Peer {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	return n.has()
+}
+
 // has returns the peers that the node has. The caller holds the lock.
 func (n *testNode) has() []speaker.Peer {
 	if len(n.peers) > 0 {

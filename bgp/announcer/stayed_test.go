@@ -85,7 +85,7 @@ func TestStayersOverRestarts(t *testing.T) {
 					}
 				}
 				var peers []string
-				for _, p := range f.nodes["c1"].has() {
+				for _, p := range f.nodes["c1"].talksTo() {
 					peers = append(peers, p.Name)
 				}
 				if got := strings.Join(peers, " "); got != tc.peers {
@@ -122,8 +122,8 @@ func TestStayerEnds(t *testing.T) {
 		if info, err := os.Stat(path); err != nil || info.Mode().Perm() != 0o600 {
 			t.Errorf("the file is %v (%v)", info.Mode(), err)
 		}
-		a.file.Peers = []speaker.Peer{four, second} // the file is mended
 		f.kill("a1")
+		a.file.Peers = []speaker.Peer{four, second} // the file is mended
 		f.start("a1")
 		time.Sleep(20 * time.Second)
 		if _, err := os.Stat(path); !os.IsNotExist(err) {
@@ -148,7 +148,7 @@ func TestStayerEnds(t *testing.T) {
 		a.refuses["four"] = true
 		a.mu.Unlock()
 		f.start("a1")
-		f.await("as the file wants it", time.Minute, func() bool { return a.has()[0].Password == "wrong" })
+		f.await("as the file wants it", time.Minute, func() bool { return a.talksTo()[0].Password == "wrong" })
 	})
 }
 
