@@ -67,7 +67,7 @@ type testNode struct {
 	refuses   map[string]bool                          // peers without a session
 	stubborn  string                                   // will be one when peers change
 	anew      time.Duration                            // until a session that is made anew is up
-	upAt      map[string]time.Time                     // when those sessions are, by peer
+	upAt      map[netip.Addr]time.Time                     // when those sessions are, by peer
 	lost      func(prefixes []netip.Prefix, by string) // told when no peer has them any more, by the node's own will
 	said      map[string]edge.Verdict
 	alarms    []string
@@ -98,7 +98,7 @@ func newFleet(t *testing.T, names ...string) *fleet {
 				Required: map[string]time.Duration{"ns1": 2 * time.Second},
 			},
 			addresses: map[netip.Prefix]bool{}, listening: map[netip.AddrPort]uint64{}, session: true,
-			withdrew: map[netip.Prefix]int{}, said: map[string]edge.Verdict{}, refuses: map[string]bool{}, upAt: map[string]time.Time{}, events: make(chan struct{}, 1),
+			withdrew: map[netip.Prefix]int{}, said: map[string]edge.Verdict{}, refuses: map[string]bool{}, upAt: map[netip.Addr]time.Time{}, events: make(chan struct{}, 1),
 		}
 	}
 	return f
@@ -488,7 +488,7 @@ func (n *testNode) Sent() []speaker.PeerRoutes {
 			}
 			r.Routes = append(r.Routes, speaker.SentRoute{Prefix: route.Prefix, Attributes: route.Attributes})
 		}
-		if !n.refuses[p.Name] && p.Password != "wrong" && !time.Now().Before(n.upAt[p.Name]) {
+		if !n.refuses[p.Name] && p.Password != "wrong" && !time.Now().Before(n.upAt[p.Address]) {
 			all = append(all, r)
 		}
 	}
@@ -519,7 +519,7 @@ func (n *testNode) SetPeers(peers []speaker.Peer) ([]string, error) {
 	}
 	for _, p := range peers {
 		if !slices.ContainsFunc(n.has(), p.SameSession) {
-			n.upAt[p.Name] = time.Now().Add(n.anew)
+			n.upAt[p.Address] = time.Now().Add(n.anew)
 		}
 	}
 	n.peers = append(n.peers, peers)
