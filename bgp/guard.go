@@ -108,6 +108,16 @@ func (g *Guard) Split(v VIP) *Guard {
 	return part
 }
 
+// Bind takes over the promises that another guard of the node gave, of a prefix that is
+// this one's now.
+func (g *Guard) Bind(from *Guard) {
+	for asker, p := range from.promises {
+		if p.until > g.promises[asker].until {
+			g.promises[asker] = p
+		}
+	}
+}
+
 // Counts returns what the guard did so far.
 func (g *Guard) Counts() GuardCounts { return g.counts }
 

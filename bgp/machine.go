@@ -29,6 +29,7 @@ type Facts struct {
 
 	Bound     bool          // the address and the socket are there
 	Sent      bool          // an established peer was sent the route with the attributes last wished
+	Heard     bool          // an established peer has some of it, however
 	AnswerTTL time.Duration // the longest TTL of answers that named this PoP; 0: none does
 	Quiet     bool          // hardly a query comes to the VIP any more
 

@@ -53,7 +53,7 @@ func (m *Machine) up() bool {
 		switch {
 		case m.leaving && fit:
 			m.leaving = false
-			return m.again(m.facts.Sent)
+			return m.again()
 		case m.leaving:
 			m.leaving = false
 			return m.to(LastResort, "wanted again, but not fit")
@@ -66,7 +66,7 @@ func (m *Machine) up() bool {
 	case Draining:
 		m.leaving = false
 		if m.trial.passed && !m.suppressed() {
-			return m.again(m.from != Canary)
+			return m.again()
 		}
 		return m.to(LastResort, "wanted again, but not fit")
 	}
@@ -75,8 +75,8 @@ func (m *Machine) up() bool {
 
 // again announces a VIP that is wanted again before it was withdrawn: as a canary when no peer
 // has had it.
-func (m *Machine) again(heard bool) bool {
-	if !heard {
+func (m *Machine) again() bool {
+	if !m.facts.Heard {
 		return m.to(Canary, "wanted again")
 	}
 	return m.to(Announced, "wanted again")

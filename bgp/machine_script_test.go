@@ -216,6 +216,7 @@ func (p *player) step(now time.Duration) {
 	for {
 		p.facts.Now = now - p.start
 		p.facts.Sent = !p.deaf && p.wish.Route != nil
+		p.facts.Heard = p.facts.Sent
 		p.wish = p.machine.Step(p.facts)
 		p.write(now)
 		bound, sent := p.wish.Listen && !p.late, !p.deaf && p.wish.Route != nil

@@ -26,6 +26,7 @@ func randomFacts(rng *rand.Rand, f *Facts, operators bool) {
 		f.Bound = yes()
 	case 6:
 		f.Sent = yes()
+		f.Heard = f.Sent || yes()
 	default:
 		if !operators {
 			return

@@ -428,6 +428,7 @@ func (n *simNode) step() {
 	now := w.now - n.born
 	f := &n.facts
 	f.Now, f.Bound, f.Sent = now, n.wish.Listen && w.now >= n.bound, n.wish.Route != nil && w.now >= n.sent
+	f.Heard = f.Sent
 	f.Quiet = n.wish.State == Withdrawn && n.id%2 == 0
 	n.listenTo()
 	f.Permit, f.Promises = false, ""

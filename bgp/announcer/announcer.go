@@ -75,6 +75,8 @@ type Announcer struct {
 	kept       map[netip.Addr]keptPeer // of peers, as it was kept last
 	ipv4       map[netip.Addr]bool     // whether peers took IPv4 when they had a session last
 	stayed     []stayer                // sessions that stay against the file, as they were kept last
+	reread     bool                    // the file was, since the start
+	beginWith  []speaker.Peer          // peers that the speaker refused at the start; nil: it did not
 	restayed   map[netip.Addr]bool     // those of before the start that were not up yet
 	ending     bool                    // a session is, and what peers have is not known anew yet
 	drops      Dropped
@@ -162,6 +164,12 @@ func Start(cfg Config) (*Announcer, error) {
 	return a, nil
 }
 
+// What is told by alarms that the start raises.
+const (
+	announceOf       = "announce "          // and a VIP that nobody knows
+	sessionsOfBefore = "sessions of before" // are not as they were: until the file is read again
+)
+
 const stateOfBefore = "state of before" // could not be used: an alarm until a plan is taken
 
 func (a *Announcer) start(k kept, faults []string) error {
@@ -226,28 +234,8 @@ func (a *Announcer) announceAgain(k kept) {
 		if known {
 			a.newVIP(spec, k.VIPs[o.VIP])
 		} else {
-			a.fault("announce "+o.VIP, fmt.Errorf("%s: neither the node's file nor what it kept says what %s is", o, o.VIP))
+			a.fault(announceOf+o.VIP, fmt.Errorf("%s: neither the node's file nor what it kept says what %s is", o, o.VIP))
 		}
-	}
-}
-
-// startPeers begins with the peers of the file, but with sessions that stayed against it before,
-// and groups likewise.
-func (a *Announcer) startPeers(k kept) {
-	stayed, err := a.store.readPasswords(k.Stayed)
-	a.fault("sessions of before", err)
-	a.kept, a.stayed, a.restayed = k.Peers, k.Stayed, map[netip.Addr]bool{}
-	peers := keptGroups(restayed(a.file.Peers, stayed), k.Peers, a.plan.VIPs)
-	if slices.EqualFunc(peers, a.peers, samePeer) {
-		return
-	}
-	_, err = a.cfg.Speaker.SetPeers(peers)
-	if a.fault("peers", err); err != nil {
-		return
-	}
-	a.peers = peers
-	for _, s := range a.stayers() {
-		a.restayed[s.Address] = true
 	}
 }
 
@@ -292,7 +280,7 @@ func (a *Announcer) Use(f File) (reset []string) {
 			reset = append(reset, p.Name)
 		}
 	}
-	a.file, a.moving = f, moving{}
+	a.file, a.moving, a.reread = f, moving{}, true
 	a.notePending()
 	a.stateRequired()
 	a.poke()
@@ -358,7 +346,7 @@ func (a *Announcer) keep() error {
 	k := kept{Peers: a.kept, Stayed: a.stayed, Saved: time.Now(), Plan: a.plan, Earlier: a.earlier, Pending: a.pending, Operations: a.operations, VIPs: map[string]bgp.Kept{}, Rollout: a.rollout}
 	for name, v := range a.vips {
 		k.VIPs[name] = v.machine.Keep(now)
-		if !v.planned && slices.ContainsFunc(a.operations, func(o bgp.Operation) bool { return o.Kind == bgp.Announce && o.VIP == name }) {
+		if _, planned := a.plan.VIP(name); !planned && a.announces(name) {
 			k.Announced = append(k.Announced, v.spec)
 		}
 	}

@@ -111,13 +111,13 @@ func (a *Announcer) needs(p speaker.Peer, want []speaker.Peer) string {
 	return ""
 }
 
-// havers counts the other nodes that have a VIP, whatever they do with it now, by PoP. The
-// caller holds the lock.
+// havers counts the other nodes that have a VIP, whatever they do with it now, by PoP. Who was
+// not heard since the start may have it, too. The caller holds the lock.
 func (a *Announcer) havers(v *vip) map[string]int {
 	all := map[string]int{}
-	for _, h := range a.heard {
-		if v.all(h.has) {
-			all[h.standing.PoP]++
+	for _, m := range a.cfg.Fleet.Members() {
+		if h, was := a.heard[m.Name]; m.Name != a.cfg.Self.Name && (!was || v.all(h.has)) {
+			all[m.PoP]++
 		}
 	}
 	return all

@@ -30,11 +30,12 @@ type fleet struct {
 	t     *testing.T
 	nodes map[string]*testNode
 
-	mu     sync.Mutex
-	cut    map[string]bool // nodes that nobody reaches
-	runs   map[string]*Announcer
-	calls  map[string]int // of nodes to each other, by path
-	frozen string
+	mu      sync.Mutex
+	cut     map[string]bool // nodes that nobody reaches
+	runs    map[string]*Announcer
+	calls   map[string]int  // of nodes to each other, by path
+	dropped map[string]bool // nodes that are no members any more
+	frozen  string
 }
 
 // testNode is one node: the announcer and the parts that it works on.
@@ -67,7 +68,7 @@ type testNode struct {
 	refuses   map[string]bool                          // peers without a session
 	stubborn  string                                   // will be one when peers change
 	anew      time.Duration                            // until a session that is made anew is up
-	upAt      map[netip.Addr]time.Time                     // when those sessions are, by peer
+	upAt      map[netip.Addr]time.Time                 // when those sessions are, by peer
 	lost      func(prefixes []netip.Prefix, by string) // told when no peer has them any more, by the node's own will
 	said      map[string]edge.Verdict
 	alarms    []string
@@ -86,7 +87,7 @@ var testVIP = bgp.VIP{
 // newFleet prepares nodes a1, a2, b1, b2… in the PoPs that their first letter
 // names.
 func newFleet(t *testing.T, names ...string) *fleet {
-	f := &fleet{t: t, nodes: map[string]*testNode{}, cut: map[string]bool{}, runs: map[string]*Announcer{}, calls: map[string]int{}}
+	f := &fleet{t: t, nodes: map[string]*testNode{}, cut: map[string]bool{}, runs: map[string]*Announcer{}, calls: map[string]int{}, dropped: map[string]bool{}}
 	for i, name := range names {
 		seed := make([]byte, ed25519.SeedSize)
 		seed[0] = byte(i + 1)
@@ -625,8 +626,12 @@ func (m *testMembers) Name() string { return "test" }
 
 func (m *testMembers) Members() []bgp.Member {
 	var all []bgp.Member
+	m.fleet.mu.Lock()
+	defer m.fleet.mu.Unlock()
 	for _, name := range sortedKeys(m.fleet.nodes) {
-		all = append(all, m.fleet.nodes[name].self)
+		if !m.fleet.dropped[name] {
+			all = append(all, m.fleet.nodes[name].self)
+		}
 	}
 	return all
 }

@@ -258,7 +258,7 @@ func (a *Announcer) standing() Standing {
 		}
 	}
 	for _, p := range a.parts {
-		if p.wish.Route != nil {
+		if p.wish.Route != nil && !p.isUnheard(p.spec.Prefixes[0], now) {
 			s.Going[p.spec.Name] = append(s.Going[p.spec.Name], p.spec.Prefixes...)
 		}
 	}

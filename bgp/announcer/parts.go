@@ -88,7 +88,7 @@ func (a *Announcer) whole(name string) *vip {
 		return nil
 	}
 	v := a.parts[i]
-	v.part = false
+	v.part, v.over = false, ""
 	a.parts = slices.Delete(a.parts, i, i+1)
 	a.vips[name] = v
 	return v
@@ -123,6 +123,7 @@ func (a *Announcer) rejoin() {
 			return false
 		}
 		give(part, v, p)
+		v.guard.Bind(part.guard)
 		return true
 	})
 }
@@ -132,7 +133,7 @@ func (a *Announcer) rejoin() {
 func (a *Announcer) adopt(v, part *vip) {
 	v.machine, v.wish, v.groups = part.machine, part.wish, part.groups
 	v.machine.SetVIP(v.spec)
-	v.guard = part.guard.Split(v.spec) // bound by the same promises
+	v.guard, v.breaker = part.guard.Split(v.spec), part.breaker // bound by the same promises
 	v.have, v.tried, v.bound = part.have, part.tried, part.bound
 	v.meter, v.asked, v.unheard = meter{}, 0, part.unheard
 }

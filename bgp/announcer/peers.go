@@ -138,6 +138,14 @@ func (a *Announcer) movePeers(now time.Duration, frozen string) {
 		a.mu.Unlock()
 		return
 	}
+	if first := a.beginWith; first != nil && now >= a.moving.next {
+		a.mu.Unlock()
+		a.begin(first, now)
+		return
+	} else if first != nil {
+		a.mu.Unlock()
+		return
+	}
 	have, want, m := a.peers, a.file.Peers, &a.moving
 	same := slices.EqualFunc(have, want, samePeer)
 	if same {

@@ -29,9 +29,49 @@ const (
 	stayersFor   = 30 * time.Second     // after a start, until one that does not come up is as the file wants it
 )
 
+// startPeers begins with the peers of the file, but with sessions that stayed against it before,
+// and groups likewise.
+func (a *Announcer) startPeers(k kept) {
+	stayed, err := a.store.readPasswords(k.Stayed)
+	a.fault(sessionsOfBefore, err)
+	a.kept, a.stayed, a.restayed = k.Peers, k.Stayed, map[netip.Addr]bool{}
+	peers := keptGroups(restayed(a.file.Peers, stayed), k.Peers, a.plan.VIPs)
+	if !slices.EqualFunc(peers, a.peers, samePeer) {
+		a.begin(peers, 0)
+	}
+}
+
+// begin tells the speaker the peers to begin with. While it refuses them, that is tried again, until
+// it is late or the file is read again.
+func (a *Announcer) begin(peers []speaker.Peer, now time.Duration) {
+	_, err := a.cfg.Speaker.SetPeers(peers)
+	given := false
+	a.mu.Lock()
+	switch {
+	case err == nil:
+		a.peers, a.beginWith, a.dirty = peers, nil, true
+		for _, s := range a.stayers() {
+			a.restayed[s.Address] = true
+		}
+	case now > stayersFor || a.reread:
+		a.beginWith, given = nil, true
+	default:
+		a.beginWith, a.moving.next = peers, now+peersEvery
+	}
+	a.mu.Unlock()
+	if given {
+		a.fault(sessionsOfBefore, fmt.Errorf("they are as the file wants them, not as they stayed before: %w", err))
+		err = nil
+	}
+	a.fault("peers", err)
+}
+
 // stayers returns the sessions that the file does not want as they are. The caller holds
 // the lock.
 func (a *Announcer) stayers() (all []stayer) {
+	if a.beginWith != nil {
+		return a.stayed
+	}
 	for _, p := range a.peers {
 		if !slices.ContainsFunc(a.file.Peers, p.SameSession) {
 			all = append(all, stayer{p, p.Password != ""})

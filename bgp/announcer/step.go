@@ -104,6 +104,9 @@ func (a *Announcer) decide(now time.Duration, members []bgp.Member, frozen strin
 	a.replanned = false
 	clock := time.Now()
 	a.rejoin()
+	maps.DeleteFunc(a.heard, func(name string, _ heard) bool {
+		return !slices.ContainsFunc(members, func(m bgp.Member) bool { return m.Name == name })
+	})
 	for _, v := range a.every() {
 		v.guard.Set(v.spec, members)
 		f := a.facts(v, now, clock, frozen)
@@ -112,7 +115,7 @@ func (a *Announcer) decide(now time.Duration, members []bgp.Member, frozen strin
 			changes = append(changes, change{vip: v.spec.Name, part: v.words(), plan: a.plan.ID(), before: v.wish, after: wish, evidence: f.Promises})
 			a.dirty = true
 		}
-		if v.part && v.wish.State.Announces() && !wish.State.Announces() {
+		if v.part && v.wish.State.Announces() && !wish.State.Announces() && !v.isUnheard(v.spec.Prefixes[0], now) {
 			v.breaker.Lost(now, a.cfg.Self.Name)
 		}
 		v.wish = wish
@@ -120,8 +123,8 @@ func (a *Announcer) decide(now time.Duration, members []bgp.Member, frozen strin
 		if why := v.machine.Failing(); why == "" || v.failing == "" {
 			v.failing = why
 		}
+		v.heardBy(a, now)
 		if !v.part {
-			v.heardBy(a, now)
 			v.breaker.Note(now, a.cfg.Self.Name, wish.State.Announces() && !v.isMute(now))
 		}
 	}
@@ -148,7 +151,7 @@ func (a *Announcer) forgetRefusals() {
 // lock.
 func (a *Announcer) forget() {
 	gone := func(v *vip) bool {
-		yes := !v.planned && v.wish.State == bgp.Absent && !v.bound && !a.stopping && !v.wish.Address
+		yes := !v.planned && v.wish.State == bgp.Absent && !v.bound && !a.stopping && !v.wish.Address && (v.part || !a.announces(v.spec.Name))
 		a.dirty, a.narrow = a.dirty || yes, a.narrow || yes
 		return yes
 	}
@@ -185,6 +188,7 @@ func (a *Announcer) facts(v *vip, now time.Duration, clock time.Time, frozen str
 	}
 	f.Others, f.OtherPoPs = a.others(v, now)
 	f.Breaker = v.breaker.Open(now, a.announcers(v))
+	f.Heard = slices.ContainsFunc(v.spec.Prefixes, func(p netip.Prefix) bool { return len(a.sent[p]) > 0 })
 	f.Sent = v.wish.Route != nil && a.wasSent(v.spec, *v.wish.Route)
 	return f
 }
@@ -198,6 +202,12 @@ func (a *Announcer) hearable(v *vip) bool {
 			return Carries(peer, groups, p) && a.takes(peer, p, true)
 		})
 	})
+}
+
+// announces says whether the node is to announce a VIP by its own word, now or later. The
+// caller holds the lock.
+func (a *Announcer) announces(vip string) bool {
+	return slices.ContainsFunc(a.operations, func(o bgp.Operation) bool { return o.Kind == bgp.Announce && o.VIP == vip })
 }
 
 // announcedHere says whether a VIP is to be announced by the node's own word, also while

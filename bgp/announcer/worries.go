@@ -31,6 +31,10 @@ func (a *Announcer) worries(now time.Duration) map[string]error {
 		sockets[socketsOf+v.name()] = true
 	}
 	for what := range a.faults {
+		name, announced := strings.CutPrefix(what, announceOf)
+		if announced && !a.announces(name) || what == sessionsOfBefore && a.reread {
+			all[what] = nil
+		}
 		if _, has := all[what]; !has && (strings.HasPrefix(what, "vip ") || strings.HasPrefix(what, socketsOf) && !sockets[what]) {
 			all[what] = nil // it is gone
 		}
