@@ -53,7 +53,7 @@ func (s *Server) vips(do func(VIPs, *http.Request, caller) (any, error)) func(ht
 	return func(w http.ResponseWriter, r *http.Request, who caller) {
 		v := s.node.VIPs()
 		if v == nil {
-			(&problem{http.StatusNotFound, "this node announces no VIPs: its configuration has no bgp.asn"}).write(w)
+			(&problem{http.StatusNotFound, "this node announces no VIPs: its configuration has no bgp.asn, or they could not be started, which is an alarm"}).write(w)
 			return
 		}
 		result, err := do(v, r, who)
@@ -163,7 +163,7 @@ func readJSON(r *http.Request, v any, filled ...string) error {
 func (s *Server) audit(w http.ResponseWriter, _ *http.Request, _ caller) {
 	v := s.node.VIPs()
 	if v == nil {
-		(&problem{http.StatusNotFound, "this node keeps no audit log: its configuration has no bgp.asn"}).write(w)
+		(&problem{http.StatusNotFound, "this node keeps no audit log: its configuration has no bgp.asn, or VIPs could not be started, which is an alarm"}).write(w)
 		return
 	}
 	w.Header().Set("Content-Type", "application/jsonl")

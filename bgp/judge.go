@@ -30,6 +30,7 @@ type InFlight struct {
 	Coordinator string   `json:"coordinator"` // the node that rolls it out
 	Nodes       []string `json:"nodes"`
 	VIPs        []string `json:"vips"`
+	Asked       bool     `json:"asked,omitempty"` // it is only being applied, at this moment
 }
 
 // Limits say how much one plan may change.
@@ -154,8 +155,11 @@ func (j *judging) overlap() {
 		shared := func(what string, ours, theirs []string) {
 			for _, name := range ours {
 				if slices.Contains(theirs, name) {
-					j.breaks(RuleOverlap, name, "plan %s, which %s rolls out, changes this %s too: wait for it, or abort it",
-						other.Plan, other.Coordinator, what)
+					now := "which %s rolls out, changes this %s too: wait for it, or abort it"
+					if other.Asked {
+						now = "which is being applied on %s at this moment, changes this %s too: try again"
+					}
+					j.breaks(RuleOverlap, name, "plan %s, "+now, other.Plan, other.Coordinator, what)
 				}
 			}
 		}

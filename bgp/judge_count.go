@@ -110,12 +110,12 @@ func (j *judging) presence(vip string, p netip.Prefix) presence {
 	return g
 }
 
-// goesOver says whether another VIP that is announced on the node takes a prefix over: no
+// goesOver says whether another VIP that is new or announced on the node takes a prefix over: no
 // peer is told that it is gone.
 func goesOver(n FleetNode, step NodeStep, vip string, p netip.Prefix) bool {
 	return slices.ContainsFunc(step.Plan.VIPs, func(v VIP) bool {
 		_, had := step.Prior.VIP(v.Name)
-		return v.Name != vip && had && n.States[v.Name].Announces() && slices.Contains(v.Prefixes, p)
+		return v.Name != vip && (!had || n.States[v.Name].Announces()) && slices.Contains(v.Prefixes, p)
 	})
 }
 

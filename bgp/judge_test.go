@@ -446,3 +446,29 @@ verdict: refused
 		t.Errorf("text\n%s\nwant\n%s", got, want)
 	}
 }
+
+// TestJudgeRename: a VIP that gets another name leaves nobody: the address goes over. It is wide.
+func TestJudgeRename(t *testing.T) {
+	f := fleetOf(t, four)
+	var members []Member
+	var answers []NodeWish
+	for _, n := range f.Nodes {
+		renamed := vipNamed("ns1")
+		renamed.Name = "anycast"
+		members = append(members, n.Member)
+		answers = append(answers, NodeWish{Stored: n.Stored, File: []VIP{renamed}, Peers: []Peer{torA}, FilePeers: []Peer{torA}})
+	}
+	for _, tc := range []struct {
+		selector  string
+		wide      bool
+		permitted bool
+	}{{"all", true, true}, {"all", false, false}, {"pop/fra", true, true}, {"node/fra1", false, true}} {
+		p, err := Plan(Selection{Nodes: tc.selector}, members, answers)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := Judge(p, f, Limits{AllowWide: tc.wide}).Err(); (err == nil) != tc.permitted {
+			t.Errorf("%s, wide %v: %v", tc.selector, tc.wide, err)
+		}
+	}
+}

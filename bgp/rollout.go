@@ -114,6 +114,9 @@ type NodeStatus struct {
 	Confirmed bool   `json:"confirmed"`
 	Waits     string `json:"waits,omitempty"` // what it waits for if not, in words
 
+	// Unstored says that a plan that was restored could not be written, yet.
+	Unstored bool `json:"unstored,omitempty"`
+
 	// Out names of each VIP what answered and a peer was sent.
 	Out map[string][]netip.Prefix `json:"out"`
 

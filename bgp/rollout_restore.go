@@ -45,6 +45,8 @@ func (r *Rollout) take(now time.Duration, node string, s NodeStep, back NodePlan
 	p := r.Nodes[node]
 	p.reached = now
 	switch {
+	case f.has(back) && f.Unstored:
+		p.Left, p.Owed = "it has its earlier plan, but could not write it, and a restart forgets it", true
 	case f.has(back) && f.Confirmed:
 		p.Restored, p.Left, p.Owed = true, "", false
 	case f.has(back) && now-p.planned >= reachWithin+undone(s, f):

@@ -76,6 +76,7 @@ type Announcer struct {
 	ipv4       map[netip.Addr]bool     // whether peers took IPv4 when they had a session last
 	stayed     []stayer                // sessions that stay against the file, as they were kept last
 	reread     bool                    // the file was, since the start
+	unstored   bool                    // the plan in force is not on disk: it was restored, and could not be
 	beginWith  []speaker.Peer          // peers that the speaker refused at the start; nil: it did not
 	restayed   map[netip.Addr]bool     // those of before the start that were not up yet
 	ending     bool                    // a session is, and what peers have is not known anew yet
@@ -201,9 +202,7 @@ func (a *Announcer) start(k kept, faults []string) error {
 		a.record(audit.Entry{Actor: "edged", Cause: cause})
 	}
 	a.dirty = true
-	if err := a.keep(); err != nil {
-		return err
-	}
+	_ = a.keep() // what was kept goes on without a disk, and is tried again: it is an alarm
 	if len(added) > 0 {
 		a.recordPlan(k.Plan, plan, "edged", fmt.Sprintf("first plan of %v, from the node's file", added))
 	}
@@ -364,7 +363,7 @@ func (a *Announcer) keep() error {
 		err = a.store.dropPasswords(k.Stayed)
 	}
 	a.mu.Lock()
-	a.dirty = a.dirty || err != nil
+	a.dirty, a.unstored = a.dirty || err != nil, a.unstored && err != nil
 	a.mu.Unlock()
 	a.fault("vip-state.json", err)
 	return err

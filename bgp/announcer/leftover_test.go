@@ -14,8 +14,6 @@ import (
 
 // What a node remembers of plans, members and operations that are over.
 
-
-
 // TestOverIsForgotten: a prefix that was to go over, and did not, leaves with its VIP later.
 func TestOverIsForgotten(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

@@ -54,6 +54,7 @@ func (a *Announcer) report() Report {
 	}
 	r.Status.Waits, r.Status.AnswerTTL = a.waits()
 	r.Status.Confirmed = r.Status.Waits == ""
+	r.Status.Unstored = a.unstored
 	if a.rollout != nil {
 		if f, ok := a.rollout.InFlight(a.cfg.Self.Name); ok {
 			r.InFlight = append(r.InFlight, f)
@@ -144,6 +145,9 @@ func (a *Announcer) take(p bgp.NodePlan, restore bool, actor, cause string) erro
 	a.plan, a.dirty = p, true
 	a.mu.Unlock()
 	if err := a.keep(); err != nil && restore {
+		a.mu.Lock()
+		a.unstored = true
+		a.mu.Unlock()
 		a.cfg.Log.Error("the plan of before is in force, and a restart forgets that", "error", err)
 	} else if err != nil {
 		a.mu.Lock()
