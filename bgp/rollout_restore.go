@@ -40,13 +40,17 @@ func (r *Rollout) restore(now time.Duration, facts map[string]NodeFacts) []Actio
 	return actions
 }
 
+// unwritten is what is left of a node that a restart takes back to the plan of the rollout. Then
+// it is restored again.
+const unwritten = "it has its earlier plan, but could not write it, and a restart forgets it"
+
 // take notes how far the restoring of a node is that was reached just now.
 func (r *Rollout) take(now time.Duration, node string, s NodeStep, back NodePlan, f NodeFacts) {
 	p := r.Nodes[node]
 	p.reached = now
 	switch {
 	case f.has(back) && f.Unstored:
-		p.Left, p.Owed = "it has its earlier plan, but could not write it, and a restart forgets it", true
+		p.Left, p.Owed = unwritten, true
 	case f.has(back) && f.Confirmed:
 		p.Restored, p.Left, p.Owed = true, "", false
 	case f.has(back) && now-p.planned >= reachWithin+undone(s, f):
@@ -55,6 +59,8 @@ func (r *Rollout) take(now time.Duration, node string, s NodeStep, back NodePlan
 		if len(r.Plan.First) > 0 && !r.GiveUp {
 			p.Left += "; what nobody announced before goes by rollback --force"
 		}
+	case p.Left == unwritten && f.Generation > back.Generation:
+		p.Restored, p.Left, p.Owed = true, "", false // it has gone on since
 	case !f.has(back) && !f.has(s.Plan) && !f.has(s.Prior) && !f.has(s.Plan.Restored(s.Prior)):
 		p.Left, p.Owed = fmt.Sprintf("not restored: it has another plan now, generation %d (%s)", f.Generation, f.Plan), false
 	case !f.has(back) && !p.Owed && now-p.planned >= reachWithin:

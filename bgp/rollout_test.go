@@ -576,3 +576,37 @@ func TestWorry(t *testing.T) {
 		t.Errorf("restored later: %q", got)
 	}
 }
+
+// TestRestoreUnwritten: a node that could not write what it got back is told of, restored again
+// when a restart has brought back the rollout's plan, and told of no more once it has written.
+func TestRestoreUnwritten(t *testing.T) {
+	for _, restarts := range []bool{true, false} {
+		s := newStage(t, "ams1 fra1")
+		s.run("done", 300)
+		s.nodes["fra1"].Unstored = true
+		if err := s.rollout.Rollback(s.now, "ada", "wrong prefix", false); err != nil {
+			t.Fatal(err)
+		}
+		s.run("aborted", 60)
+		if want := "fra1: " + unwritten; s.rollout.Worry() == nil || !strings.Contains(s.rollout.Worry().Error(), want) {
+			t.Errorf("the alarm is %v, want %q", s.rollout.Worry(), want)
+		}
+		if step, _ := s.rollout.Plan.Step("fra1"); restarts {
+			s.nodes["fra1"].stored = step.Plan
+		}
+		for range 10 {
+			s.second()
+		}
+		s.restored("ams1", "fra1")
+		s.nodes["fra1"].Unstored = false
+		if !restarts { // somebody else has planned since
+			s.nodes["fra1"].stored = planOf("fra1", 9, ns1, ns3)
+		}
+		for range 10 {
+			s.second()
+		}
+		if p := s.rollout.Nodes["fra1"]; s.rollout.Worry() != nil || !p.Restored || len(s.rollout.Watched()) > 0 {
+			t.Errorf("restarted %v: %+v, the alarm is %v", restarts, p, s.rollout.Worry())
+		}
+	}
+}

@@ -126,8 +126,7 @@ func (a *Announcer) preflight(p bgp.NodePlan, restore bool) error {
 // A plan of before that is restored comes into force without the disk, too: whoever
 // gives it back wants this node rid of what it does, and a full disk may be what the
 // plan has brought about. It is stored as soon as that can be. Until then a crash
-// brings back the plan that was taken from it, but only once the disk has room
-// again, for a node does not start without.
+// brings back the plan that was taken from it, and the coordinator restores it again.
 func (a *Announcer) take(p bgp.NodePlan, restore bool, actor, cause string) error {
 	a.deciding.Lock()
 	defer a.deciding.Unlock()

@@ -88,11 +88,15 @@ func (l *Log) resume() error {
 	l.size = s.length
 	var cause string
 	if s.torn > 0 {
-		aside, err := l.putAside(newest, s)
-		if err != nil {
+		cause = fmt.Sprintf("%s: line %d was torn: its %d octets ", newest, s.lines+1, s.torn)
+		if aside, err := l.putAside(newest, s); err == nil {
+			cause += "are now in " + aside
+		} else {
+			cause += fmt.Sprintf("could not be put aside, and are gone: %v", err)
+		}
+		if err := errors.Join(l.file.Truncate(s.length), l.file.Sync()); err != nil {
 			return err
 		}
-		cause = fmt.Sprintf("%s: line %d was torn: its %d octets are now in %s", newest, s.lines+1, s.torn, aside)
 		l.faults = append(l.faults, cause)
 	}
 	if s.fault != nil && !s.fault.Torn {
@@ -114,7 +118,7 @@ func (l *Log) resume() error {
 	return nil
 }
 
-// putAside moves a torn line to a file of its own, and off the log.
+// putAside copies a torn line to a file of its own.
 func (l *Log) putAside(name string, s scanned) (string, error) {
 	rest := make([]byte, min(s.torn, maxLine)) // of a longer one the beginning says enough
 	if _, err := l.file.ReadAt(rest, s.length); err != nil {
@@ -124,7 +128,7 @@ func (l *Log) putAside(name string, s scanned) (string, error) {
 	if err := os.WriteFile(filepath.Join(l.dir, aside), rest, 0o600); err != nil {
 		return "", err
 	}
-	return aside, errors.Join(l.file.Truncate(s.length), l.file.Sync())
+	return aside, nil
 }
 
 // begin goes on in a new file, which comes into being with its first entry, and

@@ -180,13 +180,7 @@ func (l *lab) fill(e *Edge) (empty func()) {
 func TestFullDisk(t *testing.T) {
 	l := newLab(t, Config{})
 	e, other := l.Edges[0], l.Edges[1]
-	disk := filepath.Join(e.Dir, "state", "vips")
-	l.must(os.MkdirAll(disk, 0o750))
-	l.must(syscall.Mount("tmpfs", disk, "tmpfs", 0, "size=256k,mode=0750"))
-	t.Cleanup(func() {
-		e.Kill()
-		l.must(syscall.Unmount(disk, 0))
-	})
+	l.smallDisk(e)
 	l.must(l.Start(upWithin, l.Edges...))
 
 	l.rewrite(recoloured(), l.Edges...)
@@ -208,20 +202,62 @@ func TestFullDisk(t *testing.T) {
 	l.must(l.Withdrawn(20*time.Second, vip4, e))
 	l.vip(e, "undrain", "node/e1", "--local", "--reason", "test")
 	l.must(l.Reach(upWithin, vip4, l.Edges...))
-	alarmed := func(want float64) error {
-		return Until(20*time.Second, func() error {
-			got, err := e.Metric(`edged_alarm{reason="vips"}`)
-			if err == nil && got != want {
-				err = fmt.Errorf("the alarm is %v, want %v", got, want)
-			}
-			return err
-		})
-	}
-	l.must(alarmed(1))
+	l.must(alarmed(e, 1))
 	empty()
 	l.vip(other, "drain", "node/e1", "--reason", "test")
 	l.must(l.Withdrawn(20*time.Second, vip4, e))
-	l.must(alarmed(0))
+	l.must(alarmed(e, 0))
+}
+
+// smallDisk puts what an edge keeps of its VIPs on a disk that can be filled.
+func (l *lab) smallDisk(e *Edge) {
+	l.t.Helper()
+	disk := filepath.Join(e.Dir, "state", "vips")
+	l.must(os.MkdirAll(disk, 0o750))
+	l.must(syscall.Mount("tmpfs", disk, "tmpfs", 0, "size=256k,mode=0750"))
+	l.t.Cleanup(func() {
+		e.Kill()
+		l.must(syscall.Unmount(disk, 0))
+	})
+}
+
+// alarmed waits until the alarm about an edge's VIPs is raised (1), or is not.
+func alarmed(e *Edge, want float64) error {
+	return Until(20*time.Second, func() error {
+		got, err := e.Metric(`edged_alarm{reason="vips"}`)
+		if err == nil && got != want {
+			err = fmt.Errorf("the alarm is %v, want %v", got, want)
+		}
+		return err
+	})
+}
+
+// Edges whose disks are full are restarted, stopped or killed. They announce what they did, with
+// an alarm, until there is room again.
+func TestStartsWithFullDisk(t *testing.T) {
+	l := newLab(t, Config{})
+	for _, e := range l.Edges {
+		l.smallDisk(e)
+	}
+	l.must(l.Start(upWithin, l.Edges...))
+	var empty []func()
+	for i, e := range l.Edges {
+		empty = append(empty, l.fill(e))
+		if i > 0 {
+			e.Kill()
+		} else if _, err := e.Stop(10 * time.Second); err == nil {
+			t.Error("it stopped, and does not say that it could not keep its state")
+		}
+		l.must(l.Withdrawn(5*time.Second, vip4, e))
+		l.must(e.Start())
+		l.must(l.Reach(upWithin, vip4, l.Edges...))
+		l.must(alarmed(e, 1))
+		l.vip(e, "list")
+	}
+	for i, e := range l.Edges {
+		empty[i]()
+		l.must(alarmed(e, 0))
+	}
 }
 
 // An address goes over from one VIP to another on all edges, and back by a rollback: the
