@@ -467,8 +467,13 @@ func TestJudgeRename(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if err := Judge(p, f, Limits{AllowWide: tc.wide}).Err(); (err == nil) != tc.permitted {
+		v := Judge(p, f, Limits{AllowWide: tc.wide})
+		if err := v.Err(); (err == nil) != tc.permitted {
 			t.Errorf("%s, wide %v: %v", tc.selector, tc.wide, err)
+		}
+		const want = "+ fra1  anycast  198.51.100.53/32  tor-a  take over from ns1: plain\n- fra1  ns1      198.51.100.53/32  tor-a  goes over to anycast\n"
+		if text := p.Text(v); !strings.Contains(text, want) {
+			t.Errorf("%s: %s, want %s in it", tc.selector, text, want)
 		}
 	}
 }

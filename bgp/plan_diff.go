@@ -45,6 +45,7 @@ type Change struct {
 	Kind   ChangeKind   `json:"kind"`             //
 	Before string       `json:"before,omitempty"` // in words: attributes, settings or session
 	After  string       `json:"after,omitempty"`
+	Over   string       `json:"over,omitempty"` // of a route: the VIP that it comes from, or goes over to, at these peers
 }
 
 // heard is a route that a peer hears. Without a peer, nobody does.
@@ -79,9 +80,9 @@ func Diff(before, after NodePlan, peersBefore, peersAfter []Peer) []Change {
 		c := Change{Node: after.Node, PoP: after.PoP, VIP: h.vip, Prefix: h.prefix}
 		switch {
 		case !inA:
-			c.Kind, c.After = AddsRoute, b.String()
+			c.Kind, c.After, c.Over = AddsRoute, b.String(), elsewhere(was, will, h)
 		case !inB:
-			c.Kind, c.Before = DropsRoute, a.String()
+			c.Kind, c.Before, c.Over = DropsRoute, a.String(), elsewhere(will, was, h)
 		case !a.Equal(b):
 			c.Kind, c.Before, c.After = AltersRoute, a.String(), b.String()
 		default:
@@ -105,10 +106,22 @@ func Diff(before, after NodePlan, peersBefore, peersAfter []Peer) []Change {
 	return changes
 }
 
+// elsewhere returns the VIP that a peer hears a prefix of in the one audience, and not in the
+// other; empty: in none.
+func elsewhere(in, not map[heard]Attributes, h heard) (vip string) {
+	for o := range in {
+		_, both := not[o]
+		if o.prefix == h.prefix && o.peer == h.peer && o.vip != h.vip && !both && (vip == "" || o.vip < vip) {
+			vip = o.vip
+		}
+	}
+	return vip
+}
+
 // gather adds a change at a peer to the one that is the same at other peers.
 func gather(changes []Change, c Change, peer string) []Change {
 	same := func(o Change) bool {
-		return o.VIP == c.VIP && o.Prefix == c.Prefix && o.Kind == c.Kind && o.Before == c.Before && o.After == c.After
+		return o.VIP == c.VIP && o.Prefix == c.Prefix && o.Kind == c.Kind && o.Over == c.Over && o.Before == c.Before && o.After == c.After
 	}
 	i := slices.IndexFunc(changes, same)
 	if i < 0 {

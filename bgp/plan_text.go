@@ -70,6 +70,10 @@ func writeChanges(b *strings.Builder, changes []Change) {
 // what says in words what changes, such as "attributes: plain -> 64512:100".
 func (c Change) what() string {
 	switch {
+	case c.Kind == AddsRoute && c.Over != "":
+		return fmt.Sprintf("take over from %s: %s", c.Over, c.After)
+	case c.Kind == DropsRoute && c.Over != "":
+		return "goes over to " + c.Over
 	case c.Kind == AddsRoute:
 		return "announce: " + c.After
 	case c.Kind == DropsRoute:
