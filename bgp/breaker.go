@@ -30,6 +30,11 @@ func (b *Breaker) Note(now time.Duration, node string, announced bool) {
 	b.announces[node] = announced
 }
 
+// Clone returns a breaker that has seen the same, and goes its own way.
+func (b *Breaker) Clone() *Breaker {
+	return &Breaker{announces: maps.Clone(b.announces), left: maps.Clone(b.left)}
+}
+
 // Lost takes that a node announces the VIP, or a part of it, no more.
 func (b *Breaker) Lost(now time.Duration, node string) {
 	if b.left == nil {

@@ -22,6 +22,8 @@ type FleetNode struct {
 
 	// Out names of each VIP what answered there and a peer was sent; nil: all of it.
 	Out map[string][]netip.Prefix
+
+	Drained []string // VIPs of the plan that an operator wants out there, by name
 }
 
 // InFlight is a plan that some node rolls out.

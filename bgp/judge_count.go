@@ -110,12 +110,14 @@ func (j *judging) presence(vip string, p netip.Prefix) presence {
 	return g
 }
 
-// goesOver says whether another VIP that is new or announced on the node takes a prefix over: no
-// peer is told that it is gone.
+// goesOver says whether another VIP takes a prefix over: one that is announced on the node, or
+// new there and heard by some peer. Then no peer is told that it is gone. One that an operator
+// wants out takes nothing over.
 func goesOver(n FleetNode, step NodeStep, vip string, p netip.Prefix) bool {
 	return slices.ContainsFunc(step.Plan.VIPs, func(v VIP) bool {
 		_, had := step.Prior.VIP(v.Name)
-		return v.Name != vip && (!had || n.States[v.Name].Announces()) && slices.Contains(v.Prefixes, p)
+		takes := had && n.States[v.Name].Announces() || !had && slices.Contains(step.Adds, p)
+		return v.Name != vip && takes && slices.Contains(v.Prefixes, p) && !slices.Contains(n.Drained, v.Name)
 	})
 }
 

@@ -238,11 +238,12 @@ func (r *Rollout) InFlight(coordinator string) (InFlight, bool) {
 }
 
 // Loaded is called when the rollout was read from disk: it is paused, whatever
-// it was at, and never goes on by itself.
+// it was at, and never goes on by itself. Only what a node got back, and could not write, is
+// still looked after.
 func (r *Rollout) Loaded() {
 	r.Unsaved = ""
 	for _, p := range r.Nodes {
-		if p.Owed {
+		if p.Owed && p.Left != unwritten {
 			p.Owed, p.Left = false, "not restored: it could not be reached; roll back again"
 		}
 	}

@@ -22,7 +22,7 @@ func (r *Rollout) restore(now time.Duration, facts map[string]NodeFacts) []Actio
 			back := r.back(s)
 			if f.Reached {
 				r.take(now, node, s, back, f)
-			} else if now-p.reached >= unreachable {
+			} else if now-p.reached >= unreachable && p.Left != unwritten {
 				p.Left, p.Owed = fmt.Sprintf("not restored: it was not reached for %s; it will be when it can", unreachable), true
 			}
 			if p.Restored || p.Left != "" && !p.Owed {

@@ -591,6 +591,7 @@ func TestRestoreUnwritten(t *testing.T) {
 		if want := "fra1: " + unwritten; s.rollout.Worry() == nil || !strings.Contains(s.rollout.Worry().Error(), want) {
 			t.Errorf("the alarm is %v, want %q", s.rollout.Worry(), want)
 		}
+		s.rollout.Loaded() // the coordinator restarted, too
 		if step, _ := s.rollout.Plan.Step("fra1"); restarts {
 			s.nodes["fra1"].stored = step.Plan
 		}

@@ -363,7 +363,8 @@ func (a *Announcer) keep() error {
 		err = a.store.dropPasswords(k.Stayed)
 	}
 	a.mu.Lock()
-	a.dirty, a.unstored = a.dirty || err != nil, a.unstored && err != nil
+	a.dirty = a.dirty || err != nil
+	a.unstored = a.unstored && (err != nil || k.Plan.Generation != a.plan.Generation)
 	a.mu.Unlock()
 	a.fault("vip-state.json", err)
 	return err

@@ -278,8 +278,7 @@ func (a *Announcer) deprived(v *vip, groups []string, peers []speaker.Peer) (net
 
 // drained says whether an operator wants a VIP out here. The caller holds the lock.
 func (a *Announcer) drained(v *vip) bool {
-	o := bgp.InForce(a.operations, a.cfg.Self, v.spec.Name, time.Now())
-	return o != nil && (o.Kind == bgp.Drain || o.Kind == bgp.Maintenance)
+	return drains(bgp.InForce(a.operations, a.cfg.Self, v.spec.Name, time.Now()))
 }
 
 // takes says whether a session carries a prefix: IPv4 over IPv6 only when the peer said so

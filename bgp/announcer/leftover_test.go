@@ -3,6 +3,7 @@ package announcer
 import (
 	"errors"
 	"net/netip"
+	"runtime"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -187,6 +188,9 @@ func TestAnnouncedLater(t *testing.T) {
 		if got := a.routeTo(second); got != "none" {
 			t.Errorf("before its time the route is %s", got)
 		}
+		if got := a.alarmed(); got != "" {
+			t.Errorf("before its time the alarm is %q", got)
+		}
 		f.await("announced", 10*time.Minute, func() bool { return a.routeTo(second) == "64512:100" })
 		if _, err := a.Operate(t.Context(), Request{End: "release", VIP: "ns2", Node: "a1", Local: true, Reason: "x", Actor: "ann"}); err != nil {
 			t.Fatal(err)
@@ -249,6 +253,90 @@ func TestBreakerOverRename(t *testing.T) {
 		time.Sleep(10 * time.Second)
 		if want := "vip ns2: breaker open: 3 of 6 nodes left"; !strings.Contains(b.alarmed(), want) {
 			t.Errorf("the alarm is %q, want %q", b.alarmed(), want)
+		}
+	})
+}
+
+// TestBreakersOfSplitVIPs: a VIP that came of another one has a breaker of its own.
+func TestBreakersOfSplitVIPs(t *testing.T) {
+	withRouters(t, "a1 a2 a3 b1 b2 b3", 1, []netip.Prefix{first, second}, []speaker.Peer{router("a", 9)}, func(t *testing.T, f *fleet) {
+		for _, n := range f.nodes {
+			n.takes(t, as("ns1", 1, first), as("ns2", 1, second))
+		}
+		time.Sleep(6 * time.Minute)
+		for _, name := range []string{"a1", "a2", "a3"} {
+			if _, err := f.nodes[name].Operate(t.Context(), Request{Kind: bgp.Drain, VIP: "ns2", Node: name, Reason: "x", Actor: "ann"}); err != nil {
+				t.Fatal(err)
+			}
+		}
+		time.Sleep(20 * time.Second)
+		for name, n := range f.nodes {
+			for _, v := range n.Status().VIPs {
+				if open := v.Breaker != ""; open != (v.Name == "ns2") {
+					t.Errorf("%s: the breaker of %s says %q", name, v.Name, v.Breaker)
+				}
+			}
+		}
+	})
+}
+
+// TestRenameIsRefused where nobody would have the address: the new VIP is for routers that nodes do
+// not have, or an operator wants it out.
+func TestRenameIsRefused(t *testing.T) {
+	for _, drained := range []bool{true, false} {
+		withRouters(t, "a1 a2 b1 b2", 2, []netip.Prefix{first}, []speaker.Peer{router("a", 9, "one")}, func(t *testing.T, f *fleet) {
+			a := f.nodes["a1"]
+			renamed := as("ns2", 2, first)
+			if !drained {
+				renamed.Groups = []string{"nowhere"}
+			}
+			for name, n := range f.nodes {
+				if n.wants(renamed); !drained {
+					continue
+				}
+				o, err := bgp.NewOperation(bgp.Operation{Kind: bgp.Drain, VIP: "ns2", Node: name, Since: time.Now(), Reason: "x", Actor: "ann"})
+				if err == nil {
+					_, err = n.accept(o) // as of a VIP that was there before
+				}
+				if err != nil {
+					t.Fatal(err)
+				}
+			}
+			p, err := a.Plan(t.Context(), bgp.Selection{Nodes: "all"}, bgp.Limits{AllowWide: true})
+			if err != nil {
+				t.Fatal(err)
+			}
+			if err := p.Verdict.Err(); err == nil || !strings.Contains(err.Error(), "last: ns1: a1, a2, b1, b2 would leave, and nobody announce it as planned") {
+				t.Errorf("drained %v: %v", drained, err)
+			}
+		})
+	}
+}
+
+// TestStoredOnlyWhenWritten: while a plan that is restored is being written the node does not say
+// that it is.
+func TestStoredOnlyWhenWritten(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := announcing(t, "a1", "b1")
+		a := f.nodes["a1"]
+		before := a.plan
+		changed := as("ns1", 1, first)
+		changed.Communities = nil
+		a.takes(t, changed)
+		time.Sleep(10 * time.Second)
+		back := a.plan.Restored(before)
+		a.saving.Lock() // the disk takes its time
+		done := make(chan error, 1)
+		go func() { done <- a.take(back, true, "ann", "test") }()
+		for a.Status().Generation != back.Generation {
+			runtime.Gosched()
+		}
+		if !a.report().Status.Unstored {
+			t.Error("it says that the plan is stored")
+		}
+		a.saving.Unlock()
+		if err := <-done; err != nil || a.report().Status.Unstored {
+			t.Errorf("%v; once it is, it says that it is not: %v", err, a.report().Status.Unstored)
 		}
 	})
 }

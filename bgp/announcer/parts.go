@@ -133,7 +133,7 @@ func (a *Announcer) rejoin() {
 func (a *Announcer) adopt(v, part *vip) {
 	v.machine, v.wish, v.groups = part.machine, part.wish, part.groups
 	v.machine.SetVIP(v.spec)
-	v.guard, v.breaker = part.guard.Split(v.spec), part.breaker // bound by the same promises
+	v.guard, v.breaker = part.guard.Split(v.spec), part.breaker.Clone() // bound by the same promises
 	v.have, v.tried, v.bound = part.have, part.tried, part.bound
 	v.meter, v.asked, v.unheard = meter{}, 0, part.unheard
 }

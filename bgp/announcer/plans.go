@@ -74,7 +74,7 @@ func (a *Announcer) waits() (waits string, ttl time.Duration) {
 			continue
 		}
 		o := bgp.InForce(a.operations, a.cfg.Self, name, clock)
-		out := !v.planned || o != nil && (o.Kind == bgp.Drain || o.Kind == bgp.Maintenance)
+		out := !v.planned || drains(o)
 		switch {
 		case out && v.wish.State != bgp.Withdrawn && v.wish.State != bgp.Absent:
 			waits = fmt.Sprintf("%s is %s, to be withdrawn: %s", name, v.wish.State, v.wish.Waits)
@@ -141,12 +141,9 @@ func (a *Announcer) take(p bgp.NodePlan, restore bool, actor, cause string) erro
 		return nil // it was stored before
 	}
 	a.earlier = superseded(before, earlier)
-	a.plan, a.dirty = p, true
+	a.plan, a.dirty, a.unstored = p, true, restore // until it is on disk: see keep
 	a.mu.Unlock()
 	if err := a.keep(); err != nil && restore {
-		a.mu.Lock()
-		a.unstored = true
-		a.mu.Unlock()
 		a.cfg.Log.Error("the plan of before is in force, and a restart forgets that", "error", err)
 	} else if err != nil {
 		a.mu.Lock()

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net/netip"
 	"slices"
+	"time"
 
 	"edged/bgp"
 	"edged/bgp/speaker"
@@ -223,7 +224,7 @@ func (a *Announcer) Plan(ctx context.Context, sel bgp.Selection, limits bgp.Limi
 				p.probers = append(p.probers, m)
 			}
 		}
-		fleet.Nodes = append(fleet.Nodes, bgp.FleetNode{Member: m, Stored: r.Wish.Stored, States: r.States, Out: r.Status.Out})
+		fleet.Nodes = append(fleet.Nodes, bgp.FleetNode{Member: m, Stored: r.Wish.Stored, States: r.States, Out: r.Status.Out, Drained: drainedOf(m, p.Plan.VIPs(), r.Operations)})
 		fleet.InFlight = append(fleet.InFlight, r.InFlight...)
 		if r.Rollout != nil && !r.Rollout.Ended {
 			p.running = append(p.running, place{m.Name, *r.Rollout})
@@ -232,6 +233,16 @@ func (a *Announcer) Plan(ctx context.Context, sel bgp.Selection, limits bgp.Limi
 	p.Verdict = bgp.Judge(p.Plan, fleet, limits)
 	p.Waves = bgp.Waves(p.Plan)
 	return p, nil
+}
+
+// drainedOf returns those VIPs that operations drain on a member now.
+func drainedOf(m bgp.Member, vips []string, operations []bgp.Operation) []string {
+	return slices.DeleteFunc(slices.Clone(vips), func(vip string) bool { return !drains(bgp.InForce(operations, m, vip, time.Now())) })
+}
+
+// drains says whether an operation wants a VIP out; nil: there is none.
+func drains(o *bgp.Operation) bool {
+	return o != nil && (o.Kind == bgp.Drain || o.Kind == bgp.Maintenance)
 }
 
 // Proposal is a plan with what speaks for and against it.

@@ -63,7 +63,7 @@ func (a *Announcer) concerns(v *vip, now time.Duration) (words []string) {
 	if breaker != "" && !strings.Contains(strings.Join(words, "; "), breaker) {
 		words = append(words, breaker)
 	}
-	if total, _ := a.announcing(v, now); len(words) == 0 && total < v.spec.MinAnnouncers && now > settleFor {
+	if total, _ := a.announcing(v, now); len(words) == 0 && total < v.spec.MinAnnouncers && now > settleFor && (v.planned || v.wish.State != bgp.Absent) {
 		words = append(words, fmt.Sprintf("announced as planned by %s only, as far as is heard, want %d at least", bgp.Counted(total, "node"), v.spec.MinAnnouncers))
 	}
 	return words
