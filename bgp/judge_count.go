@@ -101,7 +101,8 @@ func (j *judging) presence(vip string, p netip.Prefix) presence {
 		out := n.Out == nil || slices.Contains(n.Out[vip], p)
 		before := n.States[vip] == Announced && has(n.Stored) && out
 		drops, adds := has(n.Stored) && slices.Contains(step.Drops, p), has(step.Plan) && slices.Contains(step.Adds, p)
-		g.before, g.after = append(g.before, before), append(g.after, before && !drops || adds)
+		comes := adds && !slices.Contains(n.Drained, vip)
+		g.before, g.after = append(g.before, before), append(g.after, before && !drops || comes)
 		// Where no peer has any of the VIP it is its routers that are away, and it is missed when
 		// they are back. One prefix that is not out beside others never answered.
 		there := n.States[vip].Announces() && (out || len(n.Out[vip]) == 0)
@@ -110,14 +111,14 @@ func (j *judging) presence(vip string, p netip.Prefix) presence {
 	return g
 }
 
-// goesOver says whether another VIP takes a prefix over: one that is announced on the node, or
-// new there and heard by some peer. Then no peer is told that it is gone. One that an operator
-// wants out takes nothing over.
+// goesOver says whether another VIP takes a prefix over, and some peer hears it there: one that is
+// announced on the node, or new. Then no peer is told that it is gone. One that an operator wants
+// out takes nothing over.
 func goesOver(n FleetNode, step NodeStep, vip string, p netip.Prefix) bool {
 	return slices.ContainsFunc(step.Plan.VIPs, func(v VIP) bool {
 		_, had := step.Prior.VIP(v.Name)
-		takes := had && n.States[v.Name].Announces() || !had && slices.Contains(step.Adds, p)
-		return v.Name != vip && takes && slices.Contains(v.Prefixes, p) && !slices.Contains(n.Drained, v.Name)
+		takes := slices.Contains(v.Prefixes, p) && slices.Contains(step.Adds, p) && (!had || n.States[v.Name] == Announced)
+		return v.Name != vip && takes && !slices.Contains(n.Drained, v.Name)
 	})
 }
 

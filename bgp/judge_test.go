@@ -477,3 +477,61 @@ func TestJudgeRename(t *testing.T) {
 		}
 	}
 }
+
+// TestJudgeTakeovers: what goes over to a VIP that is not announced as planned, or that no peer hears
+// it from, leaves; and a node that comes while an operator wants it out does not count.
+func TestJudgeTakeovers(t *testing.T) {
+	six := netip.MustParsePrefix("2001:db8::53/128")
+	merge := func(f Fleet, peers []Peer, with ...netip.Prefix) Verdict {
+		t.Helper()
+		var members []Member
+		var answers []NodeWish
+		for _, n := range f.Nodes {
+			v := vipNamed("ns2")
+			v.Prefixes = append(slices.Clone(v.Prefixes), with...)
+			v.Groups = n.Stored.VIPs[1].Groups
+			members = append(members, n.Member)
+			answers = append(answers, NodeWish{Stored: n.Stored, File: []VIP{v}, Peers: peers, FilePeers: peers})
+		}
+		p, err := Plan(Selection{Nodes: "all"}, members, answers)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return Judge(p, f, Limits{AllowWide: true})
+	}
+	for _, state := range []string{"announced", "degraded", "last-resort", "draining"} {
+		f := fleetOf(t, strings.ReplaceAll("ams1 ns1=announced ns2=X\nfra1 ns1=announced ns2=X\nfra2 ns1=announced ns2=X", "X", state))
+		if v := merge(f, []Peer{torA}, vipNamed("ns1").Prefixes...); v.OK() != (state == "announced") {
+			t.Errorf("ns2 is %s: %v", state, v.Err())
+		}
+	}
+
+	f := fleetOf(t, "ams1 ns1=announced ns2=announced\nfra1 ns1=announced ns2=announced\nfra2 ns1=announced ns2=announced")
+	for i := range f.Nodes {
+		f.Nodes[i].Stored.VIPs[0].Prefixes = []netip.Prefix{six}
+		f.Nodes[i].Stored.VIPs[1].Groups = []string{"four"}
+	}
+	peers := []Peer{{Name: "both"}, {Name: "four", Groups: []string{"four"}, Only4: true}}
+	if v := merge(f, peers, six); v.OK() {
+		t.Error("nobody would hear IPv6 any more, and it may be applied")
+	}
+
+	f = fleetOf(t, "ams1 ns1=announced\nfra1 ns1=announced\nfra2")
+	f.Nodes[2].Drained = []string{"ns1"}
+	var members []Member
+	var answers []NodeWish
+	for i, n := range f.Nodes {
+		w := NodeWish{Stored: n.Stored, Peers: []Peer{torA}, FilePeers: []Peer{torA}}
+		if i != 1 {
+			w.File = []VIP{vipNamed("ns1")}
+		}
+		members, answers = append(members, n.Member), append(answers, w)
+	}
+	p, err := Plan(Selection{Nodes: "all"}, members, answers)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if v := Judge(p, f, Limits{AllowWide: true}); v.OK() {
+		t.Errorf("one leaves and the one that comes is drained, and it may be applied:\n%s", p.Text(v))
+	}
+}

@@ -28,6 +28,12 @@ func (r *Rollout) restore(now time.Duration, facts map[string]NodeFacts) []Actio
 			if p.Restored || p.Left != "" && !p.Owed {
 				continue
 			}
+			if p.Left == unwritten {
+				if !f.Reached || !f.has(s.Plan) {
+					continue
+				}
+				p.planned = now // it has lost what it got back
+			}
 			if !f.Reached || !f.has(back) {
 				actions = append(actions, Action{Node: node, Call: CallRestore, Plan: back})
 			}
@@ -59,8 +65,9 @@ func (r *Rollout) take(now time.Duration, node string, s NodeStep, back NodePlan
 		if len(r.Plan.First) > 0 && !r.GiveUp {
 			p.Left += "; what nobody announced before goes by rollback --force"
 		}
-	case p.Left == unwritten && f.Generation > back.Generation:
+	case p.Left == unwritten && f.Generation > back.Generation && !f.Unstored:
 		p.Restored, p.Left, p.Owed = true, "", false // it has gone on since
+	case p.Left == unwritten: // somebody else's plan, which is not written either, or one of before all that
 	case !f.has(back) && !f.has(s.Plan) && !f.has(s.Prior) && !f.has(s.Plan.Restored(s.Prior)):
 		p.Left, p.Owed = fmt.Sprintf("not restored: it has another plan now, generation %d (%s)", f.Generation, f.Plan), false
 	case !f.has(back) && !p.Owed && now-p.planned >= reachWithin:

@@ -611,3 +611,34 @@ func TestRestoreUnwritten(t *testing.T) {
 		}
 	}
 }
+
+// TestRestoreUnwrittenTwice: a node takes yet another plan, which it cannot write either, and a
+// restart brings back the rollout's. It refuses once to be restored, and is.
+func TestRestoreUnwrittenTwice(t *testing.T) {
+	s := newStage(t, "ams1 fra1")
+	s.run("done", 300)
+	s.nodes["fra1"].Unstored = true
+	if err := s.rollout.Rollback(s.now, "ada", "wrong prefix", false); err != nil {
+		t.Fatal(err)
+	}
+	s.run("aborted", 60)
+	seconds := func(n int) {
+		for range n {
+			s.second()
+		}
+	}
+	s.nodes["fra1"].stored = planOf("fra1", 9, ns1, ns3)
+	seconds(90)
+	if p := s.rollout.Nodes["fra1"]; p.Left != unwritten || !p.Owed {
+		t.Errorf("with a later plan that is not written either: %+v", p)
+	}
+	step, _ := s.rollout.Plan.Step("fra1")
+	s.nodes["fra1"].stored, s.nodes["fra1"].Unstored, s.nodes["fra1"].refuses = step.Plan, false, "it is stopping"
+	seconds(5)
+	s.nodes["fra1"].refuses = ""
+	seconds(10)
+	s.restored("fra1")
+	if err := s.rollout.Worry(); err != nil || len(s.rollout.Watched()) > 0 {
+		t.Errorf("restored, and the alarm is %v", err)
+	}
+}

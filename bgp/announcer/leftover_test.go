@@ -340,3 +340,33 @@ func TestStoredOnlyWhenWritten(t *testing.T) {
 		}
 	})
 }
+
+// TestRefusedPlanKeepsUnstored: a plan that cannot be stored either does not have a node forget
+// that the one in force is not.
+func TestRefusedPlanKeepsUnstored(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := announcing(t, "a1", "b1")
+		a := f.nodes["a1"]
+		before := a.plan
+		changed := as("ns1", 1, first)
+		changed.Communities = nil
+		a.takes(t, changed)
+		time.Sleep(10 * time.Second)
+		f.fillDisks("a1")
+		if err := a.take(a.plan.Restored(before), true, "ann", "test"); err != nil {
+			t.Fatal(err)
+		}
+		next := bgp.NodePlan{Node: "a1", PoP: "a", Generation: a.Status().Generation + 1, VIPs: []bgp.VIP{as("ns1", 1, first, second)}}
+		if err := a.take(next, false, "ann", "test"); err == nil {
+			t.Error("it is stored on a full disk")
+		}
+		if !a.report().Status.Unstored {
+			t.Error("it says that the plan in force is stored")
+		}
+		f.emptyDisks("a1")
+		time.Sleep(5 * time.Second)
+		if a.report().Status.Unstored {
+			t.Error("with room again it says that it is not")
+		}
+	})
+}

@@ -135,7 +135,7 @@ func (a *Announcer) take(p bgp.NodePlan, restore bool, actor, cause string) erro
 		a.mu.Unlock()
 		return err
 	}
-	before, earlier := a.plan, a.earlier
+	before, earlier, unstored := a.plan, a.earlier, a.unstored
 	if before.Generation == p.Generation {
 		a.mu.Unlock()
 		return nil // it was stored before
@@ -147,7 +147,7 @@ func (a *Announcer) take(p bgp.NodePlan, restore bool, actor, cause string) erro
 		a.cfg.Log.Error("the plan of before is in force, and a restart forgets that", "error", err)
 	} else if err != nil {
 		a.mu.Lock()
-		a.plan, a.earlier = before, earlier
+		a.plan, a.earlier, a.unstored = before, earlier, unstored
 		a.mu.Unlock()
 		return fmt.Errorf("the plan cannot be stored: %w", err)
 	}
