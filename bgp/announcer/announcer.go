@@ -76,7 +76,7 @@ type Announcer struct {
 	ipv4       map[netip.Addr]bool     // whether peers took IPv4 when they had a session last
 	stayed     []stayer                // sessions that stay against the file, as they were kept last
 	reread     bool                    // the file was, since the start
-	unstored   bool                    // the plan in force is not on disk: it was restored, and could not be
+	unstored   bool                    // the plan in force was restored, and is not on disk yet
 	beginWith  []speaker.Peer          // peers that the speaker refused at the start; nil: it did not
 	restayed   map[netip.Addr]bool     // those of before the start that were not up yet
 	ending     bool                    // a session is, and what peers have is not known anew yet

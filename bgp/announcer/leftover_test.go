@@ -17,19 +17,8 @@ import (
 
 // TestOverIsForgotten: a prefix that was to go over, and did not, leaves with its VIP later.
 func TestOverIsForgotten(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		names := strings.Fields("a1 b1 b2 b3")
-		f := newFleet(t, names...)
-		ns1, ns2 := inGroup(as("ns1", 1, first), "one"), inGroup(as("ns2", 1, second), "two")
-		for _, n := range f.nodes {
-			n.file.Peers, n.file.VIPs = []speaker.Peer{router("a", 9, "one"), router("b", 9, "two")}, []bgp.VIP{ns1, ns2}
-		}
-		a := f.nodes["a1"]
-		a.refuses["b"] = true
-		f.start(names...)
-		defer f.stopAll()
-		f.await("announced", 15*time.Second, f.all(bgp.Announced, names...))
-		time.Sleep(40 * time.Second)
+	ns1, ns2 := inGroup(as("ns1", 1, first), "one"), inGroup(as("ns2", 1, second), "two")
+	withSilent(t, []bgp.VIP{ns1, ns2}, func(t *testing.T, f *fleet, a *testNode) {
 		a.takes(t, inGroup(as("ns2", 1, first, second), "two"))
 		time.Sleep(20 * time.Second)
 		a.takes(t, ns1, ns2)
@@ -139,7 +128,7 @@ func TestPeersAreRefusedAtStart(t *testing.T) {
 func (n *testNode) hold(t *testing.T, node string) { n.fleet.operate(t, node, bgp.Hold) }
 
 // TestAnnouncedHereIsKept: what is announced by the node's own word is kept when a plan takes it
-// out, too, and over a crash; and an alarm that nobody knows what it is ends with the operation.
+// out, too, and over a crash.
 func TestAnnouncedHereIsKept(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		f := newFleet(t, "a1", "b1", "b2")
@@ -192,10 +181,6 @@ func TestAnnouncedLater(t *testing.T) {
 			t.Errorf("before its time the alarm is %q", got)
 		}
 		f.await("announced", 10*time.Minute, func() bool { return a.routeTo(second) == "64512:100" })
-		if _, err := a.Operate(t.Context(), Request{End: "release", VIP: "ns2", Node: "a1", Local: true, Reason: "x", Actor: "ann"}); err != nil {
-			t.Fatal(err)
-		}
-		time.Sleep(time.Minute)
 	})
 }
 
@@ -313,17 +298,24 @@ func TestRenameIsRefused(t *testing.T) {
 	}
 }
 
+// recoloured has a node take another plan of ns1, and returns the one that it had.
+func (n *testNode) recoloured(t *testing.T) (before bgp.NodePlan) {
+	t.Helper()
+	before = n.plan
+	v := as("ns1", 1, first)
+	v.Communities = nil
+	n.takes(t, v)
+	time.Sleep(10 * time.Second)
+	return before
+}
+
 // TestStoredOnlyWhenWritten: while a plan that is restored is being written the node does not say
 // that it is.
 func TestStoredOnlyWhenWritten(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		f := announcing(t, "a1", "b1")
 		a := f.nodes["a1"]
-		before := a.plan
-		changed := as("ns1", 1, first)
-		changed.Communities = nil
-		a.takes(t, changed)
-		time.Sleep(10 * time.Second)
+		before := a.recoloured(t)
 		back := a.plan.Restored(before)
 		a.saving.Lock() // the disk takes its time
 		done := make(chan error, 1)
@@ -347,11 +339,7 @@ func TestRefusedPlanKeepsUnstored(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		f := announcing(t, "a1", "b1")
 		a := f.nodes["a1"]
-		before := a.plan
-		changed := as("ns1", 1, first)
-		changed.Communities = nil
-		a.takes(t, changed)
-		time.Sleep(10 * time.Second)
+		before := a.recoloured(t)
 		f.fillDisks("a1")
 		if err := a.take(a.plan.Restored(before), true, "ann", "test"); err != nil {
 			t.Fatal(err)

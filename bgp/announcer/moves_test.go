@@ -171,11 +171,20 @@ func crossing(t *testing.T, beside bool, do func(t *testing.T, f *fleet, a *test
 		before = []bgp.VIP{inGroup(as("ns1", 1, first, third), "one"), inGroup(as("ns2", 1, second), "two")}
 		after = []bgp.VIP{inGroup(as("ns1", 1, third), "one"), inGroup(as("ns2", 1, first, second), "two")}
 	}
+	withSilent(t, before, func(t *testing.T, f *fleet, a *testNode) {
+		a.takes(t, after...)
+		do(t, f, a, before, after)
+	})
+}
+
+// withSilent starts nodes with a router of each group, of which a1 has no session with the second.
+func withSilent(t *testing.T, vips []bgp.VIP, do func(t *testing.T, f *fleet, a *testNode)) {
+	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
 		names := strings.Fields("a1 b1 b2 b3")
 		f := newFleet(t, names...)
 		for _, n := range f.nodes {
-			n.file.Peers, n.file.VIPs = []speaker.Peer{router("a", 9, "one"), router("b", 9, "two")}, before
+			n.file.Peers, n.file.VIPs = []speaker.Peer{router("a", 9, "one"), router("b", 9, "two")}, vips
 		}
 		a := f.nodes["a1"]
 		a.refuses["b"] = true
@@ -183,8 +192,7 @@ func crossing(t *testing.T, beside bool, do func(t *testing.T, f *fleet, a *test
 		defer f.stopAll()
 		f.await("announced", 15*time.Second, f.all(bgp.Announced, names...))
 		time.Sleep(40 * time.Second)
-		a.takes(t, after...)
-		do(t, f, a, before, after)
+		do(t, f, a)
 	})
 }
 
