@@ -87,21 +87,29 @@ func (s *Server) tls() *tls.Config {
 
 // Start listens and serves in the background. It errs when it cannot listen.
 func (s *Server) Start() error {
-	handler := s.handler()
+	var socket net.Listener
 	if s.config.Socket != "" {
-		l, err := listenSocket(s.config.Socket)
-		if err != nil {
+		var err error
+		if socket, err = listenSocket(s.config.Socket); err != nil {
 			return err
 		}
-		s.serve(netutil.LimitListener(l, maxConnections), handler, localConn)
 	}
 	if s.config.Listen.IsValid() {
-		l, err := net.Listen("tcp", s.config.Listen.String())
-		if err != nil {
-			return errors.Join(fmt.Errorf("listen.admin: %w", err), s.Shutdown(context.Background()))
+		var err error
+		if s.tcp, err = net.Listen("tcp", s.config.Listen.String()); err != nil {
+			err = fmt.Errorf("listen.admin: %w", err)
+			if socket != nil {
+				err = errors.Join(err, socket.Close())
+			}
+			return err
 		}
-		s.tcp = l
-		l = netutil.LimitListener(l, maxConnections)
+	}
+	handler := s.handler() // nobody is answered before all is open
+	if socket != nil {
+		s.serve(netutil.LimitListener(socket, maxConnections), handler, localConn)
+	}
+	if s.tcp != nil {
+		l := netutil.LimitListener(s.tcp, maxConnections)
 		if s.config.TLS { // outermost: the HTTP server looks for it
 			l = tls.NewListener(l, s.tls())
 		}

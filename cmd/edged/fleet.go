@@ -263,9 +263,7 @@ func (n *node) serve(l *loaded) {
 		return
 	}
 	n.server.Swap(l.view)
-	n.mu.Lock()
-	n.current = l
-	n.mu.Unlock()
+	n.nowServing(l)
 }
 
 // judged returns l as it is answered with the verdicts and prices of the moment.

@@ -21,10 +21,11 @@ func describePage(ch chan<- *prometheus.Desc) {
 }
 
 func (c nodeCollector) collectPage(counter func(*prometheus.Desc, uint64, ...string)) {
-	if c.page == nil {
+	server := c.page.Load()
+	if server == nil {
 		return
 	}
-	t := c.page.Totals()
+	t := server.Totals()
 	for what, n := range t.Requests {
 		counter(descPageRequests, n, what)
 	}

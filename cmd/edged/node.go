@@ -56,19 +56,19 @@ type node struct {
 	started *config.Config // what the sockets and limits were opened with
 	lock    *os.File
 	tap     *dnsserver.Tap
-	watch   *dnsserver.Watch // nil without a beacon, as is page
-	page    *page.Server
+	watch   *dnsserver.Watch // nil without a beacon
 	fleet   *fleet.Fleet
 	pricer  *pricer.Pricer
 	server  *dnsserver.Server
 	admin   *admin.Server
-	speaker *speaker.Speaker // nil without BGP, as are the next two
-	link    *link.Link       // nil in no fleet, too
-	vips    atomic.Pointer[announcer.Announcer]
+	speaker *speaker.Speaker                    // nil without BGP, as are the next two
+	link    *link.Link                          // nil in no fleet, too
+	vips    atomic.Pointer[announcer.Announcer] // as page, set while the admin API is served
+	page    atomic.Pointer[page.Server]
 
 	measured *measurements
 
-	reloading sync.Mutex // one reload at a time; taken before viewing
+	reloading sync.Mutex // one reload at a time, and none before all parts have started; taken before viewing
 	viewing   sync.Mutex // one change of what is served at a time; taken before mu
 	following sync.WaitGroup
 	apart     bool          // the fleet could not be joined at the start
@@ -84,16 +84,19 @@ type node struct {
 }
 
 // newNode starts all parts of a node that serves l. On error nothing runs on.
-// When l is the last good state, answering comes first: the node starts without
-// the parts that it can answer without, and raises an alarm for them.
-func newNode(source string, l *loaded, log *slog.Logger, kept bool) (n *node, err error) {
-	c := l.config
+// When l is the last good state, why is what is wrong with the files. Then answering
+// comes first: the node starts without the parts that it can answer without, and
+// raises alarms.
+func newNode(source string, l *loaded, log *slog.Logger, why error) (n *node, err error) {
+	c, kept := l.config, why != nil
 	n = &node{source: source, log: log, started: c, current: l, lastReloadOK: true, leave: make(chan struct{})}
 	defer func() {
 		if err != nil {
 			err = errors.Join(err, n.stop())
 		}
 	}()
+	n.reloading.Lock()
+	defer n.reloading.Unlock()
 	if err := os.MkdirAll(string(c.DataDir), 0o750); err != nil {
 		return n, fmt.Errorf("data_dir: %w; set data_dir, or EDGED_DATA_DIR", err)
 	}
@@ -120,9 +123,11 @@ func newNode(source string, l *loaded, log *slog.Logger, kept bool) (n *node, er
 	}
 	n.startPricer(l)
 	// The first answer goes by the verdicts that were known before.
-	if n.current, err = l.judged(n.fleet, n.pricer.Prices(), log); err != nil {
+	first, err := l.judged(n.fleet, n.pricer.Prices(), log)
+	if err != nil {
 		return n, err
 	}
+	n.nowServing(first)
 	n.watch = l.watch()
 	n.server, err = dnsserver.New(dnsserver.Config{
 		Listen:          c.Listen.External,
@@ -136,7 +141,7 @@ func newNode(source string, l *loaded, log *slog.Logger, kept bool) (n *node, er
 		Tap:             n.tap,
 		Watch:           n.watch,
 		Log:             log,
-	}, n.current.view)
+	}, first.view)
 	if err != nil {
 		return n, fmt.Errorf("listen.external: %w", err)
 	}
@@ -166,6 +171,14 @@ func newNode(source string, l *loaded, log *slog.Logger, kept bool) (n *node, er
 	n.following.Go(n.follow)
 	n.following.Go(func() { n.measured.keep(n.leave) })
 	n.following.Go(n.survey)
+	if !kept {
+		n.keep()
+		return n, nil
+	}
+	n.raise(alarmConfig, "started from the last good state: the configuration or what it names is bad", lines(why))
+	for _, w := range l.warnings {
+		log.Warn("last good state", "warning", w.String())
+	}
 	return n, nil
 }
 
@@ -346,9 +359,7 @@ func (n *node) needsRestart(l *loaded) []string {
 // as they were at the height of a reload.
 func (n *node) keep() {
 	defer debug.FreeOSMemory()
-	n.mu.Lock()
-	l := n.current
-	n.mu.Unlock()
+	l := n.serving()
 	c := *l.config
 	was := n.started
 	c.Listen, c.RRL, c.EDNS, c.TCP, c.Dnstap, c.Log = was.Listen, was.RRL, was.EDNS, was.TCP, was.Dnstap, was.Log
@@ -404,6 +415,12 @@ func (n *node) serving() *loaded {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	return n.current
+}
+
+func (n *node) nowServing(l *loaded) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.current = l
 }
 
 // Explain implements admin.Node.

@@ -149,16 +149,16 @@ func (n *node) startPage(l *loaded) error {
 	if err != nil {
 		return fmt.Errorf("beacon.listen: %w", err)
 	}
-	n.page = server
-	n.page.Start()
-	n.log.Info("beacon", "zone", c.Beacon.Zone, "https", n.page.Addrs())
+	n.page.Store(server)
+	server.Start()
+	n.log.Info("beacon", "zone", c.Beacon.Zone, "https", server.Addrs())
 	return nil
 }
 
 // usePage makes the beacon serve from what was loaded.
 func (n *node) usePage(l *loaded) {
-	if n.page != nil && l.page != nil {
-		n.page.Use(n.site(l))
+	if server := n.page.Load(); server != nil && l.page != nil {
+		server.Use(n.site(l))
 	}
 }
 
@@ -272,8 +272,8 @@ func ownSamples(o maps.Origin) int {
 
 // stopPage ends the beacon's server; what it has taken is on disk then.
 func (n *node) stopPage(ctx context.Context) error {
-	if n.page == nil {
-		return nil
+	if server := n.page.Load(); server != nil {
+		return server.Shutdown(ctx)
 	}
-	return n.page.Shutdown(ctx)
+	return nil
 }

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"crypto/ecdsa"
 	"crypto/elliptic"
 	"crypto/rand"
@@ -9,6 +10,7 @@ import (
 	"encoding/hex"
 	"encoding/json"
 	"encoding/pem"
+	"fmt"
 	"math/big"
 	"net/http"
 	"net/netip"
@@ -16,11 +18,13 @@ import (
 	"reflect"
 	"regexp"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
 	"github.com/miekg/dns"
 
+	"edged/admin"
 	"edged/edge"
 	"edged/geo"
 	"edged/mapper/beacon/page"
@@ -78,6 +82,51 @@ func (d nodeDir) certify(serial int64) {
 	}
 	d.write("cert.pem", string(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der})))
 	d.write("key.pem", string(pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: keyDER})))
+}
+
+// TestAskedWhileStarting scrapes and reloads a node from the moment that its
+// control socket is there, while other parts still start.
+func TestAskedWhileStarting(t *testing.T) {
+	d := newPageDir(t)
+	ctx, cancel := context.WithCancel(t.Context())
+	var asking sync.WaitGroup
+	t.Cleanup(asking.Wait)
+	reloads := 0
+	ask := func(f func(*admin.Client) error) {
+		asking.Go(func() {
+			c, err := admin.NewClient(d.file("state/control.sock"), "")
+			if err != nil {
+				t.Error(err)
+				return
+			}
+			defer c.Close()
+			for answered := false; ctx.Err() == nil; {
+				if err := f(c); err == nil {
+					answered = true
+				} else if answered && ctx.Err() == nil {
+					t.Error(err)
+				}
+			}
+		})
+	}
+	ask(func(c *admin.Client) error { return c.Get(ctx, "/metrics", nil, new([]byte)) })
+	ask(func(c *admin.Client) error {
+		r, err := c.Reload(context.WithoutCancel(ctx)) // one that was begun is counted
+		if err == nil {
+			reloads++
+			if !r.Applied {
+				t.Error(r.Errors)
+			}
+		}
+		return err
+	})
+	r := serveDir(t, d)
+	cancel()
+	asking.Wait()
+	if got := r.metric("edged_reloads_total"); got != fmt.Sprint(reloads) {
+		t.Errorf("%s reloads are counted, %d were asked for", got, reloads)
+	}
+	r.stop()
 }
 
 // TestPageFaults holds what check says of a beacon's files.

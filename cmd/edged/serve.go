@@ -87,8 +87,7 @@ func startNode(path string, stderr io.Writer) (*node, error) {
 	l, c, err := load(source)
 	if err == nil {
 		var n *node
-		if n, err = newNode(source, l, newLog(stderr, l.config.Log), false); err == nil {
-			n.keep()
+		if n, err = newNode(source, l, newLog(stderr, l.config.Log), nil); err == nil {
 			return n, nil
 		}
 	}
@@ -106,14 +105,9 @@ func startNode(path string, stderr io.Writer) (*node, error) {
 	case keptErr != nil:
 		return nil, errors.Join(err, keptErr)
 	}
-	log := newLog(stderr, kept.config.Log)
-	n, keptErr := newNode(source, kept, log, true)
+	n, keptErr := newNode(source, kept, newLog(stderr, kept.config.Log), err)
 	if keptErr != nil {
 		return nil, errors.Join(err, fmt.Errorf("last good state: %w", keptErr))
-	}
-	n.raise(alarmConfig, "started from the last good state: the configuration or what it names is bad", lines(err))
-	for _, w := range kept.warnings {
-		log.Warn("last good state", "warning", w.String())
 	}
 	return n, nil
 }
