@@ -20,8 +20,9 @@ type FleetNode struct {
 	Stored NodePlan         // its plan; generation 0 when it did not answer
 	States map[string]State // of its VIPs; none when it did not answer
 
-	// Out names of each VIP what answered there and a peer was sent; nil: all of it.
-	Out map[string][]netip.Prefix
+	// Answered names of each VIP what answered there, and Out what of that a peer was
+	// sent, too; nil: all of it.
+	Answered, Out map[string][]netip.Prefix
 
 	Drained []string // VIPs of the plan that an operator wants out there, by name
 }

@@ -98,14 +98,13 @@ func (j *judging) presence(vip string, p netip.Prefix) presence {
 	}
 	for _, n := range j.fleet.Nodes {
 		step, _ := j.plan.Step(n.Name)
-		out := n.Out == nil || slices.Contains(n.Out[vip], p)
-		before := n.States[vip] == Announced && has(n.Stored) && out
+		is := func(what map[string][]netip.Prefix) bool { return what == nil || slices.Contains(what[vip], p) }
+		before := n.States[vip] == Announced && has(n.Stored) && is(n.Out)
 		drops, adds := has(n.Stored) && slices.Contains(step.Drops, p), has(step.Plan) && slices.Contains(step.Adds, p)
 		comes := adds && !slices.Contains(n.Drained, vip)
 		g.before, g.after = append(g.before, before), append(g.after, before && !drops || comes)
-		// Where no peer has any of the VIP it is its routers that are away, and it is missed when
-		// they are back. One prefix that is not out beside others never answered.
-		there := n.States[vip].Announces() && (out || len(n.Out[vip]) == 0)
+		// What answered and is not out is missed when its routers are back.
+		there := n.States[vip].Announces() && is(n.Answered)
 		g.leaves = append(g.leaves, there && drops && !goesOver(n, step, vip, p))
 	}
 	return g

@@ -188,11 +188,22 @@ func TestRefusals(t *testing.T) {
 			"what never answered, beside what does", "ams1 ns1=announced\nfra1 ns1=announced", "all", "",
 			func(_ *FleetPlan, f *Fleet, l *Limits) {
 				for i := range f.Nodes {
-					f.Nodes[i].Out = map[string][]netip.Prefix{"ns1": {netip.MustParsePrefix("2001:db8::53/128")}}
+					f.Nodes[i].Answered = map[string][]netip.Prefix{"ns1": {netip.MustParsePrefix("2001:db8::53/128")}}
+					f.Nodes[i].Out = f.Nodes[i].Answered
 				}
 				l.AllowWide = true
 			},
 			"",
+		},
+		{
+			"what answered, while the routers of its family are away", "ams1 ns1=announced\nfra1 ns1=announced", "all", "",
+			func(_ *FleetPlan, f *Fleet, l *Limits) {
+				for i := range f.Nodes {
+					f.Nodes[i].Out = map[string][]netip.Prefix{"ns1": {netip.MustParsePrefix("2001:db8::53/128")}}
+				}
+				l.AllowWide = true
+			},
+			"last: ns1: ams1, fra1 would leave, and nobody announce it as planned, want at least 2: to give it up on purpose, say --give-up 198.51.100.53/32",
 		},
 		{
 			"the plan itself lowers the minimum", "ams1 ns1=announced\nfra1 ns1=announced", "node/ams1", "",

@@ -117,8 +117,9 @@ type NodeStatus struct {
 	// Unstored says that a plan that was restored could not be written, yet.
 	Unstored bool `json:"unstored,omitempty"`
 
-	// Out names of each VIP what answered and a peer was sent.
-	Out map[string][]netip.Prefix `json:"out"`
+	// Answered names of each VIP what answered, and Out what of that a peer was sent, too.
+	Answered map[string][]netip.Prefix `json:"answered"`
+	Out      map[string][]netip.Prefix `json:"out"`
 
 	AnswerTTL time.Duration `json:"answer_ttl"` // for which answers may still name its PoP
 

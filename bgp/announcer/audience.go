@@ -46,7 +46,7 @@ func (a *Announcer) loses(p speaker.Peer, back bool, frozen string, now time.Dur
 			return fmt.Sprintf("the session with %s alone has %s, and is not changed while the node is frozen: %s", p.Name, v.spec.Name, frozen)
 		case breaker != "":
 			return fmt.Sprintf("the session with %s alone has %s, and is not changed meanwhile: %s", p.Name, v.spec.Name, breaker)
-		case len(a.havers(v)) == 0 && len(a.cfg.Fleet.Members()) > 1:
+		case a.alone(v) && len(a.cfg.Fleet.Members()) > 1:
 			return fmt.Sprintf("the session with %s alone has %s, which no other node has: drain the node of it by force before", p.Name, v.spec.Name)
 		}
 		alone = append(alone, v)
@@ -67,7 +67,11 @@ func (a *Announcer) promised(p speaker.Peer, alone []*vip, now time.Duration) (w
 		names = append(names, v.name())
 	}
 	for _, v := range alone {
-		if permit, promises := v.guard.PermitBriefly(now, a.havers(v)); !permit {
+		have, unheard := a.havers(v)
+		if permit, promises := v.guard.PermitBriefly(now, have); !permit {
+			if len(unheard) > 0 {
+				promises += fmt.Sprintf("; %s, not heard since the start of this node, may have it, too", strings.Join(unheard, ", "))
+			}
 			waits = fmt.Sprintf("the session with %s is changed when others promise to keep %s meanwhile, or once a drain has withdrawn that", p.Name, strings.Join(names, ", "))
 			a.moving.detail, a.moving.detailOf = v.name()+" has "+promises, waits
 			break
@@ -112,15 +116,27 @@ func (a *Announcer) needs(p speaker.Peer, want []speaker.Peer) string {
 }
 
 // havers counts the other nodes that have a VIP, whatever they do with it now, by PoP. Who was
-// not heard since the start may have it, too. The caller holds the lock.
-func (a *Announcer) havers(v *vip) map[string]int {
-	all := map[string]int{}
+// not heard since the start may have it, too: those are named. The caller holds the lock.
+func (a *Announcer) havers(v *vip) (all map[string]int, unheard []string) {
+	all = map[string]int{}
 	for _, m := range a.cfg.Fleet.Members() {
-		if h, was := a.heard[m.Name]; m.Name != a.cfg.Self.Name && (!was || v.all(h.has)) {
+		h, was := a.heard[m.Name]
+		switch {
+		case m.Name == a.cfg.Self.Name:
+		case !was:
+			all[m.PoP]++
+			unheard = append(unheard, m.Name)
+		case v.all(h.has):
 			all[m.PoP]++
 		}
 	}
-	return all
+	return all, unheard
+}
+
+// alone says whether no other node has a VIP. The caller holds the lock.
+func (a *Announcer) alone(v *vip) bool {
+	have, _ := a.havers(v)
+	return len(have) == 0
 }
 
 // only says whether a peer has a prefix of a VIP, and no other one that goes on hearing it.

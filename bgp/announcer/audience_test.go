@@ -295,6 +295,25 @@ func TestSessionsThatWaitRest(t *testing.T) {
 	}
 }
 
+// TestSessionWaitsForWhoWasNeverHeard, and says so.
+func TestSessionWaitsForWhoWasNeverHeard(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := newFleet(t, "a1", "b1", "c1")
+		for _, n := range f.nodes {
+			n.file.VIPs, n.file.Peers = []bgp.VIP{as("ns1", 2, first)}, []speaker.Peer{router("a", 9)}
+		}
+		f.start("a1", "b1")
+		defer f.stopAll()
+		f.await("announced", 15*time.Second, f.all(bgp.Announced, "a1", "b1"))
+		a := f.nodes["a1"]
+		a.reloads(router("a", 3))
+		const want = "; c1, not heard since the start of this node, may have it, too"
+		f.await("promises asked for", time.Minute, func() bool { return strings.HasSuffix(a.Status().Waits, want) })
+		f.start("c1")
+		f.await("the session changed", time.Minute, func() bool { return len(a.had()) == 2 && a.Status().Waits == "" })
+	})
+}
+
 // TestGroupsOverRestarts: groups in which routers stay by a reload they have after a crash and
 // after a stop, too, whatever other routers might be thought to hear.
 func TestGroupsOverRestarts(t *testing.T) {
@@ -386,6 +405,41 @@ func TestNeverAnswered(t *testing.T) {
 			t.Errorf("what no plan names is announced with %q", got)
 		}
 	})
+}
+
+// TestPlanWhileFamilyIsAway: a prefix that answered is missed when its routers are back, also
+// while they are away from all nodes; one that never answered is not.
+func TestPlanWhileFamilyIsAway(t *testing.T) {
+	routers := []speaker.Peer{router("a", 9), router("x", 9)}
+	for _, silent := range []bool{false, true} {
+		withRouters(t, "a1 b1", 1, []netip.Prefix{first}, routers, func(t *testing.T, f *fleet) {
+			for name, n := range f.nodes {
+				n.mu.Lock()
+				n.refuses["x"] = true
+				if silent {
+					n.mutes = six
+				}
+				n.mu.Unlock()
+				n.takes(t, with(first, six))
+				f.await("six tried", time.Minute, func() bool { return silent || slices.Contains(n.report().Status.Answered["ns1"], six) })
+				if out := f.nodes[name].report().Status.Out["ns1"]; !slices.Equal(out, []netip.Prefix{first}) {
+					t.Fatalf("%s has %s out", name, out)
+				}
+				n.wants(with(first))
+			}
+			p, err := f.nodes["a1"].Plan(t.Context(), bgp.Selection{Nodes: "all"}, bgp.Limits{AllowWide: true})
+			if err != nil {
+				t.Fatal(err)
+			}
+			want := ""
+			if !silent {
+				want = "last: ns1: a1, b1 would leave 2001:db8::53/128, and nobody announce it as planned, want at least 1: to give it up on purpose, say --give-up 2001:db8::53/128"
+			}
+			if err := p.Verdict.Err(); want == "" && err != nil || want != "" && (err == nil || !strings.Contains(err.Error(), want)) {
+				t.Errorf("silent %v: %v, want %q", silent, err, want)
+			}
+		})
+	}
 }
 
 // TestVIPGoesOverWithPort: a prefix goes to a VIP of another port while the one of before still

@@ -43,11 +43,11 @@ func (a *Announcer) report() Report {
 		Operations: a.operations, Rollout: a.brief(),
 		Status: bgp.NodeStatus{
 			Generation: a.plan.Generation, Plan: a.plan.ID(),
-			Out: map[string][]netip.Prefix{}, Traffic: map[string]bgp.Traffic{}, Tally: tally,
+			Answered: map[string][]netip.Prefix{}, Out: map[string][]netip.Prefix{}, Traffic: map[string]bgp.Traffic{}, Tally: tally,
 		},
 	}
 	for name, v := range a.vips {
-		r.States[name], r.Status.Out[name] = v.wish.State, v.out(a.now())
+		r.States[name], r.Status.Answered[name], r.Status.Out[name] = v.wish.State, slices.Clone(v.tried), v.out(a.now())
 		if v.meter.started {
 			r.Status.Traffic[name] = v.meter.traffic()
 		}

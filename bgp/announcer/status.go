@@ -224,7 +224,7 @@ func (a *Announcer) Plan(ctx context.Context, sel bgp.Selection, limits bgp.Limi
 				p.probers = append(p.probers, m)
 			}
 		}
-		fleet.Nodes = append(fleet.Nodes, bgp.FleetNode{Member: m, Stored: r.Wish.Stored, States: r.States, Out: r.Status.Out, Drained: drainedOf(m, p.Plan.VIPs(), r.Operations)})
+		fleet.Nodes = append(fleet.Nodes, bgp.FleetNode{Member: m, Stored: r.Wish.Stored, States: r.States, Answered: r.Status.Answered, Out: r.Status.Out, Drained: drainedOf(m, p.Plan.VIPs(), r.Operations)})
 		fleet.InFlight = append(fleet.InFlight, r.InFlight...)
 		if r.Rollout != nil && !r.Rollout.Ended {
 			p.running = append(p.running, place{m.Name, *r.Rollout})
