@@ -35,6 +35,16 @@ func (b *Breaker) Clone() *Breaker {
 	return &Breaker{announces: maps.Clone(b.announces), left: maps.Clone(b.left)}
 }
 
+// Join takes that who left by the other breaker left by this one, too.
+func (b *Breaker) Join(other *Breaker) {
+	if b == other {
+		return
+	}
+	for node, at := range other.left {
+		b.Lost(max(at, b.left[node]), node)
+	}
+}
+
 // Lost takes that a node announces the VIP, or a part of it, no more.
 func (b *Breaker) Lost(now time.Duration, node string) {
 	if b.left == nil {

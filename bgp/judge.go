@@ -61,6 +61,7 @@ const (
 	RuleWide      Rule = "wide"      // too many VIPs, or too many announcers of one
 	RuleMinimum   Rule = "minimum"   // too few announcers, or PoPs with one, would be left
 	RuleLast      Rule = "last"      // no announcer would be left
+	RuleDrained   Rule = "drained"   // what an operator wants out would be announced by another name
 )
 
 // Broken is a rule that a plan breaks.

@@ -40,12 +40,14 @@ func (c Count) where() string {
 type presence struct {
 	prefixes      []netip.Prefix
 	before, after []bool // as planned, so that it counts
+	had, stays    []bool // likewise, for whatever VIP
 	leaves        []bool // it is announced in any way, and will be no more
 	givenUp       bool
 }
 
 func (g presence) alike(o presence) bool {
-	return slices.Equal(g.before, o.before) && slices.Equal(g.after, o.after) && slices.Equal(g.leaves, o.leaves) && g.givenUp == o.givenUp
+	return slices.Equal(g.before, o.before) && slices.Equal(g.after, o.after) && slices.Equal(g.had, o.had) &&
+		slices.Equal(g.stays, o.stays) && slices.Equal(g.leaves, o.leaves) && g.givenUp == o.givenUp
 }
 
 // count counts who announces a VIP before and after, and judges the result if
@@ -92,41 +94,91 @@ func (j *judging) count(vip string) {
 // presence says which nodes announce a prefix of a VIP before and after.
 func (j *judging) presence(vip string, p netip.Prefix) presence {
 	g := presence{prefixes: []netip.Prefix{p}, givenUp: slices.Contains(j.plan.GiveUp, p)}
-	has := func(plan NodePlan) bool {
-		v, ok := plan.VIP(vip)
-		return ok && slices.Contains(v.Prefixes, p)
-	}
 	for _, n := range j.fleet.Nodes {
-		step, _ := j.plan.Step(n.Name)
-		is := func(what map[string][]netip.Prefix) bool { return what == nil || slices.Contains(what[vip], p) }
-		before := n.States[vip] == Announced && has(n.Stored) && is(n.Out)
-		drops, adds := has(n.Stored) && slices.Contains(step.Drops, p), has(step.Plan) && slices.Contains(step.Adds, p)
-		comes := adds && !slices.Contains(n.Drained, vip)
-		g.before, g.after = append(g.before, before), append(g.after, before && !drops || comes)
+		step, has := j.plan.Step(n.Name)
+		if !has {
+			step.Plan = n.Stored
+		}
+		before, after := n.counts(step, vip, p)
+		had, stays := false, false
+		for _, v := range slices.Concat(n.Stored.VIPs, step.Plan.VIPs) {
+			was, will := n.counts(step, v.Name, p)
+			had, stays = had || was, stays || will
+		}
+		g.before, g.after, g.had, g.stays = append(g.before, before), append(g.after, after), append(g.had, had), append(g.stays, stays)
 		// What answered and is not out is missed when its routers are back.
-		there := n.States[vip].Announces() && is(n.Answered)
-		g.leaves = append(g.leaves, there && drops && !goesOver(n, step, vip, p))
+		there := n.States[vip].Announces() && (n.Answered == nil || slices.Contains(n.Answered[vip], p))
+		taker := takes(step, vip, p)
+		g.leaves = append(g.leaves, there && dropsOf(n.Stored, step, vip, p) && !(taker != "" && n.comes(step, taker)))
+		j.over(n, step, vip, taker, p)
 	}
 	return g
 }
 
-// goesOver says whether another VIP takes a prefix over, and some peer hears it there: one that is
-// announced on the node, or new. Then no peer is told that it is gone. One that an operator wants
-// out takes nothing over.
-func goesOver(n FleetNode, step NodeStep, vip string, p netip.Prefix) bool {
-	return slices.ContainsFunc(step.Plan.VIPs, func(v VIP) bool {
-		_, had := step.Prior.VIP(v.Name)
-		takes := slices.Contains(v.Prefixes, p) && slices.Contains(step.Adds, p) && (!had || n.States[v.Name] == Announced)
-		return v.Name != vip && takes && !slices.Contains(n.Drained, v.Name)
-	})
+// counts says whether a node announces a prefix of a VIP, before and after a step, as planned.
+func (n FleetNode) counts(step NodeStep, vip string, p netip.Prefix) (before, after bool) {
+	before = n.States[vip] == Announced && hasPrefix(n.Stored, vip, p) && (n.Out == nil || slices.Contains(n.Out[vip], p))
+	adds := hasPrefix(step.Plan, vip, p) && slices.Contains(step.Adds, p)
+	return before, before && !dropsOf(n.Stored, step, vip, p) || adds && n.comes(step, vip)
+}
+
+// comes says whether what a step adds to a VIP is announced then, and some peer hears it: one that is
+// announced on the node, or new, and that no operator wants out.
+func (n FleetNode) comes(step NodeStep, vip string) bool {
+	_, had := step.Prior.VIP(vip)
+	return (!had || n.States[vip] == Announced) && !slices.Contains(n.Drained, vip)
+}
+
+func hasPrefix(plan NodePlan, vip string, p netip.Prefix) bool {
+	v, ok := plan.VIP(vip)
+	return ok && slices.Contains(v.Prefixes, p)
+}
+
+func dropsOf(stored NodePlan, step NodeStep, vip string, p netip.Prefix) bool {
+	return hasPrefix(stored, vip, p) && slices.Contains(step.Drops, p)
+}
+
+// takes returns the VIP that a prefix goes over to from another one; empty: none. Then no peer is
+// told that it is gone, while the other one comes.
+func takes(step NodeStep, vip string, p netip.Prefix) string {
+	if !hasPrefix(step.Prior, vip, p) || !slices.Contains(step.Adds, p) {
+		return ""
+	}
+	for _, v := range step.Plan.VIPs {
+		if v.Name != vip && slices.Contains(v.Prefixes, p) {
+			return v.Name
+		}
+	}
+	return ""
+}
+
+// over judges a prefix that goes over to another VIP on a node: what an operator wants out stays out.
+func (j *judging) over(n FleetNode, step NodeStep, vip, taker string, p netip.Prefix) {
+	switch {
+	case taker == "":
+	case slices.Contains(n.Drained, taker):
+		if n.States[vip].Announces() {
+			j.notes = append(j.notes, fmt.Sprintf("%s: %s goes over to %s, which an operator wants out there, and is withdrawn", n.Name, p, taker))
+		}
+	case slices.Contains(n.Drained, vip):
+		j.breaks(RuleDrained, n.Name, "an operator wants %s out there, and %s would announce %s: end that by edged vip undrain, or leave the node out of the plan", vip, taker, p)
+	case !n.comes(step, taker) && n.States[taker].Announces():
+		j.notes = append(j.notes, fmt.Sprintf("%s: %s goes over to %s, which is %s there, and does not count", n.Name, p, taker, n.States[taker]))
+	}
 }
 
 // add adds the counts of what is announced alike, and judges them if anybody leaves.
 func (j *judging) add(total Count, g presence) {
-	pops := map[string]*Count{}
+	pops, stay := map[string]*Count{}, map[string]bool{}
+	all := total // whatever VIP it is announced for
 	var leaving []string
 	for i, n := range j.fleet.Nodes {
 		before, after := g.before[i], g.after[i]
+		all.Before += one(g.had[i])
+		all.After += one(g.stays[i])
+		if g.stays[i] {
+			stay[n.PoP] = true
+		}
 		if g.leaves[i] {
 			leaving = append(leaving, n.Name)
 		}
@@ -143,18 +195,16 @@ func (j *judging) add(total Count, g presence) {
 	}
 	total.GivenUp = g.givenUp
 	j.counts = append(j.counts, total)
-	left := 0
 	for _, pop := range slices.Sorted(maps.Keys(pops)) {
 		j.counts = append(j.counts, *pops[pop])
-		left += one(pops[pop].After > 0)
 	}
 	switch {
 	case g.givenUp:
 	case len(leaving) > 0:
-		j.leaving(total, g.prefixes, left, leaving)
-	case total.After > total.Before && (total.After < total.Min || left < total.MinPoPs):
+		j.leaving(all, g.prefixes, len(stay), leaving)
+	case all.After > all.Before && (all.After < all.Min || len(stay) < all.MinPoPs):
 		j.notes = append(j.notes, fmt.Sprintf("%s is announced by %s in %s then, want %d in %d: until there are as many, no node that announces it can be drained without --force",
-			total.what(), Counted(total.After, "node"), Counted(left, "PoP"), total.Min, total.MinPoPs))
+			all.what(), Counted(all.After, "node"), Counted(len(stay), "PoP"), all.Min, all.MinPoPs))
 	}
 }
 

@@ -87,12 +87,17 @@ type Progress struct {
 	Touched  bool   `json:"touched,omitempty"`  // it may have stored the plan
 	Restored bool   `json:"restored,omitempty"` // it has what it had before
 	Left     string `json:"left,omitempty"`     // why it was not restored, or not for sure
-	Owed     bool   `json:"owed,omitempty"`     // it could not be reached: it is restored as soon as it can
+	Owed     bool   `json:"owed,omitempty"`     // it could not be reached, or is unwritten: it is restored as soon as it can
 	Start    Tally  `json:"start"`              // when it was touched
+
+	// Unwritten says that it has what it had before, or did, but could not write that: a restart
+	// takes it back to the plan of the rollout, and then it is restored again.
+	Unwritten bool `json:"unwritten,omitempty"`
 
 	ready   bool          // it passed the preflight
 	reached time.Duration // when it last answered, or its phase began
 	planned time.Duration // when it last did as planned, or its phase began
+	held    bool          // restoring: it had what it had before when it last answered
 }
 
 // Tally is what a node counts from its start.
@@ -207,6 +212,8 @@ func (r *Rollout) Watched() []string {
 			watched = p.Touched && !p.Restored
 		case PhaseAborted:
 			watched = p.Owed
+		case PhasePaused:
+			watched = p.Unwritten
 		}
 		if watched {
 			nodes = append(nodes, node)
@@ -233,6 +240,17 @@ func (r *Rollout) Running() bool {
 // still be rolled back.
 func (r *Rollout) Ended() bool { return r.Phase == PhaseDone || r.Phase == PhaseAborted }
 
+// Owing returns the nodes of a rollout that has ended which get back what they had as soon as
+// that can be, sorted.
+func (r *Rollout) Owing() (nodes []string) {
+	for _, node := range r.Plan.Nodes() {
+		if r.Ended() && r.Nodes[node].Owed && !r.Nodes[node].Restored {
+			nodes = append(nodes, node)
+		}
+	}
+	return nodes
+}
+
 // InFlight returns what others must know, and whether there is anything.
 func (r *Rollout) InFlight(coordinator string) (InFlight, bool) {
 	return InFlight{Plan: r.Plan.ID, Coordinator: coordinator, Nodes: r.Plan.Nodes(), VIPs: r.Plan.VIPs()}, !r.Ended()
@@ -244,7 +262,7 @@ func (r *Rollout) InFlight(coordinator string) (InFlight, bool) {
 func (r *Rollout) Loaded() {
 	r.Unsaved = ""
 	for _, p := range r.Nodes {
-		if p.Owed && p.Left != unwritten {
+		if p.Owed && !p.Unwritten {
 			p.Owed, p.Left = false, "not restored: it could not be reached; roll back again"
 		}
 	}
@@ -328,7 +346,7 @@ func (r *Rollout) Rollback(now time.Duration, actor, reason string, force bool) 
 
 func (r *Rollout) abort(now time.Duration, cause string, all bool) {
 	for _, p := range r.Nodes {
-		p.Left, p.Owed = "", false
+		p.Left, p.Owed, p.Unwritten = "", false, false
 	}
 	phase := r.Phase
 	if phase == PhasePaused {
@@ -360,7 +378,7 @@ func (r *Rollout) back(s NodeStep) NodePlan {
 func (r *Rollout) enter(p Phase, now time.Duration, cause string) {
 	r.Phase, r.since, r.Cause, r.settled = p, now, cause, 0
 	for _, p := range r.Nodes {
-		p.reached, p.planned, p.ready = now, now, false
+		p.reached, p.planned, p.ready, p.held = now, now, false, false
 	}
 }
 

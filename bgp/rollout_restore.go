@@ -8,31 +8,26 @@ import (
 
 // restore returns the calls that give nodes back what they had: all at once, those of
 // the newest wave first. Whatever keeps one of them from it, and it may be what all is
-// taken back for, is no reason to have the others wait.
+// taken back for, is no reason to have the others wait. Only when aborting; else it looks after
+// those that are owed something, or while paused only unwritten.
 func (r *Rollout) restore(now time.Duration, facts map[string]NodeFacts) []Action {
 	var actions []Action
 	open := false
 	for w := r.Wave; w >= 0 && (w == r.Wave || r.All); w-- {
 		for _, node := range slices.Backward(r.Waves[w]) {
 			p, f := r.Nodes[node], facts[node]
-			if !p.Touched || p.Restored || p.Left != "" && !p.Owed || r.Phase == PhaseAborted && !p.Owed {
+			if !p.Touched || p.Restored || !r.restores(p) {
 				continue
 			}
 			s, _ := r.Plan.Step(node)
 			back := r.back(s)
 			if f.Reached {
 				r.take(now, node, s, back, f)
-			} else if now-p.reached >= unreachable && p.Left != unwritten {
+			} else if now-p.reached >= unreachable && !p.Unwritten {
 				p.Left, p.Owed = fmt.Sprintf("not restored: it was not reached for %s; it will be when it can", unreachable), true
 			}
-			if p.Restored || p.Left != "" && !p.Owed {
+			if p.Restored || !r.restores(p) || p.Unwritten && !p.forgot(now, s, f) {
 				continue
-			}
-			if p.Left == unwritten {
-				if !f.Reached || !f.has(s.Plan) {
-					continue
-				}
-				p.planned = now // it has lost what it got back
 			}
 			if !f.Reached || !f.has(back) {
 				actions = append(actions, Action{Node: node, Call: CallRestore, Plan: back})
@@ -46,33 +41,65 @@ func (r *Rollout) restore(now time.Duration, facts map[string]NodeFacts) []Actio
 	return actions
 }
 
-// unwritten is what is left of a node that a restart takes back to the plan of the rollout. Then
-// it is restored again.
+// restores says whether a node is to be given back what it had, as things stand.
+func (r *Rollout) restores(p *Progress) bool {
+	switch r.Phase {
+	case PhaseAborting:
+		return p.Left == "" || p.Owed
+	case PhaseAborted:
+		return p.Owed
+	}
+	return p.Unwritten
+}
+
+// unwritten is what is left of a node that has what it had before, but only until a restart.
 const unwritten = "it has its earlier plan, but could not write it, and a restart forgets it"
+
+// forgot says whether an unwritten node has the plan of the rollout again.
+func (p *Progress) forgot(now time.Duration, s NodeStep, f NodeFacts) bool {
+	if !f.Reached || !f.has(s.Plan) {
+		return false
+	}
+	p.planned = now
+	if p.Left == unwritten {
+		p.Left = "a restart brought the plan of the rollout back, and it is restored again"
+	}
+	return true
+}
+
+// sameRun is how soon two answers of a node follow each other that have no restart, and a plan
+// after it, between them.
+const sameRun = 3 * time.Second
 
 // take notes how far the restoring of a node is that was reached just now.
 func (r *Rollout) take(now time.Duration, node string, s NodeStep, back NodePlan, f NodeFacts) {
 	p := r.Nodes[node]
-	p.reached = now
+	steady := p.held && now-p.reached <= sameRun
+	p.reached, p.held = now, f.has(back) || p.held && p.Unwritten && f.Unstored
 	switch {
 	case f.has(back) && f.Unstored:
-		p.Left, p.Owed = unwritten, true
-	case f.has(back) && f.Confirmed:
-		p.Restored, p.Left, p.Owed = true, "", false
+		p.Left, p.Owed, p.Unwritten, p.planned = unwritten, true, true, now
+	case f.has(back) && f.Confirmed, p.Unwritten && f.has(s.Prior):
+		p.restored("")
 	case f.has(back) && now-p.planned >= reachWithin+undone(s, f):
-		p.Restored, p.Owed = true, false
-		p.Left = fmt.Sprintf("it stored its earlier plan, but waits for %s", orNothing(f.Waits))
+		left := fmt.Sprintf("it stored its earlier plan, but waits for %s", orNothing(f.Waits))
 		if len(r.Plan.First) > 0 && !r.GiveUp {
-			p.Left += "; what nobody announced before goes by rollback --force"
+			left += "; what nobody announced before goes by rollback --force"
 		}
-	case p.Left == unwritten && f.Generation > back.Generation && !f.Unstored:
-		p.Restored, p.Left, p.Owed = true, "", false // it has gone on since
-	case p.Left == unwritten: // somebody else's plan, which is not written either, or one of before all that
+		p.restored(left)
+	case p.Unwritten && (f.Unstored || f.has(s.Plan)): // a plan that is not written either, or that of the rollout again
+	case p.Unwritten && steady:
+		p.restored("") // it has gone on since
 	case !f.has(back) && !f.has(s.Plan) && !f.has(s.Prior) && !f.has(s.Plan.Restored(s.Prior)):
-		p.Left, p.Owed = fmt.Sprintf("not restored: it has another plan now, generation %d (%s)", f.Generation, f.Plan), false
+		p.Left, p.Owed, p.Unwritten = fmt.Sprintf("not restored: it has another plan now, generation %d (%s)", f.Generation, f.Plan), false, false
 	case !f.has(back) && !p.Owed && now-p.planned >= reachWithin:
 		p.Left = fmt.Sprintf("not restored: it has not stored its earlier plan in %s", reachWithin)
 	}
+}
+
+// restored ends what is owed to a node; left: what is to be said all the same.
+func (p *Progress) restored(left string) {
+	p.Restored, p.Left, p.Owed, p.Unwritten = true, left, false, false
 }
 
 // undone is how long the node may take to give up what it began to announce.

@@ -44,7 +44,7 @@ func (r *Rollout) Step(now time.Duration, facts map[string]NodeFacts) []Action {
 		r.nextSights()
 		r.enter(PhasePreflight, now, "")
 		return r.preflight(now, facts)
-	case PhaseAborting, PhaseAborted:
+	case PhaseAborting, PhaseAborted, PhasePaused:
 		return r.restore(now, facts)
 	}
 	return nil
@@ -55,7 +55,9 @@ func (r *Rollout) Step(now time.Duration, facts map[string]NodeFacts) []Action {
 func (r *Rollout) Result(now time.Duration, node string, c Call, refusal string) {
 	p := r.Nodes[node]
 	switch {
-	case p == nil, p.Left == unwritten && refusal != "": // that is tried again
+	case p == nil:
+	case p.Unwritten && refusal != "": // that is tried again
+		p.Left = "it refuses to be restored: " + refusal
 	case c == CallRestore && refusal != "" && (r.Phase == PhaseAborting || r.Phase == PhaseAborted):
 		p.Left, p.Owed = "it refuses to be restored: "+refusal, now-p.planned < reachWithin // it may be starting
 	case c == CallPreflight && r.Phase == PhasePreflight && refusal == "":

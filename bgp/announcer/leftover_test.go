@@ -3,7 +3,6 @@ package announcer
 import (
 	"errors"
 	"net/netip"
-	"runtime"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -296,65 +295,4 @@ func TestRenameIsRefused(t *testing.T) {
 			}
 		})
 	}
-}
-
-// recoloured has a node take another plan of ns1, and returns the one that it had.
-func (n *testNode) recoloured(t *testing.T) (before bgp.NodePlan) {
-	t.Helper()
-	before = n.plan
-	v := as("ns1", 1, first)
-	v.Communities = nil
-	n.takes(t, v)
-	time.Sleep(10 * time.Second)
-	return before
-}
-
-// TestStoredOnlyWhenWritten: while a plan that is restored is being written the node does not say
-// that it is.
-func TestStoredOnlyWhenWritten(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		f := announcing(t, "a1", "b1")
-		a := f.nodes["a1"]
-		before := a.recoloured(t)
-		back := a.plan.Restored(before)
-		a.saving.Lock() // the disk takes its time
-		done := make(chan error, 1)
-		go func() { done <- a.take(back, true, "ann", "test") }()
-		for a.Status().Generation != back.Generation {
-			runtime.Gosched()
-		}
-		if !a.report().Status.Unstored {
-			t.Error("it says that the plan is stored")
-		}
-		a.saving.Unlock()
-		if err := <-done; err != nil || a.report().Status.Unstored {
-			t.Errorf("%v; once it is, it says that it is not: %v", err, a.report().Status.Unstored)
-		}
-	})
-}
-
-// TestRefusedPlanKeepsUnstored: a plan that cannot be stored either does not have a node forget
-// that the one in force is not.
-func TestRefusedPlanKeepsUnstored(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		f := announcing(t, "a1", "b1")
-		a := f.nodes["a1"]
-		before := a.recoloured(t)
-		f.fillDisks("a1")
-		if err := a.take(a.plan.Restored(before), true, "ann", "test"); err != nil {
-			t.Fatal(err)
-		}
-		next := bgp.NodePlan{Node: "a1", PoP: "a", Generation: a.Status().Generation + 1, VIPs: []bgp.VIP{as("ns1", 1, first, second)}}
-		if err := a.take(next, false, "ann", "test"); err == nil {
-			t.Error("it is stored on a full disk")
-		}
-		if !a.report().Status.Unstored {
-			t.Error("it says that the plan in force is stored")
-		}
-		f.emptyDisks("a1")
-		time.Sleep(5 * time.Second)
-		if a.report().Status.Unstored {
-			t.Error("with room again it says that it is not")
-		}
-	})
 }

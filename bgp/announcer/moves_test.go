@@ -161,6 +161,74 @@ func TestBreakerCountsWhatWasHeard(t *testing.T) {
 	})
 }
 
+// TestBreakerOverMerge: a VIP that takes an address over is held by the open breaker of that, too.
+func TestBreakerOverMerge(t *testing.T) {
+	withRouters(t, "a1 a2 a3 b1 b2 b3", 2, []netip.Prefix{first}, []speaker.Peer{router("a", 9)}, func(t *testing.T, f *fleet) {
+		for _, n := range f.nodes {
+			n.takes(t, as("ns1", 2, first), as("ns2", 2, second))
+		}
+		time.Sleep(time.Minute)
+		for _, name := range []string{"a1", "a2", "a3"} {
+			if _, err := f.nodes[name].Operate(t.Context(), Request{Kind: bgp.Drain, VIP: "ns1", Node: name, Reason: "x", Actor: "ann"}); err != nil {
+				t.Fatal(err)
+			}
+		}
+		b := f.nodes["b1"]
+		f.await("open", 3*time.Minute, func() bool { return strings.Contains(b.alarmed(), "vip ns1: breaker open: 3 of 6 nodes left") })
+		b.takes(t, as("ns2", 2, first, second))
+		time.Sleep(10 * time.Second)
+		if want := "vip ns2: breaker open: 3 of 6 nodes left"; !strings.Contains(b.alarmed(), want) {
+			t.Errorf("the alarm is %q, want %q", b.alarmed(), want)
+		}
+	})
+}
+
+// TestRenameUndrainsNobody: what an operator wants out is not announced by another name: neither is
+// that planned, nor does the node take it.
+func TestRenameUndrainsNobody(t *testing.T) {
+	withRouters(t, "a1 a2 b1 b2", 2, []netip.Prefix{first}, []speaker.Peer{router("a", 9)}, func(t *testing.T, f *fleet) {
+		a, b := f.nodes["a1"], f.nodes["b1"]
+		o, err := b.Operate(t.Context(), Request{Kind: bgp.Maintenance, VIP: "ns1", Node: "a1", Reason: "x", Actor: "ann", For: time.Hour})
+		if err != nil {
+			t.Fatalf("%v: %+v", err, o)
+		}
+		f.await("drained", time.Minute, func() bool { return a.routeTo(first) == "none" })
+		for _, n := range f.nodes {
+			n.wants(as("ns2", 2, first))
+		}
+		for nodes, want := range map[string]string{
+			"all":       "plan refused: drained: a1: an operator wants ns1 out there, and ns2 would announce 198.51.100.53/32: end that by edged vip undrain, or leave the node out of the plan",
+			"node/a2":   "",
+			"pop/b":     "",
+			"all,pop/b": "plan refused: drained: a1: an operator wants ns1 out there, and ns2 would announce 198.51.100.53/32: end that by edged vip undrain, or leave the node out of the plan",
+		} {
+			p, err := b.Plan(t.Context(), bgp.Selection{Nodes: nodes}, bgp.Limits{AllowWide: true})
+			if err != nil {
+				t.Fatal(err)
+			}
+			got := ""
+			if err := p.Verdict.Err(); err != nil {
+				got = err.Error()
+			}
+			if got != want {
+				t.Errorf("%s: %q, want %q", nodes, got, want)
+			}
+		}
+		next := bgp.Pending(a.plan, []bgp.VIP{as("ns2", 2, first)}, nil)
+		const want = "an operator wants ns1 out here, and ns2 would announce what it has: end that by edged vip undrain"
+		if err := a.take(next, false, "ann", "test"); err == nil || err.Error() != want {
+			t.Errorf("the node takes it: %v, want %q", err, want)
+		}
+		if _, err := b.Operate(t.Context(), Request{End: "undrain", VIP: "ns1", Node: "a1", Reason: "done", Actor: "ann"}); err != nil {
+			t.Fatal(err)
+		}
+		f.await("back", time.Minute, func() bool { return a.routeTo(first) == "64512:100" })
+		if err := a.take(next, false, "ann", "test"); err != nil {
+			t.Error(err)
+		}
+	})
+}
+
 // crossing has first go over from VIPs of router a to those of router b, which has no session
 // with a1, on a1: in the place of second, which goes the other way, or beside it.
 func crossing(t *testing.T, beside bool, do func(t *testing.T, f *fleet, a *testNode, before, after []bgp.VIP)) {

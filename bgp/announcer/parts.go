@@ -124,6 +124,7 @@ func (a *Announcer) rejoin() {
 		}
 		give(part, v, p)
 		v.guard.Bind(part.guard)
+		v.breaker.Join(part.breaker)
 		return true
 	})
 }

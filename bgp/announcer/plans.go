@@ -117,6 +117,25 @@ func (a *Announcer) preflight(p bgp.NodePlan, restore bool) error {
 	if a.stopping {
 		return fmt.Errorf("%s is stopping", a.cfg.Self.Name)
 	}
+	if restore {
+		return nil
+	}
+	return a.undrains(p)
+}
+
+// undrains says which VIP of a plan would announce what an operator wants out here by the name of
+// another one; nil: none would. The caller holds the lock.
+func (a *Announcer) undrains(p bgp.NodePlan) error {
+	for _, next := range p.VIPs {
+		if drains(bgp.InForce(a.operations, a.cfg.Self, next.Name, time.Now())) {
+			continue
+		}
+		for _, v := range a.vips {
+			if v.planned && v.spec.Name != next.Name && a.drained(v) && len(common(v.spec.Prefixes, next.Prefixes)) > 0 {
+				return fmt.Errorf("an operator wants %s out here, and %s would announce what it has: end that by edged vip undrain", v.spec.Name, next.Name)
+			}
+		}
+	}
 	return nil
 }
 
@@ -141,7 +160,7 @@ func (a *Announcer) take(p bgp.NodePlan, restore bool, actor, cause string) erro
 		return nil // it was stored before
 	}
 	a.earlier = superseded(before, earlier)
-	a.plan, a.dirty, a.unstored = p, true, restore // until it is on disk: see keep
+	a.plan, a.dirty, a.unstored = p, true, restore || unstored // until it is on disk: see keep
 	a.mu.Unlock()
 	if err := a.keep(); err != nil && restore {
 		a.cfg.Log.Error("the plan of before is in force, and a restart forgets that", "error", err)

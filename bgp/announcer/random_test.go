@@ -427,7 +427,14 @@ func (w *world) couldReturn(n *testNode, p netip.Prefix) bool {
 func (w *world) takes(n *testNode, vips []bgp.VIP) {
 	w.say("%s takes a plan: %s", n.self.Name, vipWords(vips))
 	n.file.VIPs = vips
-	n.takes(w.t, vips...)
+	n.Announcer.mu.Lock()
+	err := n.undrains(bgp.Pending(n.plan, vips, nil))
+	n.Announcer.mu.Unlock()
+	if err == nil {
+		n.takes(w.t, vips...)
+	} else {
+		w.say("%s refuses: %v", n.self.Name, err)
+	}
 	n.Use(n.file)
 }
 

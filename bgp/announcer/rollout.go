@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"sync"
 	"time"
 
@@ -93,12 +94,21 @@ func (c *coordinator) run(ctx context.Context) {
 	}
 }
 
-// begin starts a rollout. It errs when another one has not ended.
-func (c *coordinator) begin(r *bgp.Rollout) error {
+// begin starts a rollout. It errs when another one has not ended, or still owes nodes what they
+// had before, which would be forgotten, but those to be left as they are.
+func (c *coordinator) begin(r *bgp.Rollout, leave ...string) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.rollout != nil && !c.rollout.Ended() {
 		return fmt.Errorf("there is a rollout already: %s: wait for it, or abort it", c.rollout)
+	}
+	if c.rollout != nil {
+		for _, node := range c.rollout.Owing() {
+			if !slices.Contains(leave, node) {
+				return fmt.Errorf("the last rollout of this node, of plan %s, still is to give %s back what it had: %s: "+
+					"wait for that, roll out from another node, or say --leave %s to have it stay as it is", c.rollout.Plan.ID, node, c.rollout.Nodes[node].Left, node)
+			}
+		}
 	}
 	before := c.rollout
 	c.rollout = r
@@ -108,6 +118,16 @@ func (c *coordinator) begin(r *bgp.Rollout) error {
 	}
 	c.poke()
 	return nil
+}
+
+// owing returns the nodes that are still to get back what they had.
+func (c *coordinator) owing() []string {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.rollout == nil {
+		return nil
+	}
+	return c.rollout.Owing()
 }
 
 // undo takes back what could not be made durable, here and where it was to be kept.

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net/netip"
 	"slices"
+	"strings"
 	"time"
 
 	"edged/bgp"
@@ -21,6 +22,7 @@ type Application struct {
 	GiveUp []netip.Prefix `json:"give_up,omitempty"` // as Plan was told
 	Wide   bool           `json:"wide,omitempty"`
 	Shift  bool           `json:"shift,omitempty"` // traffic may move otherwise than forecast
+	Leave  []string       `json:"leave,omitempty"` // nodes that need not get back what the rollout before owes them
 	Bake   time.Duration  `json:"bake,omitempty"`  // 0: the default; negative: none
 	Reason string         `json:"reason"`
 	Actor  string         `json:"actor,omitempty"`
@@ -48,7 +50,18 @@ func (a *Announcer) Apply(ctx context.Context, q Application) (Proposal, error) 
 	r.Shift, r.Begun = q.Shift, time.Now()
 	r.Beside(p.beside)
 	r.Probe(p.probers)
-	return p, a.coordinator.begin(r)
+	gone := slices.DeleteFunc(a.coordinator.owing(), a.isMember)
+	if err := a.coordinator.begin(r, append(gone, q.Leave...)...); err != nil {
+		return p, err
+	}
+	if len(q.Leave) > 0 {
+		a.record(audit.Entry{Actor: q.Actor, Cause: q.Reason, Plan: p.Plan.ID, After: "what the rollout before owes is not given back to " + strings.Join(q.Leave, ", ")})
+	}
+	return p, nil
+}
+
+func (a *Announcer) isMember(name string) bool {
+	return slices.ContainsFunc(a.cfg.Fleet.Members(), func(m bgp.Member) bool { return m.Name == name })
 }
 
 // planFor makes the plan of an application again, and errs when it is another one, or

@@ -160,6 +160,7 @@ rollout, too. If it restarts, the rollout stays paused until "edged vip resume".
 	cmd.Flags().StringVar(&q.Reason, "reason", "", "why, in words")
 	cmd.MarkFlagRequired("reason")
 	cmd.Flags().BoolVar(&q.Shift, "allow-shift", false, "also when traffic moves otherwise than forecast")
+	cmd.Flags().StringSliceVar(&q.Leave, "leave", nil, "leave these `NODES` as they are, though the rollout before is still to give back what they had")
 	cmd.Flags().BoolVar(&watch, "watch", false, "show how it goes until it is over")
 	return cmd
 }
