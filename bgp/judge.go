@@ -33,7 +33,8 @@ type InFlight struct {
 	Coordinator string   `json:"coordinator"` // the node that rolls it out
 	Nodes       []string `json:"nodes"`
 	VIPs        []string `json:"vips"`
-	Asked       bool     `json:"asked,omitempty"` // it is only being applied, at this moment
+	Prefixes    []string `json:"prefixes,omitempty"` // that come or go, for whatever VIP
+	Asked       bool     `json:"asked,omitempty"`    // it is only being applied, at this moment
 }
 
 // Limits say how much one plan may change.
@@ -169,6 +170,9 @@ func (j *judging) overlap() {
 		}
 		shared("node", j.plan.Nodes(), other.Nodes)
 		shared("VIP", j.plan.VIPs(), other.VIPs)
+		if !slices.ContainsFunc(j.plan.VIPs(), func(vip string) bool { return slices.Contains(other.VIPs, vip) }) {
+			shared("prefix", j.plan.Prefixes(), other.Prefixes)
+		}
 	}
 }
 

@@ -43,25 +43,25 @@ type presence struct {
 	had, stays    []bool // likewise, for whatever VIP
 	leaves        []bool // it is announced in any way, and will be no more
 	givenUp       bool
+
+	min, minPoPs int // the strictest of all VIPs that have it
 }
 
 func (g presence) alike(o presence) bool {
 	return slices.Equal(g.before, o.before) && slices.Equal(g.after, o.after) && slices.Equal(g.had, o.had) &&
-		slices.Equal(g.stays, o.stays) && slices.Equal(g.leaves, o.leaves) && g.givenUp == o.givenUp
+		slices.Equal(g.stays, o.stays) && slices.Equal(g.leaves, o.leaves) && g.givenUp == o.givenUp && g.min == o.min && g.minPoPs == o.minPoPs
 }
 
 // count counts who announces a VIP before and after, and judges the result if
 // anybody leaves, and how many of the announcers change. Prefixes that are announced
 // by the same nodes are counted together.
 func (j *judging) count(vip string) {
-	least := Count{VIP: vip, Min: 1, MinPoPs: 1}
 	var prefixes []netip.Prefix
 	announcers, touched := 0, 0
 	for _, n := range j.fleet.Nodes {
 		step, _ := j.plan.Step(n.Name)
 		for _, p := range []NodePlan{n.Stored, step.Plan} {
 			if v, ok := p.VIP(vip); ok {
-				least.Min, least.MinPoPs = max(least.Min, v.MinAnnouncers), max(least.MinPoPs, v.MinPoPs)
 				prefixes = append(prefixes, v.Prefixes...)
 			}
 		}
@@ -82,7 +82,7 @@ func (j *judging) count(vip string) {
 		}
 	}
 	for _, g := range groups {
-		c := least
+		c := Count{VIP: vip, Min: g.min, MinPoPs: g.minPoPs}
 		if len(groups) > 1 {
 			c.Prefixes = g.prefixes
 		}
@@ -93,7 +93,7 @@ func (j *judging) count(vip string) {
 
 // presence says which nodes announce a prefix of a VIP before and after.
 func (j *judging) presence(vip string, p netip.Prefix) presence {
-	g := presence{prefixes: []netip.Prefix{p}, givenUp: slices.Contains(j.plan.GiveUp, p)}
+	g := presence{prefixes: []netip.Prefix{p}, givenUp: slices.Contains(j.plan.GiveUp, p), min: 1, minPoPs: 1}
 	for _, n := range j.fleet.Nodes {
 		step, has := j.plan.Step(n.Name)
 		if !has {
@@ -104,22 +104,36 @@ func (j *judging) presence(vip string, p netip.Prefix) presence {
 		for _, v := range slices.Concat(n.Stored.VIPs, step.Plan.VIPs) {
 			was, will := n.counts(step, v.Name, p)
 			had, stays = had || was, stays || will
+			if slices.Contains(v.Prefixes, p) {
+				g.min, g.minPoPs = max(g.min, v.MinAnnouncers), max(g.minPoPs, v.MinPoPs)
+			}
 		}
 		g.before, g.after, g.had, g.stays = append(g.before, before), append(g.after, after), append(g.had, had), append(g.stays, stays)
 		// What answered and is not out is missed when its routers are back.
 		there := n.States[vip].Announces() && (n.Answered == nil || slices.Contains(n.Answered[vip], p))
-		taker := takes(step, vip, p)
-		g.leaves = append(g.leaves, there && dropsOf(n.Stored, step, vip, p) && !(taker != "" && n.comes(step, taker)))
-		j.over(n, step, vip, taker, p)
+		heir := heir(step, vip, p)
+		goesOver := heir != "" && slices.Contains(step.Adds, p) && n.comes(step, heir) // no peer is told that it is gone
+		g.leaves = append(g.leaves, there && dropsOf(n.Stored, step, vip, p) && !goesOver)
+		if heir != "" {
+			j.over(n, step, vip, heir, p)
+		}
 	}
 	return g
 }
 
 // counts says whether a node announces a prefix of a VIP, before and after a step, as planned.
 func (n FleetNode) counts(step NodeStep, vip string, p netip.Prefix) (before, after bool) {
-	before = n.States[vip] == Announced && hasPrefix(n.Stored, vip, p) && (n.Out == nil || slices.Contains(n.Out[vip], p))
-	adds := hasPrefix(step.Plan, vip, p) && slices.Contains(step.Adds, p)
-	return before, before && !dropsOf(n.Stored, step, vip, p) || adds && n.comes(step, vip)
+	before = n.announces(vip, p)
+	comes := hasPrefix(step.Plan, vip, p) && slices.Contains(step.Adds, p) && n.comes(step, vip)
+	for _, v := range n.Stored.VIPs { // what another VIP has is no better announced by the new one
+		comes = comes && (v.Name == vip || !slices.Contains(v.Prefixes, p) || n.announces(v.Name, p))
+	}
+	return before, before && !dropsOf(n.Stored, step, vip, p) || comes
+}
+
+// announces says whether a node announces a prefix of a VIP as planned.
+func (n FleetNode) announces(vip string, p netip.Prefix) bool {
+	return n.States[vip] == Announced && hasPrefix(n.Stored, vip, p) && (n.Out == nil || slices.Contains(n.Out[vip], p))
 }
 
 // comes says whether what a step adds to a VIP is announced then, and some peer hears it: one that is
@@ -138,10 +152,9 @@ func dropsOf(stored NodePlan, step NodeStep, vip string, p netip.Prefix) bool {
 	return hasPrefix(stored, vip, p) && slices.Contains(step.Drops, p)
 }
 
-// takes returns the VIP that a prefix goes over to from another one; empty: none. Then no peer is
-// told that it is gone, while the other one comes.
-func takes(step NodeStep, vip string, p netip.Prefix) string {
-	if !hasPrefix(step.Prior, vip, p) || !slices.Contains(step.Adds, p) {
+// heir returns the VIP that is to have a prefix of another one; empty: none is.
+func heir(step NodeStep, vip string, p netip.Prefix) string {
+	if !hasPrefix(step.Prior, vip, p) {
 		return ""
 	}
 	for _, v := range step.Plan.VIPs {
@@ -152,18 +165,18 @@ func takes(step NodeStep, vip string, p netip.Prefix) string {
 	return ""
 }
 
-// over judges a prefix that goes over to another VIP on a node: what an operator wants out stays out.
-func (j *judging) over(n FleetNode, step NodeStep, vip, taker string, p netip.Prefix) {
+// over judges a prefix that another VIP is to have on a node: what an operator wants out stays out.
+func (j *judging) over(n FleetNode, step NodeStep, vip, heir string, p netip.Prefix) {
+	here := n.States[vip].Announces() && slices.Contains(step.Adds, p)
 	switch {
-	case taker == "":
-	case slices.Contains(n.Drained, taker):
-		if n.States[vip].Announces() {
-			j.notes = append(j.notes, fmt.Sprintf("%s: %s goes over to %s, which an operator wants out there, and is withdrawn", n.Name, p, taker))
+	case slices.Contains(n.Drained, heir):
+		if here {
+			j.notes = append(j.notes, fmt.Sprintf("%s: %s goes over to %s, which an operator wants out there, and is withdrawn", n.Name, p, heir))
 		}
 	case slices.Contains(n.Drained, vip):
-		j.breaks(RuleDrained, n.Name, "an operator wants %s out there, and %s would announce %s: end that by edged vip undrain, or leave the node out of the plan", vip, taker, p)
-	case !n.comes(step, taker) && n.States[taker].Announces():
-		j.notes = append(j.notes, fmt.Sprintf("%s: %s goes over to %s, which is %s there, and does not count", n.Name, p, taker, n.States[taker]))
+		j.breaks(RuleDrained, n.Name, "an operator wants %s out there, and %s would announce %s: end that by edged vip undrain, or leave the node out of the plan", vip, heir, p)
+	case here && !n.comes(step, heir) && n.States[heir].Announces():
+		j.notes = append(j.notes, fmt.Sprintf("%s: %s goes over to %s, which is %s there, and does not count", n.Name, p, heir, n.States[heir]))
 	}
 }
 

@@ -155,3 +155,74 @@ func TestJudgeComers(t *testing.T) {
 		t.Errorf("one leaves and the one that comes is drained, and it may be applied:\n%s", p.Text(v))
 	}
 }
+
+// TestJudgeStrictestName: the strictest minimum of all that have the address counts, whatever their
+// VIPs are called.
+func TestJudgeStrictestName(t *testing.T) {
+	f := fleetOf(t, "ams1 ns1=announced\nfra1 ns1=announced\nlhr1 ns2=announced")
+	for i := range f.Nodes {
+		f.Nodes[i].Stored.VIPs[0].MinAnnouncers = 3
+	}
+	last := &f.Nodes[2].Stored.VIPs[0]
+	last.Prefixes, last.MinAnnouncers, last.MinPoPs = vipNamed("ns1").Prefixes, 1, 1
+	_, v := judged(t, f, "node/lhr1", []Peer{torA}, func(FleetNode) []VIP { return nil })
+	if want := "plan refused: minimum: ns2: lhr1 would leave, and 2 of 3 announce it, want at least 3"; v.OK() || v.Err().Error() != want {
+		t.Errorf("%v, want %q", v.Err(), want)
+	}
+}
+
+// TestJudgeOverlapOfNames: two plans that take one address from nodes that have it by different names
+// rely on each other's nodes.
+func TestJudgeOverlapOfNames(t *testing.T) {
+	f := fleetOf(t, "ams1 ns1=announced\nfra1 ns1=announced\nlhr1 ns2=announced")
+	f.Nodes[2].Stored.VIPs[0].Prefixes = vipNamed("ns1").Prefixes
+	none := func(FleetNode) []VIP { return nil }
+	first, v := judged(t, f, "node/lhr1", []Peer{torA}, none)
+	if !v.OK() {
+		t.Error(v.Err())
+	}
+	f.InFlight = []InFlight{{Plan: "99aa", Coordinator: "lhr1", Nodes: first.Nodes(), VIPs: first.VIPs(), Prefixes: first.Prefixes()}}
+	_, v = judged(t, f, "node/ams1", []Peer{torA}, none)
+	const want = "plan refused: overlap: 198.51.100.53/32: plan 99aa, which lhr1 rolls out, changes this prefix too: wait for it, or abort it"
+	if v.OK() || v.Err().Error() != want {
+		t.Errorf("%v, want %q", v.Err(), want)
+	}
+}
+
+// TestJudgeRenameOfUnwell: a node that does not announce a VIP as planned counts no more under a new name.
+func TestJudgeRenameOfUnwell(t *testing.T) {
+	renamed := vipNamed("ns1")
+	renamed.Name = "anycast"
+	for _, state := range []string{"announced", "degraded", "last-resort", "withdrawn", "bound", "draining", "unanswered"} {
+		f := fleetOf(t, "ams1 ns1="+strings.Replace(state, "unanswered", "announced", 1)+"\nfra1 ns1=announced\nfra2 ns1=announced")
+		if state == "unanswered" {
+			f.Nodes[0].Answered, f.Nodes[0].Out = map[string][]netip.Prefix{}, map[string][]netip.Prefix{}
+		}
+		_, v := judged(t, f, "all", []Peer{torA}, func(n FleetNode) []VIP {
+			if n.Name == "fra2" {
+				return nil
+			}
+			return []VIP{renamed}
+		})
+		if v.OK() != (state == "announced") {
+			t.Errorf("%s: %v, %+v", state, v.Err(), v.Counts)
+		}
+	}
+}
+
+// TestJudgeDrainedName: a node that has a VIP drained does not get its address by another name, also
+// where no peer would hear that.
+func TestJudgeDrainedName(t *testing.T) {
+	for _, groups := range [][]string{nil, {"nowhere"}} {
+		f := fleetOf(t, "ams1 ns1=withdrawn\nfra1 ns1=announced\nfra2 ns1=announced\nlhr1 ns1=announced")
+		f.Nodes[0].Drained = []string{"ns1"}
+		renamed := vipNamed("ns1")
+		renamed.Name, renamed.Groups = "anycast", groups
+		_, v := judged(t, f, "node/ams1", []Peer{torA}, func(FleetNode) []VIP { return []VIP{renamed} })
+		const want = "plan refused: drained: ams1: an operator wants ns1 out there, and anycast would announce 198.51.100.53/32: " +
+			"end that by edged vip undrain, or leave the node out of the plan"
+		if v.OK() || v.Err().Error() != want {
+			t.Errorf("groups %v: %v, want %q", groups, v.Err(), want)
+		}
+	}
+}

@@ -246,3 +246,14 @@ func (f FleetPlan) VIPs() []string {
 	slices.Sort(names)
 	return slices.Compact(names)
 }
+
+// Prefixes returns those that come or go on some node, sorted.
+func (f FleetPlan) Prefixes() (names []string) {
+	for _, s := range f.Steps {
+		for _, p := range slices.Concat(s.Adds, s.Drops) {
+			names = append(names, p.String())
+		}
+	}
+	slices.Sort(names)
+	return slices.Compact(names)
+}

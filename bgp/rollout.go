@@ -253,7 +253,7 @@ func (r *Rollout) Owing() (nodes []string) {
 
 // InFlight returns what others must know, and whether there is anything.
 func (r *Rollout) InFlight(coordinator string) (InFlight, bool) {
-	return InFlight{Plan: r.Plan.ID, Coordinator: coordinator, Nodes: r.Plan.Nodes(), VIPs: r.Plan.VIPs()}, !r.Ended()
+	return InFlight{Plan: r.Plan.ID, Coordinator: coordinator, Nodes: r.Plan.Nodes(), VIPs: r.Plan.VIPs(), Prefixes: r.Plan.Prefixes()}, !r.Ended()
 }
 
 // Loaded is called when the rollout was read from disk: it is paused, whatever

@@ -26,7 +26,7 @@ func (r *Rollout) restore(now time.Duration, facts map[string]NodeFacts) []Actio
 			} else if now-p.reached >= unreachable && !p.Unwritten {
 				p.Left, p.Owed = fmt.Sprintf("not restored: it was not reached for %s; it will be when it can", unreachable), true
 			}
-			if p.Restored || !r.restores(p) || p.Unwritten && !p.forgot(now, s, f) {
+			if p.Restored || !r.restores(p) || p.Unwritten && !r.forgot(now, p, s, f) {
 				continue
 			}
 			if !f.Reached || !f.has(back) {
@@ -55,16 +55,22 @@ func (r *Rollout) restores(p *Progress) bool {
 // unwritten is what is left of a node that has what it had before, but only until a restart.
 const unwritten = "it has its earlier plan, but could not write it, and a restart forgets it"
 
-// forgot says whether an unwritten node has the plan of the rollout again.
-func (p *Progress) forgot(now time.Duration, s NodeStep, f NodeFacts) bool {
-	if !f.Reached || !f.has(s.Plan) {
+// forgot says whether an unwritten node has what a restart brought back.
+func (r *Rollout) forgot(now time.Duration, p *Progress, s NodeStep, f NodeFacts) bool {
+	if !f.Reached || !r.undone(s, f) {
 		return false
 	}
 	p.planned = now
 	if p.Left == unwritten {
-		p.Left = "a restart brought the plan of the rollout back, and it is restored again"
+		p.Left = "a restart brought back what it had, and it is restored again"
 	}
 	return true
+}
+
+// undone says whether a node has the plan of the rollout or, where that is taken back once more by
+// force, what it had after the first time.
+func (r *Rollout) undone(s NodeStep, f NodeFacts) bool {
+	return f.has(s.Plan) || r.Forced && f.has(s.Plan.Restored(s.Prior))
 }
 
 // sameRun is how soon two answers of a node follow each other that have no restart, and a plan
@@ -81,13 +87,15 @@ func (r *Rollout) take(now time.Duration, node string, s NodeStep, back NodePlan
 		p.Left, p.Owed, p.Unwritten, p.planned = unwritten, true, true, now
 	case f.has(back) && f.Confirmed, p.Unwritten && f.has(s.Prior):
 		p.restored("")
-	case f.has(back) && now-p.planned >= reachWithin+undone(s, f):
+	case f.has(back) && now-p.planned >= reachWithin+goingDown(s, f):
 		left := fmt.Sprintf("it stored its earlier plan, but waits for %s", orNothing(f.Waits))
 		if len(r.Plan.First) > 0 && !r.GiveUp {
 			left += "; what nobody announced before goes by rollback --force"
 		}
 		p.restored(left)
-	case p.Unwritten && (f.Unstored || f.has(s.Plan)): // a plan that is not written either, or that of the rollout again
+	case p.Unwritten && f.has(back): // it is written now, and not what peers were sent, yet
+		p.Left = ""
+	case p.Unwritten && (f.Unstored || r.undone(s, f)): // a plan that is not written either, or that of before
 	case p.Unwritten && steady:
 		p.restored("") // it has gone on since
 	case !f.has(back) && !f.has(s.Plan) && !f.has(s.Prior) && !f.has(s.Plan.Restored(s.Prior)):
@@ -102,7 +110,7 @@ func (p *Progress) restored(left string) {
 	p.Restored, p.Left, p.Owed, p.Unwritten = true, left, false, false
 }
 
-// undone is how long the node may take to give up what it began to announce.
-func undone(s NodeStep, f NodeFacts) time.Duration {
+// goingDown is how long the node may take to give up what it began to announce.
+func goingDown(s NodeStep, f NodeFacts) time.Duration {
 	return NodeStep{Prior: s.Plan, Drops: s.Adds}.drain(f)
 }

@@ -1,8 +1,12 @@
 package bgp
 
 import (
+	"encoding/json"
+	"fmt"
+	"math/rand/v2"
 	"strings"
 	"testing"
+	"time"
 )
 
 // A node that gets back what it had, and cannot write it, loses it by a restart.
@@ -130,6 +134,164 @@ func TestRestoreUnwrittenAndPlanned(t *testing.T) {
 		const want = "not restored: it has another plan now, generation "
 		if p := s.rollout.Nodes["fra1"]; !strings.HasPrefix(p.Left, want) || len(s.rollout.Watched()) > 0 {
 			t.Errorf("%d later: %+v", later, p)
+		}
+	}
+}
+
+// TestRestoreWrittenLater: what a node got back is written after a while, and is not yet what its
+// peers were sent. That is waited for, and told, as without a full disk.
+func TestRestoreWrittenLater(t *testing.T) {
+	for _, restarts := range []bool{true, false} {
+		s, fra1, step := rolledBack(t)
+		s.run("aborted", 60)
+		fra1.stuck = true
+		s.seconds(60)
+		if restarts {
+			fra1.stored = step.Plan
+		}
+		fra1.Unstored = false
+		s.seconds(300)
+		if got, want := s.rollout.Nodes["fra1"].Left, "it stored its earlier plan, but waits for "; !strings.HasPrefix(got, want) {
+			t.Errorf("restarted %v: told is %q, want %q", restarts, got, want)
+		}
+	}
+}
+
+// TestRestoreForcedUnwritten: a rollback by force after one without cannot be written, and a restart
+// brings the one without back.
+func TestRestoreForcedUnwritten(t *testing.T) {
+	s := newStage(t, "ams1 fra1")
+	s.rollout.Plan.First = ns1.Prefixes
+	s.run("done", 300)
+	fra1 := s.nodes["fra1"]
+	for _, force := range []bool{false, true} {
+		if err := s.rollout.Rollback(s.now, "ada", "wrong", force); err != nil {
+			t.Fatal(err)
+		}
+		written := fra1.stored
+		fra1.stuck, fra1.Unstored = !force, force
+		s.run("aborted", 120)
+		s.seconds(10)
+		if force {
+			fra1.away = true
+			s.seconds(10)
+			fra1.stored, fra1.Unstored, fra1.away = written, false, false
+		}
+	}
+	s.seconds(30)
+	s.settled("restarted")
+	if got := fra1.stored.Generation; got != 7 {
+		t.Errorf("fra1 has generation %d, want that of the rollback by force, 7", got)
+	}
+}
+
+// troubled is a rollback on a node whose disk is full now and then.
+type troubled struct {
+	*stage
+	node    *fakeNode
+	step    NodeStep
+	full    bool
+	disk    NodePlan // what a restart brings back
+	others  int      // plans of somebody else
+	history []string
+}
+
+func (w *troubled) say(format string, args ...any) {
+	w.history = append(w.history, fmt.Sprintf(format, args...))
+}
+
+// pass passes seconds, and holds that nobody else's plan is taken away.
+func (w *troubled) pass(seconds int) {
+	w.say("%d s", seconds)
+	for range seconds {
+		before := w.node.stored
+		w.second()
+		now := w.node.stored
+		if others := before.ID() != w.step.Plan.ID() && before.ID() != w.step.Prior.ID(); others && now.Generation != before.Generation {
+			w.t.Errorf("%q: restored over somebody else's plan", w.history)
+		}
+		if !w.full {
+			w.disk, w.node.Unstored = now, false
+		} else if w.disk.Generation != now.Generation {
+			w.node.Unstored = true
+		}
+	}
+}
+
+// happen has something happen.
+func (w *troubled) happen(rng *rand.Rand) {
+	n := w.node
+	switch rng.IntN(8) {
+	case 0:
+		w.full = !w.full
+		w.say("full %v", w.full)
+	case 1:
+		w.say("restart")
+		n.away = true
+		w.pass(rng.IntN(8))
+		n.stored, n.Unstored, n.away = w.disk, false, false
+	case 2:
+		w.say("coordinator restarts")
+		var again *Rollout
+		if text, err := json.Marshal(w.rollout); err != nil || json.Unmarshal(text, &again) != nil {
+			w.t.Fatalf("%v: %s", err, text)
+		}
+		w.rollout, w.now = again, 0
+		w.rollout.Loaded()
+	case 3:
+		w.say("pause: %v", w.rollout.Pause(w.now, "ada", "x"))
+	case 4:
+		force := rng.IntN(2) == 0
+		w.say("rollback, force %v: %v", force, w.rollout.Rollback(w.now, "ada", "x", force))
+	case 5:
+		n.stuck = !n.stuck
+		w.say("stuck %v", n.stuck)
+	case 6:
+		n.away = !n.away
+		w.say("away %v", n.away)
+	case 7:
+		if w.full || n.away || rng.IntN(2) == 0 {
+			return
+		}
+		w.others++
+		v := ns3
+		v.Port = uint16(1000 + w.others)
+		n.stored = planOf("fra1", n.stored.Generation+1, ns1, ns2, v)
+		w.disk = n.stored
+		w.say("somebody else plans")
+	}
+}
+
+// TestRestoreAtRandom: whatever happens to a node, its disk and its coordinator, in the end it is
+// restored or told of, nothing is owed, and what somebody else planned stays.
+func TestRestoreAtRandom(t *testing.T) {
+	for seed := range uint64(600) {
+		rng := rand.New(rand.NewPCG(seed, 1))
+		s := newStage(t, "ams1 fra1")
+		s.rollout.Plan.First, s.rollout.Bake = ns1.Prefixes, 2*time.Second
+		s.seconds(30)
+		w := &troubled{stage: s, node: s.nodes["fra1"], full: rng.IntN(2) == 0, disk: s.nodes["fra1"].stored}
+		w.step, _ = s.rollout.Plan.Step("fra1")
+		if err := s.rollout.Rollback(s.now, "ada", "x", false); err != nil {
+			t.Fatal(err)
+		}
+		w.say("seed %d, full %v", seed, w.full)
+		for range 3 + rng.IntN(8) {
+			w.happen(rng)
+			w.pass(rng.IntN(40))
+		}
+		w.full, w.node.away, w.node.stuck = false, false, false
+		w.pass(1)
+		if w.rollout.Phase == PhasePaused {
+			w.say("resume: %v", w.rollout.Resume(w.now, "ada", "x"))
+		}
+		w.pass(300)
+		p := w.rollout.Nodes["fra1"]
+		switch {
+		case !w.rollout.Ended() || len(w.rollout.Owing()) > 0 || p.Unwritten:
+			t.Fatalf("%q: nothing ends it: %s, %+v", w.history, w.rollout, p)
+		case w.disk.ID() == w.step.Plan.ID() && p.Left == "":
+			t.Fatalf("%q: it has what was rolled back, and nothing is told: %+v", w.history, p)
 		}
 	}
 }

@@ -29,7 +29,7 @@ func (a *Announcer) claimOperation(o bgp.Operation) (release func()) {
 
 // claimPlan makes a claim, until it is released.
 func (a *Announcer) claimPlan(p bgp.FleetPlan) (release func()) {
-	claim := bgp.InFlight{Plan: p.ID, Coordinator: a.cfg.Self.Name, Nodes: p.Nodes(), VIPs: p.VIPs(), Asked: true}
+	claim := bgp.InFlight{Plan: p.ID, Coordinator: a.cfg.Self.Name, Nodes: p.Nodes(), VIPs: p.VIPs(), Prefixes: p.Prefixes(), Asked: true}
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	a.claims.plans = append(slices.Clone(a.claims.plans), claim)

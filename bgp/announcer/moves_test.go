@@ -2,6 +2,7 @@ package announcer
 
 import (
 	"net/netip"
+	"slices"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -229,6 +230,48 @@ func TestRenameUndrainsNobody(t *testing.T) {
 	})
 }
 
+// TestRollbackUndrainsNobody: what was drained by its new name is drained by the old one when the
+// rename is taken back.
+func TestRollbackUndrainsNobody(t *testing.T) {
+	for action, bake := range map[string]time.Duration{"rollback": -1, "abort": time.Hour} {
+		synctest.Test(t, func(t *testing.T) {
+			f := announcing(t, "a1", "b1", "b2")
+			time.Sleep(40 * time.Second)
+			a, b := f.nodes["a1"], f.nodes["b2"]
+			a.wants(as("ns2", 1, first))
+			p, err := b.Plan(t.Context(), bgp.Selection{Nodes: "node/a1"}, bgp.Limits{AllowWide: true})
+			if err == nil {
+				_, err = b.Announcer.Apply(t.Context(), Application{Plan: p.Plan.ID, Nodes: "node/a1", Wide: true, Bake: bake, Reason: "x", Actor: "ann"})
+			}
+			if err != nil {
+				t.Fatal(err)
+			}
+			f.phase("b2", map[bool]bgp.Phase{true: bgp.PhaseBaking, false: bgp.PhaseDone}[bake > 0])
+			if _, err := b.Operate(t.Context(), Request{Kind: bgp.Drain, PoP: "a", VIP: "ns2", Reason: "work", Actor: "cal"}); err != nil {
+				t.Fatal(err)
+			}
+			f.await("drained", time.Minute, func() bool { return a.routeTo(first) == "none" && !a.open(first) })
+			if _, err := b.Steer(t.Context(), Steering{Action: action, Reason: "wrong", Actor: "bob"}); err != nil {
+				t.Fatal(err)
+			}
+			f.phase("b2", bgp.PhaseAborted)
+			for range 600 {
+				time.Sleep(100 * time.Millisecond)
+				if a.heard()[first] {
+					t.Fatalf("%s: it is announced: %+v", action, a.Status().VIPs)
+				}
+			}
+			if got, want := b.Rollout().String()+a.alarmed(), p.Plan.ID; !strings.HasPrefix(got, "plan "+want) || !strings.HasSuffix(got, "by bob: wrong") {
+				t.Errorf("%s: told is %q", action, got)
+			}
+			if _, err := b.Operate(t.Context(), Request{End: "undrain", Node: "a1", VIP: "ns1", Reason: "done", Actor: "ann"}); err != nil {
+				t.Fatal(err)
+			}
+			f.await("back", time.Minute, func() bool { return a.routeTo(first) == "64512:100" })
+		})
+	}
+}
+
 // crossing has first go over from VIPs of router a to those of router b, which has no session
 // with a1, on a1: in the place of second, which goes the other way, or beside it.
 func crossing(t *testing.T, beside bool, do func(t *testing.T, f *fleet, a *testNode, before, after []bgp.VIP)) {
@@ -360,4 +403,43 @@ func TestDrainedVIPAdoptsNothing(t *testing.T) {
 			t.Errorf("in the end routers have %v; alarm %q", a.heard(), a.alarmed())
 		}
 	})
+}
+
+// TestPlanWhileMoveWaits: what waits to go over to a VIP of routers that are away is announced, and
+// is missed by a plan that takes it from all.
+func TestPlanWhileMoveWaits(t *testing.T) {
+	left := []bgp.VIP{inGroup(as("ns1", 1, third), "one"), inGroup(as("ns2", 1, second), "two")}
+	for name, after := range map[string][]bgp.VIP{
+		"ns2": {left[0], inGroup(as("ns2", 1, first, second), "two")},
+		"ns3": append(slices.Clone(left), inGroup(as("ns3", 1, first), "two")),
+	} {
+		synctest.Test(t, func(t *testing.T) {
+			f := newFleet(t, "a1", "b1")
+			for _, n := range f.nodes {
+				n.file.Peers = []speaker.Peer{router("a", 9, "one"), router("b", 9, "two")}
+				n.file.VIPs = []bgp.VIP{inGroup(as("ns1", 1, first, third), "one"), left[1]}
+				n.refuses["b"] = true
+			}
+			f.start("a1", "b1")
+			defer f.stopAll()
+			time.Sleep(time.Minute)
+			for _, n := range f.nodes {
+				n.takes(t, after...)
+				n.file.VIPs = left
+				n.Use(n.file)
+			}
+			time.Sleep(time.Minute)
+			if got := f.hear(first); got != 2 {
+				t.Fatalf("%d nodes are heard, want 2", got)
+			}
+			p, err := f.nodes["a1"].Plan(t.Context(), bgp.Selection{Nodes: "all"}, bgp.Limits{AllowWide: true})
+			if err != nil {
+				t.Fatal(err)
+			}
+			want := "last: " + name + ": a1, b1 would leave"
+			if err := p.Verdict.Err(); err == nil || !strings.Contains(err.Error(), want) {
+				t.Errorf("%s: %v, want %q", name, err, want)
+			}
+		})
+	}
 }

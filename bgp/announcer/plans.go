@@ -52,6 +52,11 @@ func (a *Announcer) report() Report {
 			r.Status.Traffic[name] = v.meter.traffic()
 		}
 	}
+	for _, p := range a.parts { // what waits to go over is announced, and missed when it goes
+		if p.over != "" {
+			r.Status.Answered[p.over] = append(r.Status.Answered[p.over], p.tried...)
+		}
+	}
 	r.Status.Waits, r.Status.AnswerTTL = a.waits()
 	r.Status.Confirmed = r.Status.Waits == ""
 	r.Status.Unstored = a.unstored
@@ -117,26 +122,54 @@ func (a *Announcer) preflight(p bgp.NodePlan, restore bool) error {
 	if a.stopping {
 		return fmt.Errorf("%s is stopping", a.cfg.Self.Name)
 	}
-	if restore {
-		return nil
-	}
-	return a.undrains(p)
-}
-
-// undrains says which VIP of a plan would announce what an operator wants out here by the name of
-// another one; nil: none would. The caller holds the lock.
-func (a *Announcer) undrains(p bgp.NodePlan) error {
-	for _, next := range p.VIPs {
-		if drains(bgp.InForce(a.operations, a.cfg.Self, next.Name, time.Now())) {
-			continue
-		}
-		for _, v := range a.vips {
-			if v.planned && v.spec.Name != next.Name && a.drained(v) && len(common(v.spec.Prefixes, next.Prefixes)) > 0 {
-				return fmt.Errorf("an operator wants %s out here, and %s would announce what it has: end that by edged vip undrain", v.spec.Name, next.Name)
-			}
+	for _, u := range a.undrains(p) {
+		if _, has := a.plan.VIP(u.by); !restore || has {
+			return fmt.Errorf("an operator wants %s out here, and %s would announce what it has: end that by edged vip undrain", u.vip, u.by)
 		}
 	}
 	return nil
+}
+
+// undrained is what a plan would announce though an operator wants it out.
+type undrained struct {
+	vip, by string // by the name of another VIP
+	wanted  bgp.Operation
+}
+
+// undrains returns what a plan would announce that an operator wants out here. The caller holds the
+// lock.
+func (a *Announcer) undrains(p bgp.NodePlan) (all []undrained) {
+	now := time.Now()
+	for _, next := range p.VIPs {
+		if drains(bgp.InForce(a.operations, a.cfg.Self, next.Name, now)) {
+			continue
+		}
+		for _, name := range sortedKeys(a.vips) {
+			v := a.vips[name]
+			o := bgp.InForce(a.operations, a.cfg.Self, name, now)
+			if v.planned && name != next.Name && drains(o) && len(common(v.spec.Prefixes, next.Prefixes)) > 0 {
+				all = append(all, undrained{name, next.Name, *o})
+			}
+		}
+	}
+	return all
+}
+
+// drainToo has VIPs that come by a plan drained as those are by whose names what they have was
+// drained, and returns these operations. The caller holds the lock, and has them written.
+func (a *Announcer) drainToo(p bgp.NodePlan) (more []bgp.Operation) {
+	for _, u := range a.undrains(p) {
+		o := u.wanted
+		o.VIP, o.Node, o.PoP = u.by, a.cfg.Self.Name, ""
+		o, err := bgp.NewOperation(o)
+		if err != nil { // not reached: it is one that is in force, of a VIP with a name
+			a.cfg.Log.Error("what was drained is announced by another name", "vip", u.by, "error", err)
+			continue
+		}
+		more = append(more, o)
+	}
+	a.operations = slices.Concat(a.operations, more)
+	return more
 }
 
 // take stores a plan and brings it into force. When it returns nil the plan is
@@ -159,6 +192,7 @@ func (a *Announcer) take(p bgp.NodePlan, restore bool, actor, cause string) erro
 		a.mu.Unlock()
 		return nil // it was stored before
 	}
+	drained := a.drainToo(p)
 	a.earlier = superseded(before, earlier)
 	a.plan, a.dirty, a.unstored = p, true, restore || unstored // until it is on disk: see keep
 	a.mu.Unlock()
@@ -171,6 +205,9 @@ func (a *Announcer) take(p bgp.NodePlan, restore bool, actor, cause string) erro
 		return fmt.Errorf("the plan cannot be stored: %w", err)
 	}
 	a.recordPlan(before, p, actor, cause)
+	for _, o := range drained {
+		a.recordOperation(o.Actor, o.String(), o.Reason)
+	}
 	a.fault(stateOfBefore, nil) // people have decided anew
 	if err := a.allow(); err != nil {
 		return err

@@ -428,12 +428,12 @@ func (w *world) takes(n *testNode, vips []bgp.VIP) {
 	w.say("%s takes a plan: %s", n.self.Name, vipWords(vips))
 	n.file.VIPs = vips
 	n.Announcer.mu.Lock()
-	err := n.undrains(bgp.Pending(n.plan, vips, nil))
+	undrained := n.undrains(bgp.Pending(n.plan, vips, nil))
 	n.Announcer.mu.Unlock()
-	if err == nil {
+	if len(undrained) == 0 {
 		n.takes(w.t, vips...)
 	} else {
-		w.say("%s refuses: %v", n.self.Name, err)
+		w.say("it refuses, for drains of %v", undrained)
 	}
 	n.Use(n.file)
 }

@@ -50,7 +50,13 @@ func (a *Announcer) Apply(ctx context.Context, q Application) (Proposal, error) 
 	r.Shift, r.Begun = q.Shift, time.Now()
 	r.Beside(p.beside)
 	r.Probe(p.probers)
-	gone := slices.DeleteFunc(a.coordinator.owing(), a.isMember)
+	owing := a.coordinator.owing()
+	for _, node := range q.Leave {
+		if !slices.Contains(owing, node) {
+			return p, fmt.Errorf("--leave %s: the rollout before has nothing to give back to it", node)
+		}
+	}
+	gone := slices.DeleteFunc(owing, a.isMember)
 	if err := a.coordinator.begin(r, append(gone, q.Leave...)...); err != nil {
 		return p, err
 	}

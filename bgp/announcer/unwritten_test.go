@@ -142,7 +142,10 @@ func TestNextRolloutRemembersUnwritten(t *testing.T) {
 		}
 		const want = "still is to give b1 back what it had: it has its earlier plan, but could not write it, and a restart forgets it: " +
 			"wait for that, roll out from another node, or say --leave b1 to have it stay as it is"
-		if err := apply(a, "b2"); err == nil || !strings.HasSuffix(err.Error(), want) {
+		if err := apply(a, "b2"); err == nil || err.Error() != "--leave b2: the rollout before has nothing to give back to it" {
+			t.Errorf("told to leave another node: %v", err)
+		}
+		if err := apply(a); err == nil || !strings.HasSuffix(err.Error(), want) {
 			t.Errorf("the next rollout: %v, want %q", err, want)
 		}
 		if err := apply(f.nodes["b2"]); err != nil {
