@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"io"
+	"io/fs"
 	"log/slog"
 	"net"
 	"net/http"
@@ -226,8 +227,10 @@ func TestServe(t *testing.T) {
 	if err != nil || info.Mode() != os.ModeSocket|0o600 {
 		t.Fatalf("socket has mode %v (error %v), want 0600", info.Mode(), err)
 	}
-	if left, _ := filepath.Glob(filepath.Join(filepath.Dir(path), ".s*")); len(left) > 0 {
-		t.Errorf("left behind: %v", left)
+	private := filepath.Join(filepath.Dir(path), privateFolder)
+	left, err := os.ReadDir(private)
+	if info, statErr := os.Lstat(private); err != nil || statErr != nil || info.Mode() != fs.ModeDir|0o700 || len(left) > 0 {
+		t.Errorf("%v, %v: the private folder is %v, with %v left behind", err, statErr, info, left)
 	}
 	tcp := "http://" + s.Addr().String()
 	client := func(node, token string) *Client {
@@ -339,6 +342,14 @@ func TestSocketTaken(t *testing.T) {
 		t.Errorf("the first removed the second's socket: %v", err)
 	}
 	second.Close()
+
+	private := filepath.Join(dir, privateFolder)
+	if err := os.Chmod(private, 0o750); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := listenSocket(path); err == nil || !strings.Contains(err.Error(), "is no folder that only its owner can use; remove it") {
+		t.Errorf("with a folder that others can look into: %v", err)
+	}
 
 	file := filepath.Join(dir, "file")
 	if err := os.WriteFile(file, nil, 0o600); err != nil {

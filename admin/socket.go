@@ -14,6 +14,10 @@ import (
 // sun_path holds 104 octets, one of them a zero).
 const maxSocketPath = 103
 
+// privateFolder is where a socket is made, beside its path. It stays: on a full disk a folder
+// cannot be made, and a socket can.
+const privateFolder = ".socket"
+
 // listenSocket listens on a unix socket that only its owner can open. The
 // socket appears under its path with its final mode, because it is made in a
 // private folder and then moved. A socket that is there already is replaced only
@@ -34,14 +38,19 @@ func listenSocket(path string) (net.Listener, error) {
 			return fail("another node answers on it; give each node its own data_dir")
 		}
 	}
-	private, err := os.MkdirTemp(filepath.Dir(path), ".s") // made with mode 0700
-	if err != nil {
-		return fail("%w", unwrapPath(err))
-	}
-	defer os.RemoveAll(private)
+	private := filepath.Join(filepath.Dir(path), privateFolder)
 	made := filepath.Join(private, "s")
 	if len(made) > maxSocketPath || len(path) > maxSocketPath {
-		return fail("the path is too long for a unix socket; choose a data_dir of at most %d characters", maxSocketPath-len("/.s0123456789/s"))
+		return fail("the path is too long for a unix socket; choose a data_dir of at most %d characters", maxSocketPath-len("/control.sock"))
+	}
+	if err := os.Mkdir(private, 0o700); err != nil && !errors.Is(err, fs.ErrExist) {
+		return fail("%w", unwrapPath(err))
+	}
+	if info, err := os.Lstat(private); err != nil || !info.IsDir() || info.Mode().Perm()&0o077 != 0 {
+		return fail("%q is no folder that only its owner can use; remove it", private)
+	}
+	if err := os.Remove(made); err != nil && !errors.Is(err, fs.ErrNotExist) { // of a start that was cut short
+		return fail("%w", unwrapPath(err))
 	}
 	l, err := net.ListenUnix("unix", &net.UnixAddr{Name: made, Net: "unix"})
 	if err != nil {

@@ -3,6 +3,7 @@ package edge
 import (
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 )
 
@@ -35,5 +36,21 @@ func TestReplaceFile(t *testing.T) {
 	entries, err := os.ReadDir(dir)
 	if err != nil || len(entries) != 2 {
 		t.Errorf("left behind: %v, %v", entries, err)
+	}
+}
+
+// What goes on failing says the same each time: it is an alarm.
+func TestReplaceFileSaysTheSame(t *testing.T) {
+	dir := t.TempDir()
+	for path, want := range map[string]string{
+		filepath.Join(dir, "nowhere", "state"): "no such file or directory",
+		dir:                                    "file exists",
+	} {
+		for range 2 {
+			err := ReplaceFile(path, []byte("x"), 0o600)
+			if err == nil || !strings.HasSuffix(err.Error(), " "+path+": "+want) {
+				t.Errorf("got %v, want %s: %s", err, path, want)
+			}
+		}
 	}
 }

@@ -223,8 +223,8 @@ func startFleet(l *loaded, log *slog.Logger, answer func(string) string, alone b
 }
 
 // follow brings what the fleet says, and prices, into force whenever they change,
-// until the node leaves.
-func (n *node) follow() {
+// until the node leaves. The alarm tells of the faults given.
+func (n *node) follow(faults []string) {
 	frozen, prices := "", n.pricer.Prices()
 	for {
 		select {
@@ -242,7 +242,20 @@ func (n *node) follow() {
 			n.alarm(alarmFrozen, "verdicts are frozen", now)
 			frozen = now
 		}
+		if now := n.fleet.Faults(); !slices.Equal(now, faults) {
+			n.healthFaults(now)
+			faults = now
+		}
 	}
+}
+
+// healthFaults raises the alarm about what health keeps, or clears it when there is nothing.
+func (n *node) healthFaults(faults []string) {
+	if len(faults) == 0 {
+		n.clear(alarmHealth)
+		return
+	}
+	n.raise(alarmHealth, "what is kept of verdicts and overrides could not be used, or be written", faults)
 }
 
 // alarm raises an alarm with a detail, or clears it when there is none.

@@ -37,7 +37,7 @@ const (
 	alarmPart     = "part"      // started without a part of the node
 	alarmFrozen   = "frozen"    // verdicts are kept: no majority of the members is heard
 	alarmKey      = "key"       // a member is heard with another key than its own
-	alarmHealth   = "health"    // kept verdicts or overrides could not be used
+	alarmHealth   = "health"    // verdicts or overrides that are kept could not be used, or be written
 	alarmVIPs     = "vips"      // a VIP cannot be had, or what is kept of VIPs not be used
 	alarmLoad     = "load"      // this node's PoP is at its hard limit
 	alarmOverdue  = "overdue"   // the time of a drain, maintenance or hold has run out
@@ -118,9 +118,8 @@ func newNode(source string, l *loaded, log *slog.Logger, why error) (n *node, er
 	if err != nil {
 		return n, err
 	}
-	if faults := n.fleet.Faults(); len(faults) > 0 {
-		n.raise(alarmHealth, "kept verdicts or overrides could not be used", faults)
-	}
+	faults := n.fleet.Faults()
+	n.healthFaults(faults)
 	n.startPricer(l)
 	// The first answer goes by the verdicts that were known before.
 	first, err := l.judged(n.fleet, n.pricer.Prices(), log)
@@ -168,7 +167,7 @@ func newNode(source string, l *loaded, log *slog.Logger, why error) (n *node, er
 			n.raise(alarmPart, "started without a part", missing)
 		}
 	}
-	n.following.Go(n.follow)
+	n.following.Go(func() { n.follow(faults) })
 	n.following.Go(func() { n.measured.keep(n.leave) })
 	n.following.Go(n.survey)
 	if !kept {

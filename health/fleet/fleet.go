@@ -3,6 +3,7 @@ package fleet
 import (
 	"context"
 	"crypto/ed25519"
+	"fmt"
 	"log/slog"
 	"maps"
 	"net/netip"
@@ -95,6 +96,7 @@ type Fleet struct {
 	impostors   map[string]time.Time      // when a member was last heard with another key than its own
 	journal     *health.Journal           // nil until this node knows its incarnation
 	incarnation uint64
+	unwritten   error // why the incarnation is not on disk
 	matrix      *health.Matrix
 	kept        map[health.TargetID]verdict // from the store, for targets that return
 	history     []health.Transition         // oldest first
@@ -153,9 +155,7 @@ func (f *Fleet) start(incarnation uint64) error {
 		return err
 	}
 	if f.alone() || incarnation > 0 {
-		if err := f.begin(incarnation + 1); err != nil {
-			return err
-		}
+		f.begin(incarnation + 1)
 	}
 	f.judgeOverrides()
 	f.judge(time.Now())
@@ -258,8 +258,16 @@ func (f *Fleet) Impostors() []string {
 	return names
 }
 
-// Faults says what of the kept state could not be used at the start.
-func (f *Fleet) Faults() []string { return f.faults }
+// Faults says what of the kept state could not be used at the start, and what could not be kept
+// since and matters.
+func (f *Fleet) Faults() []string {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.unwritten == nil {
+		return f.faults
+	}
+	return append(slices.Clone(f.faults), fmt.Sprintf("%v; until that is written this node cannot take overrides from operators", f.unwritten))
+}
 
 // Incarnation returns how often this node began to tell what it sees; 0: it has
 // not yet.

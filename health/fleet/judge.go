@@ -52,6 +52,7 @@ func (f *Fleet) unknown(v *health.View) bool {
 // keep puts what changed on disk, and only then tells of it: what was answered
 // by is known after a crash. The disk is not waited for under the lock.
 func (f *Fleet) keep() {
+	f.writeIncarnation()
 	f.mu.Lock()
 	s, dirty, news := saved{}, f.dirty, f.news
 	if dirty {

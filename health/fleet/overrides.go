@@ -60,7 +60,16 @@ func (f *Fleet) Submit(ctx context.Context, q override.Request) (override.Result
 	if f.Incarnation() == 0 {
 		return override.Result{}, fmt.Errorf("this node does not know yet whether it has a past in the fleet: try again in %s, or ask another node", learnFor)
 	}
+	if err := f.isUnwritten(); err != nil {
+		return override.Result{}, fmt.Errorf("this node cannot write what would tell its overrides apart: %w: make room, or ask another node", err)
+	}
 	return f.overrides.Submit(ctx, q)
+}
+
+func (f *Fleet) isUnwritten() error {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.unwritten
 }
 
 // Overrides returns those in force, and those suspended. It is immutable.

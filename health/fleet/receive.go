@@ -156,9 +156,7 @@ func (f *Fleet) learn(waited bool) {
 	if !begin {
 		return
 	}
-	if err := f.begin(max(highest, f.incarnation) + 1); err != nil {
-		f.cfg.Log.Error("health: cannot begin to tell what this node sees", "error", err)
-	}
+	f.begin(max(highest, f.incarnation) + 1)
 }
 
 // trusts says whether a key is an observer's: the configured one, or the one

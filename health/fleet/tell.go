@@ -9,10 +9,14 @@ import (
 )
 
 // begin starts to tell what this node sees, under a new incarnation, which is
-// on disk before anybody hears of it.
-func (f *Fleet) begin(incarnation uint64) error {
+// on disk before anybody hears of it. Where it cannot be written it is the time, in milliseconds:
+// that is above all that were used before, written or not. It is written when that can be, and
+// no override is asked for under it before.
+func (f *Fleet) begin(incarnation uint64) {
+	f.unwritten = nil
 	if err := f.store.saveIncarnation(incarnation); err != nil {
-		return err
+		incarnation = max(incarnation, uint64(time.Now().UnixMilli()))
+		f.unwritten, f.news = err, true
 	}
 	f.incarnation = incarnation
 	f.journal = health.NewJournal(f.cfg.Name, f.cfg.Self, f.cfg.Key, incarnation)
@@ -23,7 +27,15 @@ func (f *Fleet) begin(incarnation uint64) error {
 		f.changed[id] = true
 	}
 	f.poke()
-	return nil
+}
+
+// writeIncarnation writes the one in use, if that was not possible before.
+func (f *Fleet) writeIncarnation() {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.unwritten != nil && f.store.saveIncarnation(f.incarnation) == nil {
+		f.unwritten, f.news = nil, true
+	}
 }
 
 // report takes the result of one of this node's probes.

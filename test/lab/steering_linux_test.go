@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net/netip"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -162,7 +163,7 @@ func TestRollbackPastCutWires(t *testing.T) {
 // fill leaves no room on the small disk of an edge, and returns what makes room.
 func (l *lab) fill(e *Edge) (empty func()) {
 	l.t.Helper()
-	path := filepath.Join(e.Dir, "state", "vips", "filler")
+	path := filepath.Join(e.Dir, "state", "filler")
 	f, err := os.Create(path)
 	l.must(err)
 	defer f.Close()
@@ -209,24 +210,45 @@ func TestFullDisk(t *testing.T) {
 	l.must(alarmed(e, 0))
 }
 
-// smallDisk puts what an edge keeps of its VIPs on a disk that can be filled.
+// smallDisk puts all that an edge keeps on a disk that can be filled.
 func (l *lab) smallDisk(e *Edge) {
 	l.t.Helper()
-	disk := filepath.Join(e.Dir, "state", "vips")
+	disk := filepath.Join(e.Dir, "state")
 	l.must(os.MkdirAll(disk, 0o750))
-	l.must(syscall.Mount("tmpfs", disk, "tmpfs", 0, "size=256k,mode=0750"))
+	if err := mountImage(filepath.Join(e.Dir, "disk"), disk); err != nil {
+		l.t.Logf("in memory, where a full disk still takes folders: %v", err)
+		l.must(syscall.Mount("tmpfs", disk, "tmpfs", 0, "size=4m,mode=0750"))
+	}
 	l.t.Cleanup(func() {
 		e.Kill()
 		l.must(syscall.Unmount(disk, 0))
 	})
 }
 
+// mountImage makes a file system in a file, without a reserve for root, and mounts it.
+func mountImage(file, at string) error {
+	if err := os.WriteFile(file, nil, 0o600); err != nil {
+		return err
+	}
+	if err := os.Truncate(file, 8<<20); err != nil {
+		return err
+	}
+	for _, command := range [][]string{{"mkfs.ext4", "-q", "-m", "0", file}, {"mount", "-o", "loop", file, at}} {
+		if out, err := exec.Command(command[0], command[1:]...).CombinedOutput(); err != nil {
+			return fmt.Errorf("%q: %w: %s", command, err, out)
+		}
+	}
+	return os.Chmod(at, 0o750)
+}
+
 // alarmed waits until the alarm about an edge's VIPs is raised (1), or is not.
-func alarmed(e *Edge, want float64) error {
+func alarmed(e *Edge, want float64) error { return alarmedOf(e, "vips", want) }
+
+func alarmedOf(e *Edge, reason string, want float64) error {
 	return Until(20*time.Second, func() error {
-		got, err := e.Metric(`edged_alarm{reason="vips"}`)
+		got, err := e.Metric(fmt.Sprintf("edged_alarm{reason=%q}", reason))
 		if err == nil && got != want {
-			err = fmt.Errorf("the alarm is %v, want %v", got, want)
+			err = fmt.Errorf("the alarm about %s is %v, want %v", reason, got, want)
 		}
 		return err
 	})
@@ -251,12 +273,18 @@ func TestStartsWithFullDisk(t *testing.T) {
 		l.must(l.Withdrawn(5*time.Second, vip4, e))
 		l.must(e.Start())
 		l.must(l.Reach(upWithin, vip4, l.Edges...))
-		l.must(alarmed(e, 1))
+		for _, reason := range []string{"vips", "health"} {
+			l.must(alarmedOf(e, reason, 1))
+		}
+		l.must(alarmedOf(e, "config", 0)) // it is from its own files that it started
+		l.must(alarmedOf(e, "part", 0))
 		l.vip(e, "list")
 	}
 	for i, e := range l.Edges {
 		empty[i]()
-		l.must(alarmed(e, 0))
+		for _, reason := range []string{"vips", "health"} {
+			l.must(alarmedOf(e, reason, 0))
+		}
 	}
 }
 
