@@ -6,12 +6,14 @@ import (
 	"net/netip"
 	"slices"
 	"strings"
+	"time"
 )
 
 // Fleet is what the node that judges a plan knows of all nodes.
 type Fleet struct {
 	Nodes    []FleetNode
 	InFlight []InFlight // plans that are being rolled out
+	Now      time.Time  // by which operations are in force, or are not yet
 }
 
 // FleetNode is a node as it stands.
@@ -25,6 +27,11 @@ type FleetNode struct {
 	Answered, Out map[string][]netip.Prefix
 
 	Drained []string // VIPs of the plan that an operator wants out there, by name
+
+	// Waiting names of each VIP what is still announced as another one's, until peers hear it there.
+	Waiting map[string][]netip.Prefix
+
+	Operations []Operation // in force there, now or later
 }
 
 // InFlight is a plan that some node rolls out.

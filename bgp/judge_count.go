@@ -110,7 +110,7 @@ func (j *judging) presence(vip string, p netip.Prefix) presence {
 		}
 		g.before, g.after, g.had, g.stays = append(g.before, before), append(g.after, after), append(g.had, had), append(g.stays, stays)
 		// What answered and is not out is missed when its routers are back.
-		there := n.States[vip].Announces() && (n.Answered == nil || slices.Contains(n.Answered[vip], p))
+		there := n.States[vip].Announces() && (n.Answered == nil || slices.Contains(n.Answered[vip], p)) || slices.Contains(n.Waiting[vip], p)
 		heir := heir(step, vip, p)
 		goesOver := heir != "" && slices.Contains(step.Adds, p) && n.comes(step, heir) // no peer is told that it is gone
 		g.leaves = append(g.leaves, there && dropsOf(n.Stored, step, vip, p) && !goesOver)
@@ -168,13 +168,15 @@ func heir(step NodeStep, vip string, p netip.Prefix) string {
 // over judges a prefix that another VIP is to have on a node: what an operator wants out stays out.
 func (j *judging) over(n FleetNode, step NodeStep, vip, heir string, p netip.Prefix) {
 	here := n.States[vip].Announces() && slices.Contains(step.Adds, p)
+	undrained := Undrains(n.Operations, n.Member, vip, heir, j.fleet.Now)
 	switch {
 	case slices.Contains(n.Drained, heir):
 		if here {
 			j.notes = append(j.notes, fmt.Sprintf("%s: %s goes over to %s, which an operator wants out there, and is withdrawn", n.Name, p, heir))
 		}
-	case slices.Contains(n.Drained, vip):
-		j.breaks(RuleDrained, n.Name, "an operator wants %s out there, and %s would announce %s: end that by edged vip undrain, or leave the node out of the plan", vip, heir, p)
+	case undrained != nil:
+		j.breaks(RuleDrained, n.Name, "an operator wants %s out there, and %s would announce %s: end that (%s since %s) by edged vip undrain, or leave the node out of the plan",
+			vip, heir, p, undrained.What(), clock(undrained.Since))
 	case here && !n.comes(step, heir) && n.States[heir].Announces():
 		j.notes = append(j.notes, fmt.Sprintf("%s: %s goes over to %s, which is %s there, and does not count", n.Name, p, heir, n.States[heir]))
 	}

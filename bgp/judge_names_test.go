@@ -215,12 +215,16 @@ func TestJudgeRenameOfUnwell(t *testing.T) {
 func TestJudgeDrainedName(t *testing.T) {
 	for _, groups := range [][]string{nil, {"nowhere"}} {
 		f := fleetOf(t, "ams1 ns1=withdrawn\nfra1 ns1=announced\nfra2 ns1=announced\nlhr1 ns1=announced")
-		f.Nodes[0].Drained = []string{"ns1"}
+		drain, err := NewOperation(Operation{Kind: Drain, VIP: "ns1", Node: "ams1", Reason: "work", Actor: "ann", Since: noon})
+		if err != nil {
+			t.Fatal(err)
+		}
+		f.Nodes[0].Drained, f.Nodes[0].Operations, f.Now = []string{"ns1"}, []Operation{drain}, noon
 		renamed := vipNamed("ns1")
 		renamed.Name, renamed.Groups = "anycast", groups
 		_, v := judged(t, f, "node/ams1", []Peer{torA}, func(FleetNode) []VIP { return []VIP{renamed} })
 		const want = "plan refused: drained: ams1: an operator wants ns1 out there, and anycast would announce 198.51.100.53/32: " +
-			"end that by edged vip undrain, or leave the node out of the plan"
+			"end that (drain ns1 on node/ams1 since 2026-03-01T12:00:00Z) by edged vip undrain, or leave the node out of the plan"
 		if v.OK() || v.Err().Error() != want {
 			t.Errorf("groups %v: %v, want %q", groups, v.Err(), want)
 		}

@@ -184,6 +184,21 @@ func (o Operation) Overdue(now time.Time) string {
 // leaves says whether the operation takes VIPs out of service.
 func (o Operation) leaves() bool { return o.Kind == Drain || o.Kind == Maintenance }
 
+// Undrains returns an operation that takes a VIP out of service on a node, now or at a later time,
+// and that would not if the VIP had another name, nor any other one by then; nil if there is none.
+func Undrains(all []Operation, m Member, vip, heir string, now time.Time) (found *Operation) {
+	for i := range all {
+		o := &all[i]
+		covered := slices.ContainsFunc(all, func(p Operation) bool {
+			return p.leaves() && p.Matches(m, heir) && (p.Begun(now) || !o.Begun(now))
+		})
+		if o.leaves() && o.Matches(m, vip) && !covered && (found == nil || o.Since.Before(found.Since)) {
+			found = o
+		}
+	}
+	return found
+}
+
 // InForce returns the operation that a node goes by for a VIP, nil if there is
 // none: what was asked on the node itself before what the fleet asks; then Hold
 // before Drain and Maintenance (forced ones first), these before Announce; of
@@ -289,10 +304,13 @@ func listed(all []Operation, by func(Operation) string) (words string) {
 }
 
 // Beside returns the operations that stay in force, of the kinds that an ending ended and
-// about the same VIPs: the node goes by these from now on.
+// about the same VIPs: the node goes by these from now on. So it does by what one that ended became
+// for a VIP by another name.
 func (e Ending) Beside(stay, ended []Operation) []Operation {
 	return slices.DeleteFunc(slices.Clone(stay), func(o Operation) bool {
-		about := func(p Operation) bool { return o.VIP == "" || p.VIP == "" || o.VIP == p.VIP }
+		about := func(p Operation) bool {
+			return o.VIP == "" || p.VIP == "" || o.VIP == p.VIP || o.leaves() && o.Since.Equal(p.Since) && o.Actor == p.Actor && o.Reason == p.Reason
+		}
 		return !slices.Contains(e.Kinds, o.Kind) || !slices.ContainsFunc(ended, about)
 	})
 }

@@ -304,3 +304,45 @@ func TestOperationCheck(t *testing.T) {
 		t.Errorf("altered after it was made: %v", err)
 	}
 }
+
+// TestUndrains: what has a VIP out, now or later, and would not by another name.
+func TestUndrains(t *testing.T) {
+	at := Member{"fra1", "fra"}
+	op := func(kind OperationKind, vip, node, pop string, since time.Duration) Operation {
+		o := Operation{Kind: kind, VIP: vip, Node: node, PoP: pop, Reason: "work", Actor: "ada", Since: noon.Add(since)}
+		if kind == Maintenance {
+			o.Until = o.Since.Add(time.Hour)
+		}
+		o, err := NewOperation(o)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return o
+	}
+	drain := op(Drain, "ns1", "fra1", "", 0)
+	for what, tc := range map[string]struct {
+		all  []Operation
+		want string
+	}{
+		"nothing":                {nil, ""},
+		"a drain":                {[]Operation{drain}, "drain ns1 on node/fra1"},
+		"of all VIPs":            {[]Operation{op(Drain, "", "", "fra", 0)}, ""},
+		"of another node":        {[]Operation{op(Drain, "ns1", "ams1", "", 0)}, ""},
+		"of the other VIP":       {[]Operation{op(Drain, "ns2", "fra1", "", 0)}, ""},
+		"under a hold":           {[]Operation{op(Hold, "ns1", "fra1", "", 0), drain}, "drain ns1 on node/fra1"},
+		"a hold":                 {[]Operation{op(Hold, "ns1", "fra1", "", 0)}, ""},
+		"of both":                {[]Operation{drain, op(Maintenance, "ns2", "", "fra", 0)}, ""},
+		"of the other one later": {[]Operation{drain, op(Maintenance, "ns2", "fra1", "", time.Hour)}, "drain ns1 on node/fra1"},
+		"later":                  {[]Operation{op(Maintenance, "ns1", "fra1", "", time.Hour)}, "maintenance ns1 on node/fra1"},
+		"later, of both":         {[]Operation{op(Maintenance, "ns1", "fra1", "", time.Hour), op(Maintenance, "ns2", "fra1", "", 2*time.Hour)}, ""},
+		"now and later":          {[]Operation{op(Maintenance, "ns1", "fra1", "", time.Hour), drain}, "drain ns1 on node/fra1"},
+	} {
+		got := ""
+		if o := Undrains(tc.all, at, "ns1", "ns2", noon); o != nil {
+			got = o.What()
+		}
+		if got != tc.want {
+			t.Errorf("%s: %q, want %q", what, got, tc.want)
+		}
+	}
+}

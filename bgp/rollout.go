@@ -210,10 +210,8 @@ func (r *Rollout) Watched() []string {
 		switch r.Phase {
 		case PhaseAborting:
 			watched = p.Touched && !p.Restored
-		case PhaseAborted:
+		case PhaseAborted, PhasePaused:
 			watched = p.Owed
-		case PhasePaused:
-			watched = p.Unwritten
 		}
 		if watched {
 			nodes = append(nodes, node)

@@ -8,8 +8,8 @@ import (
 
 // restore returns the calls that give nodes back what they had: all at once, those of
 // the newest wave first. Whatever keeps one of them from it, and it may be what all is
-// taken back for, is no reason to have the others wait. Only when aborting; else it looks after
-// those that are owed something, or while paused only unwritten.
+// taken back for, is no reason to have the others wait. Once aborted, it is for those that are
+// owed something; while paused for those that had it and lost it.
 func (r *Rollout) restore(now time.Duration, facts map[string]NodeFacts) []Action {
 	var actions []Action
 	open := false
@@ -26,7 +26,7 @@ func (r *Rollout) restore(now time.Duration, facts map[string]NodeFacts) []Actio
 			} else if now-p.reached >= unreachable && !p.Unwritten {
 				p.Left, p.Owed = fmt.Sprintf("not restored: it was not reached for %s; it will be when it can", unreachable), true
 			}
-			if p.Restored || !r.restores(p) || p.Unwritten && !r.forgot(now, p, s, f) {
+			if p.Restored || !r.restores(p) || p.Unwritten && !r.forgot(now, p, s, f) || r.Phase == PhasePaused && !p.Unwritten {
 				continue
 			}
 			if !f.Reached || !f.has(back) {
@@ -43,13 +43,7 @@ func (r *Rollout) restore(now time.Duration, facts map[string]NodeFacts) []Actio
 
 // restores says whether a node is to be given back what it had, as things stand.
 func (r *Rollout) restores(p *Progress) bool {
-	switch r.Phase {
-	case PhaseAborting:
-		return p.Left == "" || p.Owed
-	case PhaseAborted:
-		return p.Owed
-	}
-	return p.Unwritten
+	return p.Owed || r.Phase == PhaseAborting && p.Left == ""
 }
 
 // unwritten is what is left of a node that has what it had before, but only until a restart.
@@ -93,8 +87,8 @@ func (r *Rollout) take(now time.Duration, node string, s NodeStep, back NodePlan
 			left += "; what nobody announced before goes by rollback --force"
 		}
 		p.restored(left)
-	case p.Unwritten && f.has(back): // it is written now, and not what peers were sent, yet
-		p.Left = ""
+	case p.Unwritten && f.has(back):
+		p.Left, p.Unwritten = "it has written its earlier plan, and is yet to do as that says", false
 	case p.Unwritten && (f.Unstored || r.undone(s, f)): // a plan that is not written either, or that of before
 	case p.Unwritten && steady:
 		p.restored("") // it has gone on since

@@ -157,6 +157,22 @@ func TestRestoreWrittenLater(t *testing.T) {
 	}
 }
 
+// TestRestoreWrittenThenAway: once it is written it is as of any node that cannot be reached.
+func TestRestoreWrittenThenAway(t *testing.T) {
+	s, fra1, _ := rolledBack(t)
+	s.run("aborted", 60)
+	fra1.stuck, fra1.Unstored = true, false
+	s.seconds(5)
+	fra1.away = true
+	s.seconds(60)
+	if got, want := s.rollout.Nodes["fra1"].Left, "not restored: it was not reached for "; !strings.HasPrefix(got, want) || s.rollout.Worry() == nil {
+		t.Errorf("told is %q, want %q", got, want)
+	}
+	fra1.stuck, fra1.away = false, false
+	s.seconds(5)
+	s.settled("back")
+}
+
 // TestRestoreForcedUnwritten: a rollback by force after one without cannot be written, and a restart
 // brings the one without back.
 func TestRestoreForcedUnwritten(t *testing.T) {

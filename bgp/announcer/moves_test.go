@@ -197,11 +197,13 @@ func TestRenameUndrainsNobody(t *testing.T) {
 		for _, n := range f.nodes {
 			n.wants(as("ns2", 2, first))
 		}
+		since := "(maintenance ns1 on node/a1 since " + a.Status().Operations[0].Since.Format(time.RFC3339) + ") by edged vip undrain"
+		refused := "plan refused: drained: a1: an operator wants ns1 out there, and ns2 would announce 198.51.100.53/32: end that " + since + ", or leave the node out of the plan"
 		for nodes, want := range map[string]string{
-			"all":       "plan refused: drained: a1: an operator wants ns1 out there, and ns2 would announce 198.51.100.53/32: end that by edged vip undrain, or leave the node out of the plan",
+			"all":       refused,
 			"node/a2":   "",
 			"pop/b":     "",
-			"all,pop/b": "plan refused: drained: a1: an operator wants ns1 out there, and ns2 would announce 198.51.100.53/32: end that by edged vip undrain, or leave the node out of the plan",
+			"all,pop/b": refused,
 		} {
 			p, err := b.Plan(t.Context(), bgp.Selection{Nodes: nodes}, bgp.Limits{AllowWide: true})
 			if err != nil {
@@ -216,7 +218,7 @@ func TestRenameUndrainsNobody(t *testing.T) {
 			}
 		}
 		next := bgp.Pending(a.plan, []bgp.VIP{as("ns2", 2, first)}, nil)
-		const want = "an operator wants ns1 out here, and ns2 would announce what it has: end that by edged vip undrain"
+		want := "an operator wants ns1 out here, and ns2 would announce what it has: end that " + since
 		if err := a.take(next, false, "ann", "test"); err == nil || err.Error() != want {
 			t.Errorf("the node takes it: %v, want %q", err, want)
 		}
@@ -264,12 +266,83 @@ func TestRollbackUndrainsNobody(t *testing.T) {
 			if got, want := b.Rollout().String()+a.alarmed(), p.Plan.ID; !strings.HasPrefix(got, "plan "+want) || !strings.HasSuffix(got, "by bob: wrong") {
 				t.Errorf("%s: told is %q", action, got)
 			}
+			out, err := b.Operate(t.Context(), Request{End: "undrain", PoP: "a", VIP: "ns2", Reason: "done", Actor: "ann"})
+			if err != nil || len(out) != 1 || !strings.Contains(out[0].What, "stays; to end that: edged vip undrain node/a1 --vip ns1 --reason WHY") {
+				t.Errorf("%s: what was asked ends: %v, %v", action, out, err)
+			}
 			if _, err := b.Operate(t.Context(), Request{End: "undrain", Node: "a1", VIP: "ns1", Reason: "done", Actor: "ann"}); err != nil {
 				t.Fatal(err)
 			}
 			f.await("back", time.Minute, func() bool { return a.routeTo(first) == "64512:100" })
 		})
 	}
+}
+
+// TestRenameHeldOrLater: likewise what is drained under a hold, or is to be.
+func TestRenameHeldOrLater(t *testing.T) {
+	for what, asked := range map[string][]Request{
+		"drain":       {{Kind: bgp.Drain, Node: "a1", VIP: "ns1"}, {Kind: bgp.Hold, Node: "a1", VIP: "ns1", Local: true}},
+		"maintenance": {{Kind: bgp.Maintenance, Node: "a1", VIP: "ns1", For: time.Hour}},
+	} {
+		withRouters(t, "a1 b1 b2", 1, []netip.Prefix{first}, []speaker.Peer{router("a", 9)}, func(t *testing.T, f *fleet) {
+			a := f.nodes["a1"]
+			for _, q := range asked {
+				q.Reason, q.Actor = "x", "ann"
+				if q.Kind == bgp.Maintenance {
+					q.Since = time.Now().Add(time.Hour)
+				}
+				if _, err := a.Operate(t.Context(), q); err != nil {
+					t.Fatal(err)
+				}
+				time.Sleep(time.Minute)
+			}
+			a.wants(as("ns2", 1, first))
+			p, err := a.Plan(t.Context(), bgp.Selection{Nodes: "node/a1"}, bgp.Limits{AllowWide: true})
+			if err != nil {
+				t.Fatal(err)
+			}
+			want := "drained: a1: an operator wants ns1 out there, and ns2 would announce 198.51.100.53/32: end that (" + what + " ns1 on node/a1 since "
+			if err := p.Verdict.Err(); err == nil || !strings.Contains(err.Error(), want) {
+				t.Errorf("%v, want %q", err, want)
+			}
+		})
+	}
+}
+
+// TestRollbackDrainsNoMore: a VIP that would come back with more than what was drained by its new name
+// does not: the node refuses, and what was not drained stays.
+func TestRollbackDrainsNoMore(t *testing.T) {
+	withRouters(t, "a1 b1 b2", 1, []netip.Prefix{first, second}, []speaker.Peer{router("a", 9)}, func(t *testing.T, f *fleet) {
+		a, b := f.nodes["a1"], f.nodes["b2"]
+		a.file.VIPs = []bgp.VIP{as("ns2", 1, first), as("ns3", 1, second)}
+		a.Use(a.file)
+		p, err := b.Plan(t.Context(), bgp.Selection{Nodes: "node/a1"}, bgp.Limits{AllowWide: true})
+		if err == nil {
+			_, err = b.Announcer.Apply(t.Context(), Application{Plan: p.Plan.ID, Nodes: "node/a1", Wide: true, Bake: -1, Reason: "x", Actor: "ann"})
+		}
+		if err == nil {
+			f.phase("b2", bgp.PhaseDone)
+			_, err = b.Operate(t.Context(), Request{Kind: bgp.Drain, Node: "a1", VIP: "ns3", Force: true, Reason: "work", Actor: "cal"})
+		}
+		if err == nil {
+			f.await("drained", time.Minute, func() bool { return a.routeTo(second) == "none" })
+			_, err = b.Steer(t.Context(), Steering{Action: "rollback", Reason: "wrong", Actor: "bob"})
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		f.phase("b2", bgp.PhaseAborted)
+		const want = "; a1: it refuses to be restored: an operator wants ns3 out here, and ns1 would announce what it has: end that (drain ns3 on node/a1 since "
+		if got := b.Rollout().String(); !strings.Contains(got, want) {
+			t.Errorf("told is %q, want %q", got, want)
+		}
+		for range 600 {
+			time.Sleep(100 * time.Millisecond)
+			if heard := a.heard(); !heard[first] || heard[second] {
+				t.Fatalf("routers have %v", heard)
+			}
+		}
+	})
 }
 
 // crossing has first go over from VIPs of router a to those of router b, which has no session
@@ -409,16 +482,25 @@ func TestDrainedVIPAdoptsNothing(t *testing.T) {
 // is missed by a plan that takes it from all.
 func TestPlanWhileMoveWaits(t *testing.T) {
 	left := []bgp.VIP{inGroup(as("ns1", 1, third), "one"), inGroup(as("ns2", 1, second), "two")}
-	for name, after := range map[string][]bgp.VIP{
-		"ns2": {left[0], inGroup(as("ns2", 1, first, second), "two")},
-		"ns3": append(slices.Clone(left), inGroup(as("ns3", 1, first), "two")),
+	for _, tc := range []struct {
+		name  string
+		mute  bool // ns2 is only bound
+		after []bgp.VIP
+	}{
+		{"ns2", false, []bgp.VIP{left[0], inGroup(as("ns2", 1, first, second), "two")}},
+		{"ns2", true, []bgp.VIP{left[0], inGroup(as("ns2", 1, first, second), "two")}},
+		{"ns3", false, append(slices.Clone(left), inGroup(as("ns3", 1, first), "two"))},
 	} {
+		name, after := tc.name, tc.after
 		synctest.Test(t, func(t *testing.T) {
 			f := newFleet(t, "a1", "b1")
 			for _, n := range f.nodes {
 				n.file.Peers = []speaker.Peer{router("a", 9, "one"), router("b", 9, "two")}
 				n.file.VIPs = []bgp.VIP{inGroup(as("ns1", 1, first, third), "one"), left[1]}
 				n.refuses["b"] = true
+				if tc.mute {
+					n.mutes = second
+				}
 			}
 			f.start("a1", "b1")
 			defer f.stopAll()

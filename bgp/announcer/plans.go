@@ -20,6 +20,9 @@ type Report struct {
 	InFlight   []bgp.InFlight       `json:"in_flight"`
 	Rollout    *Brief               `json:"rollout,omitempty"`
 	Status     bgp.NodeStatus       `json:"status"`
+
+	// Waiting names of each VIP what is still announced as another one's, until peers hear it there.
+	Waiting map[string][]netip.Prefix `json:"waiting,omitempty"`
 }
 
 // report is what this node tells of itself.
@@ -40,6 +43,7 @@ func (a *Announcer) report() Report {
 			Peers: planned(a.peers, peers), FilePeers: planned(a.file.Peers, peers),
 		},
 		States:     map[string]bgp.State{},
+		Waiting:    map[string][]netip.Prefix{},
 		Operations: a.operations, Rollout: a.brief(),
 		Status: bgp.NodeStatus{
 			Generation: a.plan.Generation, Plan: a.plan.ID(),
@@ -52,9 +56,9 @@ func (a *Announcer) report() Report {
 			r.Status.Traffic[name] = v.meter.traffic()
 		}
 	}
-	for _, p := range a.parts { // what waits to go over is announced, and missed when it goes
+	for _, p := range a.parts {
 		if p.over != "" {
-			r.Status.Answered[p.over] = append(r.Status.Answered[p.over], p.tried...)
+			r.Waiting[p.over] = append(r.Waiting[p.over], p.tried...)
 		}
 	}
 	r.Status.Waits, r.Status.AnswerTTL = a.waits()
@@ -123,16 +127,18 @@ func (a *Announcer) preflight(p bgp.NodePlan, restore bool) error {
 		return fmt.Errorf("%s is stopping", a.cfg.Self.Name)
 	}
 	for _, u := range a.undrains(p) {
-		if _, has := a.plan.VIP(u.by); !restore || has {
-			return fmt.Errorf("an operator wants %s out here, and %s would announce what it has: end that by edged vip undrain", u.vip, u.by)
+		if !restore || !u.renamed {
+			return fmt.Errorf("an operator wants %s out here, and %s would announce what it has: end that (%s since %s) by edged vip undrain",
+				u.vip, u.by, u.wanted.What(), u.wanted.Since.Format(time.RFC3339))
 		}
 	}
 	return nil
 }
 
-// undrained is what a plan would announce though an operator wants it out.
+// undrained is what a plan would announce though an operator wants it out, now or later.
 type undrained struct {
 	vip, by string // by the name of another VIP
+	renamed bool   // which is not there yet, and has nothing else
 	wanted  bgp.Operation
 }
 
@@ -141,22 +147,21 @@ type undrained struct {
 func (a *Announcer) undrains(p bgp.NodePlan) (all []undrained) {
 	now := time.Now()
 	for _, next := range p.VIPs {
-		if drains(bgp.InForce(a.operations, a.cfg.Self, next.Name, now)) {
-			continue
-		}
-		for _, name := range sortedKeys(a.vips) {
-			v := a.vips[name]
-			o := bgp.InForce(a.operations, a.cfg.Self, name, now)
-			if v.planned && name != next.Name && drains(o) && len(common(v.spec.Prefixes, next.Prefixes)) > 0 {
-				all = append(all, undrained{name, next.Name, *o})
+		_, has := a.plan.VIP(next.Name)
+		for _, v := range a.plan.VIPs {
+			if v.Name == next.Name || len(common(v.Prefixes, next.Prefixes)) == 0 {
+				continue
+			}
+			if o := bgp.Undrains(a.operations, a.cfg.Self, v.Name, next.Name, now); o != nil {
+				all = append(all, undrained{v.Name, next.Name, !has && len(absent(next.Prefixes, v.Prefixes)) == 0, *o})
 			}
 		}
 	}
 	return all
 }
 
-// drainToo has VIPs that come by a plan drained as those are by whose names what they have was
-// drained, and returns these operations. The caller holds the lock, and has them written.
+// drainToo has VIPs that a plan brings back by another name drained as they are by the one of now,
+// and returns these operations. The caller holds the lock, and has them written.
 func (a *Announcer) drainToo(p bgp.NodePlan) (more []bgp.Operation) {
 	for _, u := range a.undrains(p) {
 		o := u.wanted

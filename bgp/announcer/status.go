@@ -211,7 +211,7 @@ func (a *Announcer) Plan(ctx context.Context, sel bgp.Selection, limits bgp.Limi
 	if p.Plan, err = bgp.Plan(sel, members, wishes); err != nil {
 		return p, err
 	}
-	fleet := bgp.Fleet{}
+	fleet := bgp.Fleet{Now: time.Now()}
 	for _, m := range members {
 		r := reports[m.Name]
 		if _, has := p.Plan.Step(m.Name); !has {
@@ -224,7 +224,7 @@ func (a *Announcer) Plan(ctx context.Context, sel bgp.Selection, limits bgp.Limi
 				p.probers = append(p.probers, m)
 			}
 		}
-		fleet.Nodes = append(fleet.Nodes, bgp.FleetNode{Member: m, Stored: r.Wish.Stored, States: r.States, Answered: r.Status.Answered, Out: r.Status.Out, Drained: drainedOf(m, p.Plan.VIPs(), r.Operations)})
+		fleet.Nodes = append(fleet.Nodes, bgp.FleetNode{Member: m, Stored: r.Wish.Stored, States: r.States, Answered: r.Status.Answered, Out: r.Status.Out, Drained: drainedOf(m, p.Plan.VIPs(), r.Operations), Waiting: r.Waiting, Operations: r.Operations})
 		fleet.InFlight = append(fleet.InFlight, r.InFlight...)
 		if r.Rollout != nil && !r.Rollout.Ended {
 			p.running = append(p.running, place{m.Name, *r.Rollout})
@@ -237,7 +237,10 @@ func (a *Announcer) Plan(ctx context.Context, sel bgp.Selection, limits bgp.Limi
 
 // drainedOf returns those VIPs that operations drain on a member now.
 func drainedOf(m bgp.Member, vips []string, operations []bgp.Operation) []string {
-	return slices.DeleteFunc(slices.Clone(vips), func(vip string) bool { return !drains(bgp.InForce(operations, m, vip, time.Now())) })
+	now := time.Now()
+	return slices.DeleteFunc(slices.Clone(vips), func(vip string) bool {
+		return !slices.ContainsFunc(operations, func(o bgp.Operation) bool { return drains(&o) && o.Matches(m, vip) && o.Begun(now) })
+	})
 }
 
 // drains says whether an operation wants a VIP out; nil: there is none.

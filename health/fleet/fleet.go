@@ -151,11 +151,12 @@ func Start(cfg Config) (*Fleet, error) {
 
 func (f *Fleet) start(incarnation uint64) error {
 	f.use(f.cfg.Plan)
-	if err := f.startOverrides(incarnation + 1); err != nil {
+	next, err := f.startOverrides(incarnation + 1)
+	if err != nil {
 		return err
 	}
-	if f.alone() || incarnation > 0 {
-		f.begin(incarnation + 1)
+	if f.alone() || next > 1 { // else others may know of a past
+		f.begin(next)
 	}
 	f.judgeOverrides()
 	f.judge(time.Now())

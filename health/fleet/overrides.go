@@ -18,8 +18,10 @@ import (
 // it is never called under the Fleet's.
 
 // startOverrides brings the overrides kept on disk into force. A set that is
-// damaged is not used at all: the fleet's comes back from the other nodes.
-func (f *Fleet) startOverrides(incarnation uint64) error {
+// damaged is not used at all: the fleet's comes back from the other nodes. It returns the
+// incarnation to begin with: the one given or, where this node made overrides under a higher one,
+// which it has lost since, the one above that.
+func (f *Fleet) startOverrides(incarnation uint64) (uint64, error) {
 	path := filepath.Join(f.cfg.Dir, "overrides.json")
 	set, err := override.Load(path)
 	if err != nil {
@@ -27,15 +29,16 @@ func (f *Fleet) startOverrides(incarnation uint64) error {
 		_ = os.Rename(path, path+".damaged")
 		set = override.NewSet()
 	}
+	incarnation = max(incarnation, set.Incarnation(f.cfg.Self.Name)+1)
 	engine, err := override.New(override.Config{
 		Fleet: f.cfg.Name, Self: f.cfg.Self.Name, Key: f.cfg.Key, Incarnation: incarnation,
 		Members: f.Members, World: f.world, Down: f.down, Mesh: meshOf{f}, Path: path, Changed: f.judgeOverrides,
 	}, set)
 	if err != nil {
-		return fmt.Errorf("overrides: %w", err)
+		return 0, fmt.Errorf("overrides: %w", err)
 	}
 	f.overrides = engine
-	return nil
+	return incarnation, nil
 }
 
 // meshOf lets the engine send once the gossip runs.

@@ -83,3 +83,32 @@ func TestCannotWriteAlone(t *testing.T) {
 		}
 	})
 }
+
+// A node that lost its incarnation, and has an override of its own from before, starts above that.
+func TestLostIncarnationOfAnOverride(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t, 3, true)
+		w.startAll()
+		defer w.stopAll()
+		for range 3 {
+			w.stop(2)
+			w.start(2, testKey(2))
+		}
+		time.Sleep(15 * time.Second)
+		target, err := override.ParseTarget("pop/a")
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := w.nodes[2].Submit(t.Context(), override.Request{Action: override.Drain, Target: target, Owner: "op", Reason: "test", For: time.Hour}); err != nil {
+			t.Fatal(err)
+		}
+		before := w.nodes[2].Incarnation()
+		w.stop(2)
+		if err := os.Remove(filepath.Join(w.dirs[2], incarnationFile)); err != nil {
+			t.Fatal(err)
+		}
+		if f := w.start(2, testKey(2)); f.Incarnation() != before+1 || len(f.Overrides().Active) != 1 {
+			t.Errorf("incarnation %d after %d, overrides %v", f.Incarnation(), before, f.Overrides().Active)
+		}
+	})
+}

@@ -212,6 +212,16 @@ func (s *Set) records() []record {
 	return all
 }
 
+// Incarnation returns the highest one under which a node made what is in the set; 0: none.
+func (s *Set) Incarnation(node string) (highest uint64) {
+	for _, r := range s.records() {
+		if id := r.id(); id.Node == node {
+			highest = max(highest, id.Incarnation)
+		}
+	}
+	return highest
+}
+
 // version returns the highest version in the set.
 func (s *Set) version() uint64 {
 	var v uint64
