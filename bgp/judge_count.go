@@ -174,9 +174,9 @@ func (j *judging) over(n FleetNode, step NodeStep, vip, heir string, p netip.Pre
 		if here {
 			j.notes = append(j.notes, fmt.Sprintf("%s: %s goes over to %s, which an operator wants out there, and is withdrawn", n.Name, p, heir))
 		}
-	case undrained != nil:
+	case len(undrained) > 0:
 		j.breaks(RuleDrained, n.Name, "an operator wants %s out there, and %s would announce %s: end that (%s since %s) by edged vip undrain, or leave the node out of the plan",
-			vip, heir, p, undrained.What(), clock(undrained.Since))
+			vip, heir, p, undrained[0].What(), clock(undrained[0].Since))
 	case here && !n.comes(step, heir) && n.States[heir].Announces():
 		j.notes = append(j.notes, fmt.Sprintf("%s: %s goes over to %s, which is %s there, and does not count", n.Name, p, heir, n.States[heir]))
 	}

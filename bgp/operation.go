@@ -184,16 +184,18 @@ func (o Operation) Overdue(now time.Time) string {
 // leaves says whether the operation takes VIPs out of service.
 func (o Operation) leaves() bool { return o.Kind == Drain || o.Kind == Maintenance }
 
-// Undrains returns an operation that takes a VIP out of service on a node, now or at a later time,
-// and that would not if the VIP had another name, nor any other one by then; nil if there is none.
-func Undrains(all []Operation, m Member, vip, heir string, now time.Time) (found *Operation) {
-	for i := range all {
-		o := &all[i]
-		covered := slices.ContainsFunc(all, func(p Operation) bool {
-			return p.leaves() && p.Matches(m, heir) && (p.Begun(now) || !o.Begun(now))
+// Undrains returns the operations that take a VIP out of service on a node, now or at a later time,
+// and would not if it had the name of another one, the heir, which is not out by then.
+func Undrains(all []Operation, m Member, vip, heir string, now time.Time) (found []Operation) {
+	inForce := InForce(all, m, heir, now)
+	out := inForce != nil && inForce.leaves()
+	for _, o := range all {
+		later := !o.Begun(now)
+		covered := out || later && slices.ContainsFunc(all, func(p Operation) bool {
+			return p.leaves() && p.Matches(m, heir) && !p.Since.After(o.Since)
 		})
-		if o.leaves() && o.Matches(m, vip) && !covered && (found == nil || o.Since.Before(found.Since)) {
-			found = o
+		if o.leaves() && o.Matches(m, vip) && !o.Matches(m, heir) && !covered {
+			found = append(found, o)
 		}
 	}
 	return found

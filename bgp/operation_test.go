@@ -334,13 +334,16 @@ func TestUndrains(t *testing.T) {
 		"of both":                {[]Operation{drain, op(Maintenance, "ns2", "", "fra", 0)}, ""},
 		"of the other one later": {[]Operation{drain, op(Maintenance, "ns2", "fra1", "", time.Hour)}, "drain ns1 on node/fra1"},
 		"later":                  {[]Operation{op(Maintenance, "ns1", "fra1", "", time.Hour)}, "maintenance ns1 on node/fra1"},
-		"later, of both":         {[]Operation{op(Maintenance, "ns1", "fra1", "", time.Hour), op(Maintenance, "ns2", "fra1", "", 2*time.Hour)}, ""},
-		"now and later":          {[]Operation{op(Maintenance, "ns1", "fra1", "", time.Hour), drain}, "drain ns1 on node/fra1"},
+		"later, of both":         {[]Operation{op(Maintenance, "ns1", "fra1", "", time.Hour), op(Maintenance, "ns2", "fra1", "", time.Hour)}, ""},
+		"later still":            {[]Operation{op(Maintenance, "ns1", "fra1", "", time.Hour), op(Maintenance, "ns2", "fra1", "", 2*time.Hour)}, "maintenance ns1 on node/fra1"},
+		"of both, one held":      {[]Operation{drain, op(Drain, "ns2", "fra1", "", 0), op(Hold, "ns2", "fra1", "", 0)}, "drain ns1 on node/fra1"},
+		"now and later":          {[]Operation{op(Maintenance, "ns1", "fra1", "", time.Hour), drain}, "maintenance ns1 on node/fra1, drain ns1 on node/fra1"},
 	} {
-		got := ""
-		if o := Undrains(tc.all, at, "ns1", "ns2", noon); o != nil {
-			got = o.What()
+		var words []string
+		for _, o := range Undrains(tc.all, at, "ns1", "ns2", noon) {
+			words = append(words, o.What())
 		}
+		got := strings.Join(words, ", ")
 		if got != tc.want {
 			t.Errorf("%s: %q, want %q", what, got, tc.want)
 		}

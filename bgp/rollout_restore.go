@@ -23,7 +23,7 @@ func (r *Rollout) restore(now time.Duration, facts map[string]NodeFacts) []Actio
 			back := r.back(s)
 			if f.Reached {
 				r.take(now, node, s, back, f)
-			} else if now-p.reached >= unreachable && !p.Unwritten {
+			} else if now-p.reached >= unreachable && (!p.Unwritten || p.Left == written) {
 				p.Left, p.Owed = fmt.Sprintf("not restored: it was not reached for %s; it will be when it can", unreachable), true
 			}
 			if p.Restored || !r.restores(p) || p.Unwritten && !r.forgot(now, p, s, f) || r.Phase == PhasePaused && !p.Unwritten {
@@ -48,6 +48,9 @@ func (r *Rollout) restores(p *Progress) bool {
 
 // unwritten is what is left of a node that has what it had before, but only until a restart.
 const unwritten = "it has its earlier plan, but could not write it, and a restart forgets it"
+
+// written is what is left of one until peers were told.
+const written = "it has written its earlier plan, and is yet to do as that says"
 
 // forgot says whether an unwritten node has what a restart brought back.
 func (r *Rollout) forgot(now time.Duration, p *Progress, s NodeStep, f NodeFacts) bool {
@@ -88,7 +91,7 @@ func (r *Rollout) take(now time.Duration, node string, s NodeStep, back NodePlan
 		}
 		p.restored(left)
 	case p.Unwritten && f.has(back):
-		p.Left, p.Unwritten = "it has written its earlier plan, and is yet to do as that says", false
+		p.Left = written
 	case p.Unwritten && (f.Unstored || r.undone(s, f)): // a plan that is not written either, or that of before
 	case p.Unwritten && steady:
 		p.restored("") // it has gone on since

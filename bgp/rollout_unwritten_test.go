@@ -173,6 +173,19 @@ func TestRestoreWrittenThenAway(t *testing.T) {
 	s.settled("back")
 }
 
+// TestRestoreWrittenThenLoaded: its coordinator restarts in between.
+func TestRestoreWrittenThenLoaded(t *testing.T) {
+	s, fra1, _ := rolledBack(t)
+	s.run("aborted", 60)
+	fra1.stuck, fra1.Unstored = true, false
+	s.seconds(3)
+	s.rollout.Loaded()
+	s.seconds(3)
+	fra1.stuck = false
+	s.seconds(5)
+	s.settled("confirmed")
+}
+
 // TestRestoreForcedUnwritten: a rollback by force after one without cannot be written, and a restart
 // brings the one without back.
 func TestRestoreForcedUnwritten(t *testing.T) {

@@ -1,6 +1,7 @@
 package announcer
 
 import (
+	"fmt"
 	"net/netip"
 	"slices"
 	"strings"
@@ -218,7 +219,7 @@ func TestRenameUndrainsNobody(t *testing.T) {
 			}
 		}
 		next := bgp.Pending(a.plan, []bgp.VIP{as("ns2", 2, first)}, nil)
-		want := "an operator wants ns1 out here, and ns2 would announce what it has: end that " + since
+		want := "an operator wants ns1 out here, and ns2 would announce what it has: end that " + since + ", or drain all VIPs here"
 		if err := a.take(next, false, "ann", "test"); err == nil || err.Error() != want {
 			t.Errorf("the node takes it: %v, want %q", err, want)
 		}
@@ -307,6 +308,49 @@ func TestRenameHeldOrLater(t *testing.T) {
 			}
 		})
 	}
+}
+
+// TestRollbackTakesAllDrainsAlong: those by force as such, and those that are to come.
+func TestRollbackTakesAllDrainsAlong(t *testing.T) {
+	withRouters(t, "a1 b1 b2", 3, []netip.Prefix{first}, []speaker.Peer{router("a", 9)}, func(t *testing.T, f *fleet) {
+		a := f.nodes["a1"]
+		before := a.plan
+		a.takes(t, as("ns2", 3, first))
+		time.Sleep(time.Minute)
+		for _, q := range []Request{
+			{Kind: bgp.Drain, PoP: "a"}, // in vain: two others cannot promise enough
+			{Kind: bgp.Maintenance, Node: "a1", Since: time.Now().Add(time.Hour), For: time.Hour},
+			{Kind: bgp.Drain, Node: "a1", Force: true},
+		} {
+			q.VIP, q.Reason, q.Actor = "ns2", "work", "cal"
+			if _, err := a.Operate(t.Context(), q); err != nil {
+				t.Fatal(err)
+			}
+			time.Sleep(time.Minute)
+		}
+		if a.heard()[first] {
+			t.Fatalf("it is not drained: %+v", a.Status().VIPs)
+		}
+		if err := a.take(a.plan.Restored(before), true, "ann", "test"); err != nil {
+			t.Fatal(err)
+		}
+		var got []string
+		for _, o := range a.Status().Operations {
+			if o.VIP == "ns1" {
+				got = append(got, fmt.Sprint(o.What(), " ", o.Force))
+			}
+		}
+		slices.Sort(got)
+		if want := []string{"drain ns1 on node/a1 false", "drain ns1 on node/a1 true", "maintenance ns1 on node/a1 false"}; !slices.Equal(got, want) {
+			t.Errorf("operations %q, want %q", got, want)
+		}
+		for range 1200 {
+			time.Sleep(100 * time.Millisecond)
+			if a.heard()[first] {
+				t.Fatalf("it is announced again: %+v", a.Status().VIPs)
+			}
+		}
+	})
 }
 
 // TestRollbackDrainsNoMore: a VIP that would come back with more than what was drained by its new name

@@ -126,9 +126,11 @@ func (a *Announcer) preflight(p bgp.NodePlan, restore bool) error {
 	if a.stopping {
 		return fmt.Errorf("%s is stopping", a.cfg.Self.Name)
 	}
+	now := time.Now()
 	for _, u := range a.undrains(p) {
-		if !restore || !u.renamed {
-			return fmt.Errorf("an operator wants %s out here, and %s would announce what it has: end that (%s since %s) by edged vip undrain",
+		// What is to be out later does not keep a node on a plan that it is to be rid of now.
+		if !restore || !u.renamed && u.wanted.Begun(now) {
+			return fmt.Errorf("an operator wants %s out here, and %s would announce what it has: end that (%s since %s) by edged vip undrain, or drain all VIPs here",
 				u.vip, u.by, u.wanted.What(), u.wanted.Since.Format(time.RFC3339))
 		}
 	}
@@ -152,8 +154,8 @@ func (a *Announcer) undrains(p bgp.NodePlan) (all []undrained) {
 			if v.Name == next.Name || len(common(v.Prefixes, next.Prefixes)) == 0 {
 				continue
 			}
-			if o := bgp.Undrains(a.operations, a.cfg.Self, v.Name, next.Name, now); o != nil {
-				all = append(all, undrained{v.Name, next.Name, !has && len(absent(next.Prefixes, v.Prefixes)) == 0, *o})
+			for _, o := range bgp.Undrains(a.operations, a.cfg.Self, v.Name, next.Name, now) {
+				all = append(all, undrained{v.Name, next.Name, !has && len(absent(next.Prefixes, v.Prefixes)) == 0, o})
 			}
 		}
 	}
@@ -164,6 +166,9 @@ func (a *Announcer) undrains(p bgp.NodePlan) (all []undrained) {
 // and returns these operations. The caller holds the lock, and has them written.
 func (a *Announcer) drainToo(p bgp.NodePlan) (more []bgp.Operation) {
 	for _, u := range a.undrains(p) {
+		if !u.renamed {
+			continue
+		}
 		o := u.wanted
 		o.VIP, o.Node, o.PoP = u.by, a.cfg.Self.Name, ""
 		o, err := bgp.NewOperation(o)

@@ -237,10 +237,7 @@ func (a *Announcer) Plan(ctx context.Context, sel bgp.Selection, limits bgp.Limi
 
 // drainedOf returns those VIPs that operations drain on a member now.
 func drainedOf(m bgp.Member, vips []string, operations []bgp.Operation) []string {
-	now := time.Now()
-	return slices.DeleteFunc(slices.Clone(vips), func(vip string) bool {
-		return !slices.ContainsFunc(operations, func(o bgp.Operation) bool { return drains(&o) && o.Matches(m, vip) && o.Begun(now) })
-	})
+	return slices.DeleteFunc(slices.Clone(vips), func(vip string) bool { return !drains(bgp.InForce(operations, m, vip, time.Now())) })
 }
 
 // drains says whether an operation wants a VIP out; nil: there is none.
