@@ -20,18 +20,7 @@ func ReplaceFile(path string, data []byte, mode os.FileMode) error {
 		return of(path, err)
 	}
 	_, err = f.Write(data)
-	for _, then := range []func() error{
-		func() error { return f.Chmod(mode) },
-		f.Sync,
-	} {
-		if err == nil {
-			err = then()
-		}
-	}
-	if closed := f.Close(); err == nil {
-		err = closed
-	}
-	if err == nil {
+	if err = errors.Join(err, f.Chmod(mode), f.Sync(), f.Close()); err == nil {
 		err = os.Rename(f.Name(), path)
 	}
 	if err != nil {
@@ -40,7 +29,7 @@ func ReplaceFile(path string, data []byte, mode os.FileMode) error {
 	return SyncFolder(dir)
 }
 
-// of has an error tell of the file that was to be replaced: the one beside it has another name each
+// of has an error, the first of several, tell of the file that was to be replaced: the one beside it has another name each
 // time, and what goes on failing should say the same.
 func of(path string, err error) error {
 	if e, ok := errors.AsType[*fs.PathError](err); ok {
