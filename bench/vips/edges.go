@@ -177,22 +177,77 @@ func operate(e *lab.Edge, what string) error {
 	return nil
 }
 
-// killed kills edges with SIGKILL. The limits are of queries lost, and of the
-// window in ms.
+// killed kills edges with SIGKILL. What FRR itself takes, as it does when BIRD is
+// killed in an edge's place, is no bar to edged: what is lost after that is.
 func (b *bench) killed(kind lab.Kind) error {
-	lost, window := 2.0, 20+gathers(kind)
-	if gathers(kind) > 0 {
-		lost = queries * window / 1000 // all that is asked in the window
+	var own time.Duration
+	if kind == lab.FRR {
+		took, err := b.rivalKilled(kind)
+		if err != nil {
+			return fmt.Errorf("BIRD: %w", err)
+		}
+		b.add(fmt.Sprintf("%s: kill -9 of BIRD: out of the FIB", kind), "ms", took)
+		own = time.Duration(quantile(took, 0.5) * float64(time.Millisecond))
 	}
 	s, err := b.eachEdge(lab.Config{Router: kind}, func(_ *lab.Lab, e *lab.Edge) error { e.Kill(); return nil }, start)
 	if err != nil {
 		return err
 	}
-	b.add(fmt.Sprintf("%s: kill -9: lost at %d q/s", kind, queries), "queries", s.lost, most(lost))
-	b.add(fmt.Sprintf("%s: kill -9: window", kind), "ms", s.window, most(window))
+	limits := []limit{most(2)}
+	if own > 0 {
+		limits = nil
+		var late []float64
+		for _, o := range s.outcomes {
+			late = append(late, float64(len(o.UDP.Between(o.Begun.Add(own), time.Now()).Lost())))
+		}
+		b.add(fmt.Sprintf("%s: kill -9: lost after the time that BIRD's end takes", kind), "queries", late, most(2))
+	}
+	b.add(fmt.Sprintf("%s: kill -9: lost at %d q/s", kind, queries), "queries", s.lost, limits...)
+	b.add(fmt.Sprintf("%s: kill -9: window", kind), "ms", s.window, most(20+ms(own)))
 	b.add(fmt.Sprintf("%s: kill -9: out of the FIB", kind), "ms", s.took)
 	b.add(fmt.Sprintf("%s: kill -9: connections broken at %d a second", kind, connections), "connections", s.reset)
 	return nil
+}
+
+// rivalKilled kills BIRD in an edge's place, beside two others, ten times, and returns
+// how long each took until the router sent nothing there, in ms.
+func (b *bench) rivalKilled(kind lab.Kind) (took []float64, err error) {
+	l, err := b.lab(lab.Config{Router: kind})
+	if err != nil {
+		return nil, err
+	}
+	defer l.Close()
+	vip := families["IPv4"]
+	start := func(e *lab.Edge) (*lab.Rival, error) {
+		r, err := l.Rival(e, vip)
+		if err != nil {
+			return nil, err
+		}
+		_, err = r.Announce(vip, true)
+		return r, err
+	}
+	for _, e := range l.Edges[1:] {
+		if _, err := start(e); err != nil {
+			return nil, err
+		}
+	}
+	for range 10 {
+		victim, err := start(l.Edges[0])
+		if err != nil {
+			return nil, err
+		}
+		if err := errors.Join(b.ctx.Err(), l.Reach(upWithin, vip, l.Edges...)); err != nil {
+			return nil, err
+		}
+		begun := time.Now()
+		victim.Kill()
+		at, err := l.ReachAt(downWithin, vip, l.Edges[1:]...)
+		if err != nil {
+			return nil, err
+		}
+		took = append(took, ms(at.Sub(begun)))
+	}
+	return took, nil
 }
 
 // silent stops edges, and cuts them off, without a word to the router.

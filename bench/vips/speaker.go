@@ -3,6 +3,7 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"net/netip"
 	"time"
@@ -21,66 +22,86 @@ var families = map[string]netip.Prefix{
 
 func ms(d time.Duration) float64 { return float64(d.Microseconds()) / 1000 }
 
-// routes times a route's way into the router's kernel, and out of it.
+// routes times a route's way into the router's kernel, and out of it, when edged's
+// speaker announces it and, in turn, when BIRD does.
 func (b *bench) routes(kind lab.Kind) error {
-	limits := []limit{most95(10 + gathers(kind)), most(100 + gathers(kind))}
-	l, err := b.lab(lab.Config{Edges: 1, PoPs: 1, Router: kind})
+	l, err := b.lab(lab.Config{Edges: 2, Router: kind})
 	if err != nil {
 		return err
 	}
 	defer l.Close()
-	var all []netip.Prefix
-	for _, f := range []string{"IPv4", "IPv6"} {
-		all = append(all, families[f])
-	}
+	all := []netip.Prefix{families["IPv4"], families["IPv6"]}
 	a, err := l.Announce(l.Edges[0], all...)
 	if err != nil {
 		return err
 	}
+	rival, err := l.Rival(l.Edges[1], all...)
+	if err != nil {
+		return err
+	}
 	for _, f := range []string{"IPv4", "IPv6"} {
-		var up, down []float64
-		for range b.rounds {
-			if err := b.ctx.Err(); err != nil {
-				return err
+		ours := flips{edge: l.Edges[0].Name, prefix: families[f], announce: func(announced bool) (time.Time, error) {
+			var routes []bgp.Route
+			if announced {
+				routes = []bgp.Route{{Prefix: families[f]}}
 			}
-			took, err := flip(l, a, families[f], bgp.Route{Prefix: families[f]})
-			if err != nil {
-				return err
-			}
-			up = append(up, ms(took))
-			if took, err = flip(l, a, families[f]); err != nil {
-				return err
-			}
-			down = append(down, ms(took))
+			applied, err := a.Apply(routes...)
+			return applied.Begun, err
+		}}
+		theirs := flips{edge: l.Edges[1].Name, prefix: families[f], announce: func(announced bool) (time.Time, error) {
+			return rival.Announce(families[f], announced)
+		}}
+		if err := theirs.flip(l); err != nil { // its session is up
+			return fmt.Errorf("BIRD: %w", err)
 		}
-		b.add(fmt.Sprintf("%s, %s: announced, to the FIB", kind, f), "ms", up, limits...)
-		b.add(fmt.Sprintf("%s, %s: withdrawn, to the FIB", kind, f), "ms", down, limits...)
+		theirs.up, theirs.down = nil, nil
+		for range b.rounds {
+			if err := errors.Join(b.ctx.Err(), ours.flip(l), theirs.flip(l)); err != nil {
+				return err
+			}
+		}
+		for _, way := range []struct {
+			name         string
+			ours, theirs []float64
+		}{{"announced", ours.up, theirs.up}, {"withdrawn", ours.down, theirs.down}} {
+			own := 0.0 // of the router
+			if kind == lab.FRR {
+				own = quantile(way.theirs, 0.5)
+			}
+			b.add(fmt.Sprintf("%s, %s: %s, to the FIB", kind, f, way.name), "ms", way.ours, most95(10+own), most(100+own))
+			b.add(fmt.Sprintf("%s, %s: %s by BIRD, to the FIB", kind, f, way.name), "ms", way.theirs)
+		}
 	}
 	return nil
 }
 
-// gathers returns for how many ms a router lets changes gather before it acts on
-// them: FRR 8.4 for 50 in bgpd, by a constant of its main queue, and for 10 in zebra.
-func gathers(kind lab.Kind) float64 {
-	if kind == lab.FRR {
-		return 60
-	}
-	return 0
+// flips are the times that a prefix takes into the router's FIB and out of it, in ms,
+// when one edge alone announces and withdraws it.
+type flips struct {
+	edge     string
+	prefix   netip.Prefix
+	announce func(bool) (begun time.Time, err error)
+	up, down []float64
 }
 
-// flip applies routes, and returns how long it takes until the prefix goes to the
-// edge, or nowhere when there are no routes.
-func flip(l *lab.Lab, a *lab.Announcer, prefix netip.Prefix, routes ...bgp.Route) (time.Duration, error) {
-	applied, err := a.Apply(routes...)
-	if err != nil {
-		return 0, err
+// flip announces the prefix and withdraws it, and notes the times.
+func (f *flips) flip(l *lab.Lab) error {
+	for _, to := range []struct {
+		announced bool
+		edges     []string
+		times     *[]float64
+	}{{true, []string{f.edge}, &f.up}, {false, nil, &f.down}} {
+		begun, err := f.announce(to.announced)
+		if err != nil {
+			return err
+		}
+		at, err := l.FIB.Wait(patience, f.prefix, to.edges...)
+		if err != nil {
+			return err
+		}
+		*to.times = append(*to.times, ms(at.Sub(begun)))
 	}
-	var edges []string
-	if len(routes) > 0 {
-		edges = []string{l.Edges[0].Name}
-	}
-	at, err := l.FIB.Wait(patience, prefix, edges...)
-	return at.Sub(applied.Begun), err
+	return nil
 }
 
 // thousand announces and withdraws a thousand VIPs at once.

@@ -15,7 +15,8 @@ import (
 // beside them, so that each change is told of as a change of the route.
 const zebraText = "log file %s/zebra.log\nno zebra nexthop kernel enable\n"
 
-// bgpdText is the same router in FRR's words.
+// bgpdText is the same router in FRR's words. BIRD in an edge's place (Rival) tells of its
+// link-local address, too, which the FIB's watch does not know.
 const bgpdText = `log file %[1]s/log
 ip prefix-list vips seq 5 permit 198.51.100.0/24 ge 32
 ip prefix-list vips seq 10 permit 198.18.0.0/15 ge 32
@@ -31,8 +32,10 @@ route-map edges6 permit 10
  match ipv6 address prefix-list vips
  match community gshut
  set local-preference 0
+ set ipv6 next-hop prefer-global
 route-map edges6 permit 20
  match ipv6 address prefix-list vips
+ set ipv6 next-hop prefer-global
 route-map none deny 10
 router bgp 64500
  bgp router-id 192.0.2.1

@@ -59,6 +59,7 @@ type Lab struct {
 	members []string // of the fleet, as the configuration has them
 
 	announcers []*Announcer
+	rivals     []*Rival
 }
 
 // Possible returns why no lab can run here; nil: it can.
@@ -304,6 +305,9 @@ func (l *Lab) Close() {
 	}
 	for _, a := range l.announcers {
 		a.Kill()
+	}
+	for _, r := range l.rivals {
+		r.Kill()
 	}
 	if l.Router != nil {
 		l.Router.Kill()
