@@ -58,13 +58,18 @@ func (p NodePlan) VIP(name string) (VIP, bool) {
 }
 
 // First returns the plan that a node starts with: the stored one and, from its
-// file, the VIPs that the stored plan does not name. The generation goes up by
-// one if any were added, whose names are returned.
+// file, the VIPs that the stored plan does not name, but for those with a prefix that the
+// stored plan has in another VIP: what goes over, goes over by a plan. The generation goes
+// up by one if any were added, whose names are returned.
 func First(stored NodePlan, file []VIP) (plan NodePlan, added []string) {
 	plan = stored
 	plan.VIPs = slices.Clone(stored.VIPs)
 	for _, v := range file {
-		if _, ok := stored.VIP(v.Name); !ok && !slices.Contains(stored.Without, v.Name) {
+		_, named := stored.VIP(v.Name)
+		taken := slices.ContainsFunc(stored.VIPs, func(o VIP) bool {
+			return slices.ContainsFunc(v.Prefixes, func(p netip.Prefix) bool { return slices.Contains(o.Prefixes, p) })
+		})
+		if !named && !taken && !slices.Contains(stored.Without, v.Name) {
 			plan.VIPs = append(plan.VIPs, v)
 			added = append(added, v.Name)
 		}

@@ -93,7 +93,8 @@ type Attributes struct {
 func (v *VIP) Baseline() Attributes { return Attributes{}.with(v.Communities...) }
 
 // Below returns the attributes after the first n rungs of the ladder, and false
-// when one of them withdraws the route. n may be larger than the ladder.
+// when one of them withdraws the route. n may be larger than the ladder. No rung makes
+// the route better than the one before it did.
 func (v *VIP) Below(n int) (Attributes, bool) {
 	a := v.Baseline()
 	for _, r := range v.Ladder[:min(n, len(v.Ladder))] {
@@ -101,9 +102,9 @@ func (v *VIP) Below(n int) (Attributes, bool) {
 		case Gshut:
 			a = a.with(GracefulShutdown)
 		case Prepend:
-			a.Prepend = int(r.Value)
+			a.Prepend = max(a.Prepend, int(r.Value))
 		case SetMED:
-			a.MED = r.Value
+			a.MED = max(a.MED, r.Value)
 		case AddCommunity:
 			a = a.with(Community(r.Value))
 		default:

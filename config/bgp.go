@@ -253,7 +253,9 @@ func (ck *checker) vips(groups map[string]bool, peers map[netip.Addr]bool) {
 		}
 		ck.inRange(key+".listen", v.Listen, 1, 65535)
 		ck.inRange(key+".min_announcers", v.MinAnnouncers, 1, 1000)
-		ck.inRange(key+".min_pops", v.MinPoPs, 1, max(1, v.MinAnnouncers))
+		if v.MinAnnouncers >= 1 && (v.MinPoPs < 1 || v.MinPoPs > v.MinAnnouncers) {
+			ck.errorf(key+".min_pops", "%d is out of range: want 1 to min_announcers, which is %d", v.MinPoPs, v.MinAnnouncers)
+		}
 		for i, c := range v.Communities {
 			if err := checkCommunity(c); err != nil {
 				ck.errorf(index(key+".communities", i), "%v", err)
@@ -286,6 +288,7 @@ func (ck *checker) ladder(key string, rungs []Rung) {
 	if len(rungs) == 0 {
 		ck.errorf(key+".ladder", "is empty; want at least one step, such as gshut")
 	}
+	worst := map[string]int{}
 	for i, r := range rungs {
 		at := index(key+".ladder", i)
 		switch n, err := strconv.Atoi(r.Value); r.Kind {
@@ -305,6 +308,12 @@ func (ck *checker) ladder(key string, rungs []Rung) {
 			if i < len(rungs)-1 {
 				ck.errorf(at, "withdraw is the last step: nothing can follow it")
 			}
+		}
+		if n, err := strconv.Atoi(r.Value); err == nil {
+			if was := worst[r.Kind]; was > 0 && n <= was {
+				ck.errorf(at, "%s %d is no step down: %d is before it", r.Kind, n, was)
+			}
+			worst[r.Kind] = max(worst[r.Kind], n)
 		}
 	}
 }

@@ -65,6 +65,7 @@ type Announcer struct {
 	earlier    []bgp.NodePlan // the newest first
 	pending    []string       // VIPs of the file that no plan names, once seen while the node ran
 	operations []bgp.Operation
+	older      []string // IDs of the operations that were there when the plan was taken
 	claims     claims
 	rollout    *bgp.Rollout
 	vips       map[string]*vip
@@ -147,7 +148,7 @@ func Start(cfg Config) (*Announcer, error) {
 	a := &Announcer{
 		cfg: cfg, peers: cfg.File.Peers, store: store, audit: log, began: time.Now(),
 		wake: make(chan struct{}, 1), ctx: ctx, halt: halt, ended: make(chan struct{}),
-		file: cfg.File, earlier: k.Earlier, operations: k.Operations,
+		file: cfg.File, earlier: k.Earlier, operations: k.Operations, older: k.Older,
 		vips: map[string]*vip{}, heard: map[string]heard{}, ipv4: map[netip.Addr]bool{}, faults: map[string]string{}, overdue: map[string]string{},
 	}
 	a.coordinator = newCoordinator(calls{a}, k.Rollout, a.saveRollout, a.tellRollout)
@@ -183,9 +184,7 @@ func (a *Announcer) start(k kept, faults []string) error {
 	plan.Generation = max(plan.Generation, 1) // an empty plan is one, too
 	a.pending = k.Pending
 	a.plan = plan
-	if k.Lost {
-		a.notePending()
-	}
+	a.notePending()
 	for _, spec := range plan.VIPs {
 		a.newVIP(spec, k.VIPs[spec.Name])
 	}
@@ -342,7 +341,7 @@ func (a *Announcer) keep() error {
 	}
 	now := a.now()
 	a.kept, a.stayed = a.known(), a.stayers()
-	k := kept{Peers: a.kept, Stayed: a.stayed, Saved: time.Now(), Plan: a.plan, Earlier: a.earlier, Pending: a.pending, Operations: a.operations, VIPs: map[string]bgp.Kept{}, Rollout: a.rollout}
+	k := kept{Peers: a.kept, Stayed: a.stayed, Saved: time.Now(), Plan: a.plan, Earlier: a.earlier, Older: a.older, Pending: a.pending, Operations: a.operations, VIPs: map[string]bgp.Kept{}, Rollout: a.rollout}
 	for name, v := range a.vips {
 		k.VIPs[name] = v.machine.Keep(now)
 		if _, planned := a.plan.VIP(name); !planned && a.announces(name) {
@@ -351,6 +350,7 @@ func (a *Announcer) keep() error {
 	}
 	slices.SortFunc(k.Announced, func(v, w bgp.VIP) int { return cmp.Compare(v.Name, w.Name) })
 	text, err := k.encode()
+	err = errors.Join(err, k.check()) // what the next start would refuse is not written
 	a.dirty = false
 	a.mu.Unlock()
 	if err == nil {

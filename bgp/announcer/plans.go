@@ -127,11 +127,15 @@ func (a *Announcer) preflight(p bgp.NodePlan, restore bool) error {
 		return fmt.Errorf("%s is stopping", a.cfg.Self.Name)
 	}
 	now := time.Now()
-	for _, u := range a.undrains(p) {
+	for _, u := range a.undrains(p, restore) {
 		// What is to be out later does not keep a node on a plan that it is to be rid of now.
-		if !restore || !u.renamed && u.wanted.Begun(now) {
+		switch {
+		case !restore || !u.renamed && u.wanted.Begun(now):
 			return fmt.Errorf("an operator wants %s out here, and %s would announce what it has: end that (%s since %s) by edged vip undrain, or drain all VIPs here",
 				u.vip, u.by, u.wanted.What(), u.wanted.Since.Format(time.RFC3339))
+		case u.hold != nil && u.wanted.Begun(now):
+			return fmt.Errorf("an operator wants %s out here, and %s would announce what it has, for it is held (%s since %s): end that by edged vip release",
+				u.vip, u.by, u.hold.What(), u.hold.Since.Format(time.RFC3339))
 		}
 	}
 	return nil
@@ -140,23 +144,46 @@ func (a *Announcer) preflight(p bgp.NodePlan, restore bool) error {
 // undrained is what a plan would announce though an operator wants it out, now or later.
 type undrained struct {
 	vip, by string // by the name of another VIP
-	renamed bool   // which is not there yet, and has nothing else
+	renamed bool   // which is not there yet, and has nothing but what is out
 	wanted  bgp.Operation
+	hold    *bgp.Operation // of the other VIP alone, which goes before a drain of it
 }
 
-// undrains returns what a plan would announce that an operator wants out here. The caller holds the
+// undrains returns what a plan would announce that an operator wants out here. A plan of before, which
+// is restored, may have announced it beside an operation of before. The caller holds the
 // lock.
-func (a *Announcer) undrains(p bgp.NodePlan) (all []undrained) {
+func (a *Announcer) undrains(p bgp.NodePlan, restore bool) (all []undrained) {
 	now := time.Now()
 	for _, next := range p.VIPs {
-		_, has := a.plan.VIP(next.Name)
+		var out []netip.Prefix // now
+		var found []undrained
 		for _, v := range a.plan.VIPs {
-			if v.Name == next.Name || len(common(v.Prefixes, next.Prefixes)) == 0 {
+			if v.Name == next.Name {
 				continue
 			}
 			for _, o := range bgp.Undrains(a.operations, a.cfg.Self, v.Name, next.Name, now) {
-				all = append(all, undrained{v.Name, next.Name, !has && len(absent(next.Prefixes, v.Prefixes)) == 0, o})
+				meant := v.Prefixes
+				if restore && len(a.earlier) > 0 && slices.Contains(a.older, o.ID) {
+					was, _ := a.earlier[0].VIP(v.Name)
+					meant = common(meant, was.Prefixes)
+				}
+				if len(common(meant, next.Prefixes)) == 0 {
+					continue
+				}
+				if o.Begun(now) {
+					out = append(out, meant...)
+				}
+				found = append(found, undrained{vip: v.Name, by: next.Name, renamed: len(absent(next.Prefixes, meant)) == 0, wanted: o})
 			}
+		}
+		_, has := a.plan.VIP(next.Name)
+		held := bgp.InForce(a.operations, a.cfg.Self, next.Name, now)
+		for _, u := range found {
+			u.renamed = !has && (u.renamed || u.wanted.Begun(now) && len(absent(next.Prefixes, out)) == 0)
+			if held != nil && held.Kind == bgp.Hold && !held.Matches(a.cfg.Self, u.vip) {
+				u.hold = held
+			}
+			all = append(all, u)
 		}
 	}
 	return all
@@ -164,8 +191,8 @@ func (a *Announcer) undrains(p bgp.NodePlan) (all []undrained) {
 
 // drainToo has VIPs that a plan brings back by another name drained as they are by the one of now,
 // and returns these operations. The caller holds the lock, and has them written.
-func (a *Announcer) drainToo(p bgp.NodePlan) (more []bgp.Operation) {
-	for _, u := range a.undrains(p) {
+func (a *Announcer) drainToo(p bgp.NodePlan, restore bool) (more []bgp.Operation) {
+	for _, u := range a.undrains(p, restore) {
 		if !u.renamed {
 			continue
 		}
@@ -197,20 +224,20 @@ func (a *Announcer) take(p bgp.NodePlan, restore bool, actor, cause string) erro
 		a.mu.Unlock()
 		return err
 	}
-	before, earlier, unstored := a.plan, a.earlier, a.unstored
+	before, earlier, unstored, older := a.plan, a.earlier, a.unstored, a.older
 	if before.Generation == p.Generation {
 		a.mu.Unlock()
 		return nil // it was stored before
 	}
-	drained := a.drainToo(p)
-	a.earlier = superseded(before, earlier)
+	drained := a.drainToo(p, restore)
+	a.earlier, a.older = superseded(before, earlier), idsOf(a.operations)
 	a.plan, a.dirty, a.unstored = p, true, restore || unstored // until it is on disk: see keep
 	a.mu.Unlock()
 	if err := a.keep(); err != nil && restore {
 		a.cfg.Log.Error("the plan of before is in force, and a restart forgets that", "error", err)
 	} else if err != nil {
 		a.mu.Lock()
-		a.plan, a.earlier, a.unstored = before, earlier, unstored
+		a.plan, a.earlier, a.unstored, a.older = before, earlier, unstored, older
 		a.mu.Unlock()
 		return fmt.Errorf("the plan cannot be stored: %w", err)
 	}
@@ -231,6 +258,14 @@ func (a *Announcer) take(p bgp.NodePlan, restore bool, actor, cause string) erro
 	a.mu.Unlock()
 	a.poke()
 	return nil
+}
+
+// idsOf returns the IDs of operations.
+func idsOf(all []bgp.Operation) (ids []string) {
+	for _, o := range all {
+		ids = append(ids, o.ID)
+	}
+	return ids
 }
 
 // allow lets exactly the plan's prefixes leave, and those that are on their way

@@ -428,7 +428,7 @@ func (w *world) takes(n *testNode, vips []bgp.VIP) {
 	w.say("%s takes a plan: %s", n.self.Name, vipWords(vips))
 	n.file.VIPs = vips
 	n.Announcer.mu.Lock()
-	undrained := n.undrains(bgp.Pending(n.plan, vips, nil))
+	undrained := n.undrains(bgp.Pending(n.plan, vips, nil), false)
 	n.Announcer.mu.Unlock()
 	if len(undrained) == 0 {
 		n.takes(w.t, vips...)

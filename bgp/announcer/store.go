@@ -26,6 +26,7 @@ type kept struct {
 	Plan       bgp.NodePlan        `json:"plan"`              // generation 0: none yet
 	Pending    []string            `json:"pending,omitempty"` // VIPs of the file that no plan names and that the node saw while it ran
 	Earlier    []bgp.NodePlan      `json:"earlier,omitempty"` // plans of before, the newest first, at most keepPlans
+	Older      []string            `json:"older,omitempty"`   // IDs of the operations that were there when the plan was taken
 	VIPs       map[string]bgp.Kept `json:"vips,omitempty"`
 	Operations []bgp.Operation     `json:"operations,omitempty"` // in force, or to begin
 	Rollout    *bgp.Rollout        `json:"rollout,omitempty"`    // the last that this node coordinates or did

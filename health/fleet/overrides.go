@@ -19,8 +19,8 @@ import (
 
 // startOverrides brings the overrides kept on disk into force. A set that is
 // damaged is not used at all: the fleet's comes back from the other nodes. It returns the
-// incarnation to begin with: the one given or, where this node made overrides under a higher one,
-// which it has lost since, the one above that.
+// incarnation to begin with: the one given or, where this node made overrides under one that is as
+// high, and so has lost its own since, the time in milliseconds: there may have been more.
 func (f *Fleet) startOverrides(incarnation uint64) (uint64, error) {
 	path := filepath.Join(f.cfg.Dir, "overrides.json")
 	set, err := override.Load(path)
@@ -29,7 +29,9 @@ func (f *Fleet) startOverrides(incarnation uint64) (uint64, error) {
 		_ = os.Rename(path, path+".damaged")
 		set = override.NewSet()
 	}
-	incarnation = max(incarnation, set.Incarnation(f.cfg.Self.Name)+1)
+	if last := set.Incarnation(f.cfg.Self.Name); last >= incarnation {
+		incarnation = max(last+1, uint64(time.Now().UnixMilli()))
+	}
 	engine, err := override.New(override.Config{
 		Fleet: f.cfg.Name, Self: f.cfg.Self.Name, Key: f.cfg.Key, Incarnation: incarnation,
 		Members: f.Members, World: f.world, Down: f.down, Mesh: meshOf{f}, Path: path, Changed: f.judgeOverrides,
