@@ -44,7 +44,7 @@ generate: ## the built-in country data; COUNTRY_DATA names the unpacked npm pack
 # order and is no interrupt of make, nor of go run, both of which would end with an
 # error. 130 is that of a build.
 lab: ## an anycast network to try things in, until Ctrl-C; EDGES says how many edges
-	@dir=$$(mktemp -d) && trap 'rm -rf "$$dir"' EXIT && trap 'exit 129' HUP && \
+	@dir=$$(mktemp -d) && trap 'rm -rf "$$dir"' EXIT && trap 'exit 129' HUP && trap 'exit 143' TERM && \
 	if [ -t 0 ]; then bash -mc '($(LAB)); exit $$?' "$$dir/lab" || test $$? -eq 130; else bash -c '$(LAB)' "$$dir/lab"; fi
 
 bench-lookup: ## map lookups beside bart

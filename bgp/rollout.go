@@ -238,6 +238,14 @@ func (r *Rollout) Running() bool {
 // still be rolled back.
 func (r *Rollout) Ended() bool { return r.Phase == PhaseDone || r.Phase == PhaseAborted }
 
+// Back says whether nothing of a rollout that has ended is left to be taken back.
+func (r *Rollout) Back() bool {
+	return r.Ended() && !slices.ContainsFunc(r.Plan.Nodes(), func(n string) bool { return r.Nodes[n].changed() })
+}
+
+// changed says whether a node may have the plan of the rollout.
+func (p *Progress) changed() bool { return p.Touched && !p.Restored }
+
 // Owing returns the nodes of a rollout that has ended which get back what they had as soon as
 // that can be, sorted.
 func (r *Rollout) Owing() (nodes []string) {
@@ -326,7 +334,7 @@ func (r *Rollout) Rollback(now time.Duration, actor, reason string, force bool) 
 	anew := force && !r.Forced
 	var nodes []*Progress
 	for _, n := range r.Plan.Nodes() {
-		if p := r.Nodes[n]; p.Touched && (!p.Restored || anew) {
+		if p := r.Nodes[n]; p.changed() || p.Touched && anew {
 			nodes = append(nodes, p)
 		}
 	}

@@ -63,6 +63,7 @@ type Announcer struct {
 	flaps      uint64 // of sessions that were made anew since
 	plan       bgp.NodePlan
 	earlier    []bgp.NodePlan // the newest first
+	starts     []time.Time    // this one, and those before it that ended otherwise than in order: see crashes
 	pending    []string       // VIPs of the file that no plan names, once seen while the node ran
 	operations []bgp.Operation
 	older      []string // IDs of the operations that were there when the plan was taken
@@ -200,6 +201,7 @@ func (a *Announcer) start(k kept, faults []string) error {
 		}
 		a.record(audit.Entry{Actor: "edged", Cause: cause})
 	}
+	a.starts = startsWith(k.Starts, time.Now())
 	a.dirty = true
 	_ = a.keep() // what was kept goes on without a disk, and is tried again: it is an alarm
 	if len(added) > 0 {
@@ -316,7 +318,7 @@ func (a *Announcer) Stop(ctx context.Context) error {
 	<-a.ended
 	a.beside.Wait()
 	a.mu.Lock()
-	a.dirty = true
+	a.starts, a.dirty = nil, true
 	a.mu.Unlock()
 	return errors.Join(err, a.keep(), a.audit.Close())
 }
@@ -341,7 +343,7 @@ func (a *Announcer) keep() error {
 	}
 	now := a.now()
 	a.kept, a.stayed = a.known(), a.stayers()
-	k := kept{Peers: a.kept, Stayed: a.stayed, Saved: time.Now(), Plan: a.plan, Earlier: a.earlier, Older: a.older, Pending: a.pending, Operations: a.operations, VIPs: map[string]bgp.Kept{}, Rollout: a.rollout}
+	k := kept{Peers: a.kept, Stayed: a.stayed, Saved: time.Now(), Plan: a.plan, Earlier: a.earlier, Older: a.older, Pending: a.pending, Operations: a.operations, Starts: a.starts, VIPs: map[string]bgp.Kept{}, Rollout: a.rollout}
 	for name, v := range a.vips {
 		k.VIPs[name] = v.machine.Keep(now)
 		if _, planned := a.plan.VIP(name); !planned && a.announces(name) {

@@ -231,6 +231,49 @@ func TestCrashLoop(t *testing.T) {
 	})
 }
 
+// TestCrashesBeforeAnnounced: a node that never lives until its VIP is announced has no penalty, and
+// raises an alarm even so; it ends when the node has gone on for a while, or is stopped in order.
+func TestCrashesBeforeAnnounced(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := newFleet(t, "a1", "b1")
+		f.start("b1")
+		defer f.stopAll()
+		a := f.nodes["a1"]
+		loops := func(times int) {
+			for range times {
+				f.start("a1")
+				time.Sleep(2 * time.Second)
+				f.kill("a1")
+			}
+			f.start("a1")
+			time.Sleep(time.Second)
+		}
+		loops(2)
+		if w := a.alarmed(); w != "" {
+			t.Errorf("after two crashes: %q", w)
+		}
+		f.kill("a1")
+		f.start("a1")
+		time.Sleep(time.Second)
+		const want = "starts: this node started 3 times in the last 10m0s and then ended without having stopped in order: what it logged last says why"
+		if w := a.alarmed(); w != want {
+			t.Errorf("after three crashes: %q, want %q", w, want)
+		}
+		f.await("the end of the alarm", 10*time.Minute, func() bool { return a.alarmed() == "" })
+		f.kill("a1")
+		loops(3)
+		if w := a.alarmed(); !strings.Contains(w, "this node started") {
+			t.Errorf("after three more: %q", w)
+		}
+		f.stop("a1")
+		f.start("a1")
+		time.Sleep(time.Second)
+		if w := a.alarmed(); strings.Contains(w, "this node started") {
+			t.Errorf("after a stop: %q", w)
+		}
+	})
+}
+
 // TestFrozen keeps everything as it is.
 func TestFrozen(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

@@ -158,7 +158,12 @@ func (a *Announcer) took(grant bgp.Grant) error {
 }
 
 // Dropped counts messages about promises that were dropped, by why.
-type Dropped struct{ Malformed, Forged, Foreign, Replayed uint64 }
+type Dropped struct {
+	Malformed uint64 `json:"malformed"`
+	Forged    uint64 `json:"forged"`
+	Foreign   uint64 `json:"foreign"`
+	Replayed  uint64 `json:"replayed"`
+}
 
 // dropped counts why a message was dropped; nil: it was not. The caller holds
 // the lock.

@@ -64,6 +64,7 @@ type Brief struct {
 	Plan  string    `json:"plan"`  // its ID
 	Begun time.Time `json:"begun"` // by the node's clock
 	Ended bool      `json:"ended,omitempty"`
+	Back  bool      `json:"back,omitempty"` // all of it is taken back
 }
 
 // place is where a rollout is.
@@ -76,13 +77,21 @@ func (p place) String() string {
 	return fmt.Sprintf("%s's rollout of plan %s (since %s)", p.node, p.Plan, p.Begun.UTC().Format(time.RFC3339))
 }
 
+// hint says what can be done about a rollout that has ended: which is "the last one", say.
+func (p place) hint(which string) string {
+	if p.Back {
+		return fmt.Sprintf("%s, %s, is taken back already", which, p)
+	}
+	return fmt.Sprintf("edged vip rollback %s takes back %s, %s", p.Plan, which, p)
+}
+
 // brief tells of the rollout of this node; nil: there was none. The caller holds
 // the lock.
 func (a *Announcer) brief() *Brief {
 	if a.rollout == nil {
 		return nil
 	}
-	return &Brief{Plan: a.rollout.Plan.ID, Begun: a.rollout.Begun, Ended: a.rollout.Ended()}
+	return &Brief{Plan: a.rollout.Plan.ID, Begun: a.rollout.Begun, Ended: a.rollout.Ended(), Back: a.rollout.Back()}
 }
 
 // Rollout returns the last rollout that this node coordinates, as it stands; nil:
@@ -163,10 +172,9 @@ func (a *Announcer) Steer(ctx context.Context, q Steering) (*Rollout, error) {
 	case at == nil:
 		return nil, fmt.Errorf("%s: no member has rolled anything out", q.Action)
 	case at.Ended && q.Plan == "" && len(missing) > 0:
-		return nil, fmt.Errorf("%s: no rollout is known to be under way: %s; %s; edged vip rollback %s takes back the last one known, %s",
-			q.Action, unheard(missing), instead, at.Plan, at)
+		return nil, fmt.Errorf("%s: no rollout is known to be under way: %s; %s; %s", q.Action, unheard(missing), instead, at.hint("the last one known"))
 	case at.Ended && q.Plan == "" && at.node != a.cfg.Self.Name:
-		return nil, fmt.Errorf("%s: no rollout is under way; edged vip rollback %s takes back the last one, %s", q.Action, at.Plan, at)
+		return nil, fmt.Errorf("%s: no rollout is under way; %s", q.Action, at.hint("the last one"))
 	}
 	return a.steerAt(ctx, *at, q)
 }

@@ -184,6 +184,8 @@ func TestRollbackOfWhatIsMeant(t *testing.T) {
 		f.phase("a1", bgp.PhaseAborted)
 		f.steers("b1", "rollback", "", "b1's rollout of plan "+later+": wave 1 of 1 (b1): aborting: rolled back by bob: test")
 		f.phase("b1", bgp.PhaseAborted)
+		f.steers("c1", "rollback", "", "rollback: no rollout is under way; the last one, "+place(b)+", is taken back already")
+		f.phase("b1", bgp.PhaseAborted)
 		for _, n := range []*testNode{a, b} {
 			if got, want := n.Rollout().Nodes[n.self.Name].Restored, true; got != want {
 				t.Errorf("%s is restored: %v", n.self.Name, got)

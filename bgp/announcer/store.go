@@ -34,6 +34,7 @@ type kept struct {
 	Peers     map[netip.Addr]keptPeer `json:"peers,omitempty"`     // with which there were sessions
 	Stayed    []stayer                `json:"stayed,omitempty"`    // sessions that the file does not want so, by address
 	Announced []bgp.VIP               `json:"announced,omitempty"` // by the node's own word, and in no plan
+	Starts    []time.Time             `json:"starts,omitempty"`    // after which it did not stop in order, of late, by its clock
 
 	Lost bool `json:"-"` // there was something, and it cannot be read
 }
@@ -98,6 +99,29 @@ func openStore(dir string, self bgp.Member, now time.Time) (s *store, k kept, al
 		k.Rollout.Loaded()
 	}
 	return s, k, alarm, nil
+}
+
+// Planned returns the names of the VIPs that a node is to announce by what is kept in a
+// folder: by its plan, or by its own word. It changes nothing, and errs when what is kept
+// cannot be read.
+func Planned(dir string, self bgp.Member) ([]string, error) {
+	s := store{path: filepath.Join(dir, stateFile)}
+	k, fault, err := readKept(s.path, self)
+	if k == nil && err == nil {
+		var copyFault error
+		if k, copyFault, err = readKept(s.copy(), self); k == nil {
+			return nil, errors.Join(fault, copyFault, err)
+		}
+	}
+	if err != nil {
+		return nil, err
+	}
+	var names []string
+	for _, v := range slices.Concat(k.Plan.VIPs, k.Announced) {
+		names = append(names, v.Name)
+	}
+	slices.Sort(names)
+	return slices.Compact(names), nil
 }
 
 // readKept reads a file of what is kept. It returns nil and no fault when there is
@@ -177,6 +201,9 @@ func (k *kept) check() error {
 	}
 	for _, p := range plans {
 		faults = append(faults, p.Check())
+	}
+	if len(k.Starts) > keepStarts || len(k.Older) > maxOperations {
+		faults = append(faults, fmt.Errorf("%d starts and %d older operations, want at most %d and %d", len(k.Starts), len(k.Older), keepStarts, maxOperations))
 	}
 	if len(k.Earlier) > keepPlans {
 		faults = append(faults, fmt.Errorf("%d earlier plans, want at most %d", len(k.Earlier), keepPlans))

@@ -13,7 +13,7 @@ import (
 // worries says of each VIP what an engineer should look at; nil: nothing. The
 // caller holds the lock.
 func (a *Announcer) worries(now time.Duration) map[string]error {
-	all := map[string]error{}
+	all := map[string]error{"starts": a.crashes(time.Now())}
 	for name, v := range a.vips {
 		var err error
 		if words := a.concerns(v, now); len(words) > 0 {

@@ -58,8 +58,10 @@ head, which this prints, elsewhere.`,
 			if len(args) == 1 {
 				dir = args[0]
 			}
-			_, err := os.Stat(dir)
-			if len(args) == 0 && errors.Is(err, fs.ErrNotExist) {
+			if _, err := os.Stat(dir); len(args) == 0 && errors.Is(err, fs.ErrNotExist) {
+				if _, err := os.Stat(path); err != nil { // it would say where the log is
+					return fmt.Errorf("audit log: %q is not there, nor can the configuration be read that may name another data_dir: %w", dir, err)
+				}
 				fmt.Fprintf(cmd.OutOrStdout(), "no entries: %q is not there, as on a node that never had VIPs\n", dir)
 				return nil
 			}

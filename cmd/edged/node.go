@@ -104,6 +104,12 @@ func newNode(source string, l *loaded, log *slog.Logger, why error) (n *node, er
 		return n, err
 	}
 	var missing []string
+	if err := checkPlanned(c); err != nil {
+		if !kept {
+			return n, err
+		}
+		missing = append(missing, err.Error())
+	}
 	if err := n.startTap(); err != nil {
 		if !kept {
 			return n, err
@@ -271,7 +277,9 @@ func (n *node) reload(ctx context.Context) admin.Reload {
 		n.raise(alarmReload, "reload refused; what was served is served still", lines(err))
 		return admin.Reload{Errors: lines(err), Warnings: []string{}}
 	}
-	err = n.fleet.Allows(l.plan)
+	if err = checkPlanned(l.config); err == nil {
+		err = n.fleet.Allows(l.plan)
+	}
 	if err == nil {
 		err = n.fleet.Use(l.plan)
 	}
@@ -308,7 +316,8 @@ func (n *node) reload(ctx context.Context) admin.Reload {
 		r.Warnings = append(r.Warnings, w.String())
 	}
 	if a := n.vips.Load(); a != nil {
-		if pending := len(a.Status().Pending); pending > 0 {
+		status := a.Status()
+		if pending := toApply(&status); pending > 0 {
 			r.Warnings = append(r.Warnings, l.config.Problem("vips", "%s pending; edged vip plan shows what", bgp.Counted(pending, "change")).String())
 		}
 	}

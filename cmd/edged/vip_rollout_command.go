@@ -93,7 +93,8 @@ exit code 1.`,
 			if f.json {
 				err = writeJSON(cmd.OutOrStdout(), answer.Proposal)
 			} else {
-				writeProposal(cmd.OutOrStdout(), &answer.Proposal, p)
+				writeProposal(cmd.OutOrStdout(), &answer.Proposal)
+				writeHowToApply(cmd.OutOrStdout(), &answer.Proposal, p)
 			}
 			if err == nil && !answer.Verdict.OK() {
 				err = errReported
@@ -145,7 +146,7 @@ rollout, too. If it restarts, the rollout stays paused until "edged vip resume".
 			if f.json {
 				err = writeJSON(cmd.OutOrStdout(), r)
 			} else {
-				writeProposal(cmd.OutOrStdout(), &r, p)
+				writeProposal(cmd.OutOrStdout(), &r)
 				fmt.Fprintln(cmd.OutOrStdout(), "the rollout has begun; edged vip rollout shows how far it is")
 			}
 			if err != nil || !watch {

@@ -94,13 +94,9 @@ func writeVIPs(w io.Writer, s *announcer.Status) {
 	if s.Rollout != "" {
 		fmt.Fprintln(w, "\nrollout:", s.Rollout)
 	}
-	sessions := 0
-	for _, c := range s.Pending {
-		if c.Kind == bgp.ResetsSession {
-			sessions++
-		}
-	}
-	if n := len(s.Pending) - sessions; n > 0 {
+	n := toApply(s)
+	sessions := len(s.Pending) - n
+	if n > 0 {
 		fmt.Fprintf(w, "\n%s pending: edged vip plan --nodes node/%s shows what\n", bgp.Counted(n, "change"), s.Node)
 	}
 	switch {
@@ -215,6 +211,16 @@ func writeVIP(w io.Writer, v *announcer.VIPStatus) {
 	table(w, colours(w), rows, shades)
 }
 
+// toApply counts the pending changes that a plan makes: sessions change by themselves.
+func toApply(s *announcer.Status) (n int) {
+	for _, c := range s.Pending {
+		if c.Kind != bgp.ResetsSession {
+			n++
+		}
+	}
+	return n
+}
+
 // table writes rows below their heading, each in the colour of its verdict.
 func table(w io.Writer, colour bool, rows [][]string, shades []edge.Verdict) {
 	if len(rows) > 1 {
@@ -222,8 +228,8 @@ func table(w io.Writer, colour bool, rows [][]string, shades []edge.Verdict) {
 	}
 }
 
-// writeProposal shows a person a plan, and how to apply it.
-func writeProposal(w io.Writer, p *announcer.Proposal, flags planFlags) {
+// writeProposal shows a person a plan.
+func writeProposal(w io.Writer, p *announcer.Proposal) {
 	fmt.Fprint(w, p.Plan.Text(p.Verdict))
 	for i, wave := range p.Waves {
 		fmt.Fprintf(w, "wave %d: %s\n", i+1, strings.Join(wave, " "))
@@ -231,6 +237,10 @@ func writeProposal(w io.Writer, p *announcer.Proposal, flags planFlags) {
 	for _, node := range sortedKeys(p.Silent) {
 		fmt.Fprintf(w, "%s did not answer: %s\n", node, p.Silent[node])
 	}
+}
+
+// writeHowToApply tells a person how to apply a plan, if that may be.
+func writeHowToApply(w io.Writer, p *announcer.Proposal, flags planFlags) {
 	if !p.Verdict.OK() || len(p.Plan.Steps) == 0 {
 		return
 	}

@@ -11,6 +11,7 @@ import (
 	"os"
 	"slices"
 	"strconv"
+	"strings"
 	"time"
 
 	"edged/admin"
@@ -55,10 +56,18 @@ func (b *builder) readVIPs(fault func(key string, err error)) {
 			f.Peers[i].BFD = speaker.BFD{Interval: p.BFD.Interval, Multiplier: p.BFD.Multiplier}
 		}
 	}
+	if len(b.config.VIPs) > 0 && len(b.config.Zones) == 0 {
+		fault("zones", errors.New("none, but vips are to be announced: all that clients ask would be refused"))
+	}
+	if b.config.BGP.ASN > 0 && len(f.Peers) == 0 && len(b.config.VIPs) > 0 {
+		b.warnf("bgp.peers", "none: nobody hears of any vip")
+	}
 	for _, name := range sortedKeys(b.config.VIPs) {
 		v := vipOf(name, b.config.VIPs[name])
 		f.VIPs = append(f.VIPs, v)
-		b.warnUnheard(v)
+		if len(f.Peers) > 0 {
+			b.warnUnheard(v)
+		}
 		if b.config.Fleet.Name == "" && v.MinAnnouncers > 1 {
 			b.warnf("vips."+name+".min_announcers", "%d others must stay before this node withdraws, but there is no fleet whose members could promise that: it never withdraws, but by force; set fleet.name and fleet.members", v.MinAnnouncers)
 		}
@@ -123,6 +132,22 @@ func (b *builder) warnUnheard(v bgp.VIP) {
 			b.warnf(fmt.Sprintf("vips.%s.prefixes[%d]", v.Name, i), "no peer hears of %s: IPv6 goes over IPv6 sessions only, and groups must meet", p)
 		}
 	}
+}
+
+// checkPlanned errs when a configuration has no BGP, but the node's plan has VIPs: these
+// would go from all nodes that are given such a file, one restart after the other.
+func checkPlanned(c *config.Config) error {
+	if c.BGP.ASN != 0 {
+		return nil
+	}
+	names, err := announcer.Planned(vipsDir(c.DataDir), bgp.Member{Name: c.Node.Name, PoP: c.Node.PoP})
+	switch {
+	case err != nil:
+		return config.Problems{c.Problem("bgp.asn", "not given, and nobody can tell whether this node is to announce VIPs by its plan: %v", err)}
+	case len(names) > 0:
+		return config.Problems{c.Problem("bgp.asn", "not given, but this node announces %s by its plan; keep bgp, take vips out, and have edged vip plan and apply take them off the node first", strings.Join(names, ", "))}
+	}
+	return nil
 }
 
 // startVIPs starts what announces VIPs, if the configuration has BGP.
@@ -224,8 +249,14 @@ func (n *node) checkVIP(ctx context.Context, v bgp.VIP) (asked int, err error) {
 	for _, z := range l.zones {
 		q.Zones = append(q.Zones, z.Origin())
 	}
-	return selfcheck.Run(ctx, v, q)
+	asked, err = selfcheck.Run(ctx, v, q)
+	if len(q.Zones) == 0 && err == nil {
+		err = errNoZone
+	}
+	return asked, err
 }
+
+var errNoZone = errors.New("no zone is loaded: all that clients ask is refused")
 
 // answers counts what the node answered since its start.
 func (n *node) answers() bgp.Tally {

@@ -141,6 +141,7 @@ func TestNobodyToPromise(t *testing.T) {
 node: {name: fra1, pop: fra}
 pops: [{name: fra, lat: 50, lon: 8}]
 listen: {external: ["127.0.0.1:5354"]}
+zones: [{name: example.com, file: example.com.zone}]
 bgp: {asn: 64512, router_id: 192.0.2.11, peers: [{name: tor, address: 192.0.2.1, asn: 64500}]}
 vips: {ns1: {prefixes: [198.51.100.53/32], `+text+`}}
 `), "/etc/edged.yaml")
@@ -165,6 +166,7 @@ func TestPeersWithoutBFD(t *testing.T) {
 node: {name: fra1, pop: fra}
 pops: [{name: fra, lat: 50, lon: 8}]
 listen: {external: ["127.0.0.1:5354"]}
+zones: [{name: example.com, file: example.com.zone}]
 bgp:
   asn: 64512
   router_id: 192.0.2.11

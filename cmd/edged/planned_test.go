@@ -1,0 +1,88 @@
+package main
+
+import (
+	"crypto/sha256"
+	"encoding/json"
+	"fmt"
+	"net/netip"
+	"os"
+	"strings"
+	"testing"
+
+	"edged/bgp"
+)
+
+// plans writes what a node keeps that is to announce VIPs.
+func (d nodeDir) plans(vips ...bgp.VIP) {
+	d.t.Helper()
+	body, err := json.Marshal(map[string]any{"saved": "2026-01-01T00:00:00Z", "plan": bgp.NodePlan{Node: "fra1", PoP: "fra", Generation: 3, VIPs: vips}})
+	if err != nil {
+		d.t.Fatal(err)
+	}
+	if err := os.MkdirAll(d.file("state/vips"), 0o700); err != nil {
+		d.t.Fatal(err)
+	}
+	d.write("state/vips/vip-state.json", fmt.Sprintf("edged vip-state 1 sha256:%x\n%s", sha256.Sum256(body), body))
+}
+
+// TestPlanWithoutBGP: a file without BGP takes no VIP off a node that is to announce it: neither does
+// the node take the file, nor does it start from it while it has another one.
+func TestPlanWithoutBGP(t *testing.T) {
+	ns1 := bgp.VIP{Name: "ns1", Prefixes: []netip.Prefix{netip.MustParsePrefix("198.51.100.53/32")}, Port: 53, MinAnnouncers: 1, MinPoPs: 1}
+	const want = "bgp.asn: not given, but this node announces ns1 by its plan; keep bgp, take vips out, and have edged vip plan and apply take them off the node first"
+	d := newNodeDir(t)
+	d.plans(ns1)
+	if code, _, errs := command(t, "serve", "--config", d.file("edged.yaml")); code != 1 || !strings.Contains(errs, want) {
+		t.Errorf("a first start: code %d, %q, want %q", code, errs, want)
+	}
+
+	d.plans()
+	r := serveDir(t, d)
+	d.plans(ns1)
+	code, out, errs := command(t, "reload", "--node", r.socket)
+	if h := r.health(); code != 1 || !strings.Contains(out+errs, want) || h.Status != "alarm" || h.Alarms[0].Reason != "reload" {
+		t.Errorf("a reload: code %d, %q, %q, health %+v, want %q", code, out, errs, h, want)
+	}
+	r.stop()
+	// What it served last has no BGP either: it answers, and says so.
+	r = serveDir(t, d)
+	if log := r.log.String(); !strings.Contains(log, want) {
+		t.Errorf("the log does not say %q:\n%s", want, log)
+	}
+	reasons := ""
+	for _, a := range r.health().Alarms {
+		reasons += a.Reason + " "
+	}
+	if reasons != "part config " {
+		t.Errorf("alarms of %q, want part and config", reasons)
+	}
+	r.stop()
+
+	d.write("state/vips/vip-state.json", "edged vip-state 1 sha256:0\n{}")
+	r = serveDir(t, d)
+	if log, want := r.log.String(), "nobody can tell whether this node is to announce VIPs by its plan: its checksum is "; !strings.Contains(log, want) {
+		t.Errorf("the log does not say %q:\n%s", want, log)
+	}
+	r.stop()
+}
+
+// TestVIPsWithoutZones: a node that would refuse all questions is not to draw them.
+func TestVIPsWithoutZones(t *testing.T) {
+	d := newNodeDir(t)
+	d.change("edged.yaml", "zones: [{name: example.com, file: example.com.zone}]",
+		"zones: []\nbgp: {asn: 64512, router_id: 192.0.2.11, peers: [{name: tor, address: 192.0.2.1, asn: 64500}]}\nvips: {ns1: {prefixes: [198.51.100.53/32]}}")
+	d.change("edged.yaml", "names: {www.example.com: {pool: www}}", "")
+	code, _, errs := command(t, "check", "--config", d.file("edged.yaml"))
+	if want := "edged.yaml:9: zones: none, but vips are to be announced: all that clients ask would be refused\n"; code != 1 || !strings.Contains(errs, want) {
+		t.Errorf("code %d, %q, want %q", code, errs, want)
+	}
+	d.change("edged.yaml", "vips: {ns1: {prefixes: [198.51.100.53/32]}}", "")
+	l, _, err := load(d.file("edged.yaml"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	n := &node{current: l}
+	if _, err := n.checkVIP(t.Context(), bgp.VIP{}); err != errNoZone {
+		t.Errorf("a check of a VIP of the plan: %v, want %v", err, errNoZone)
+	}
+}
