@@ -244,3 +244,40 @@ func TestStayersOverRestarts(t *testing.T) {
 
 // stayersTried is longer than a node waits after its start for sessions that stayed before.
 const stayersTried = 32 * time.Second
+
+// Files that say nothing of BGP any more, and are no mistake to a parser, take no VIP off: neither a
+// reload nor a restart of one edge after the other.
+func TestFilesLoseBGP(t *testing.T) {
+	l := startLab(t, Config{})
+	without := func(text string) string { return text[:strings.Index(text, "\nbgp:\n")+1] }
+	begun := time.Now()
+	o := l.under(func() error {
+		for _, e := range l.Edges {
+			text, err := os.ReadFile(e.config())
+			l.must(err)
+			l.must(os.WriteFile(e.config(), []byte(without(string(text))), 0o600))
+			const want = "bgp.asn: not given, but this node announces ns1 by its plan"
+			if out, errOut, err := e.Edged("reload"); err == nil || !strings.Contains(out+errOut, want) {
+				t.Errorf("%s takes the file: %v, %s%s", e.Name, err, out, errOut)
+			}
+			if _, err := e.Stop(10 * time.Second); err != nil {
+				return err
+			}
+			l.must(l.Start(upWithin, e))
+		}
+		return nil
+	})
+	if lost := o.UDP.Lost(); len(lost) > 0 || len(o.UDP) == 0 {
+		t.Errorf("queries were lost: %v", o.UDP)
+	}
+	for _, c := range l.FIB.Since(begun, netip.Prefix{}) {
+		if len(c.Edges) < 2 {
+			t.Errorf("want two edges at all times: %s", c)
+		}
+	}
+	for _, e := range l.Edges {
+		if v, err := e.Metric(`edged_alarm{reason="config"}`); err != nil || v != 1 {
+			t.Errorf("%s: no alarm that its file is bad: %v, %v", e.Name, v, err)
+		}
+	}
+}

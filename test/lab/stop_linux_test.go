@@ -107,6 +107,9 @@ func TestCrashLoop(t *testing.T) {
 	if n := l.announced(victim, begun); n > 0 {
 		t.Errorf("it was announced %d times, want never", n)
 	}
+	if want := "starts: this node started 10 times in the last 10m0s and then ended without having stopped in order"; !strings.Contains(victim.Log(), want) {
+		t.Errorf("no alarm says %q", want)
+	}
 	for _, e := range l.But(victim) {
 		if v, err := e.VIP("ns1"); err != nil || v.State != "announced" {
 			t.Errorf("%s: %+v, %v", e.Name, v, err)
