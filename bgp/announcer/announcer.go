@@ -105,23 +105,24 @@ type vip struct {
 	breaker *bgp.Breaker
 	wish    bgp.Wish
 
-	have     []netip.AddrPort               // that DNS is answered on
-	tried    []netip.Prefix                 // through which a check has passed
-	untried  string                         // why others are not announced yet; empty: there are none
-	kept     string                         // why other peers hear it than the plan wants; empty: those do
-	keptFrom time.Duration                  // since when
-	resets   time.Duration                  // until when promises are asked for, for a session that is to be made anew
-	bound    bool                           // on all of them
-	failing  string                         // why checks fail, as that began: an alarm is not raised anew for each check; empty: they pass
-	fault    string                         // why not bound
-	deaf     time.Duration                  // since when no peer has one of its prefixes; 0: all are with some
-	unheard  map[netip.Prefix]time.Duration // since when no peer has a prefix that is announced and that one had; 0: one has
-	refusals map[string]string              // why members did not promise, by name, in the last round that they answered
-	meter    meter
-	asked    uint64        // questions of our own checks
-	checked  time.Duration // when the last check began
-	checking bool
-	failed   bool // a check, or making sure of the addresses, since that was last done
+	have        []netip.AddrPort               // that DNS is answered on
+	tried       []netip.Prefix                 // through which a check has passed
+	untried     string                         // why others are not announced yet; empty: there are none
+	kept        string                         // why other peers hear it than the plan wants; empty: those do
+	keptFrom    time.Duration                  // since when
+	resets      time.Duration                  // until when promises are asked for, for a session that is to be made anew
+	bound       bool                           // on all of them
+	unconfirmed bool                           // the route was wished otherwise, and peers have not been sent that yet, as far as was seen
+	failing     string                         // why checks fail, as that began: an alarm is not raised anew for each check; empty: they pass
+	fault       string                         // why not bound
+	deaf        time.Duration                  // since when no peer has one of its prefixes; 0: all are with some
+	unheard     map[netip.Prefix]time.Duration // since when no peer has a prefix that is announced and that one had; 0: one has
+	refusals    map[string]string              // why members did not promise, by name, in the last round that they answered
+	meter       meter
+	asked       uint64        // questions of our own checks
+	checked     time.Duration // when the last check began
+	checking    bool
+	failed      bool // a check, or making sure of the addresses, since that was last done
 }
 
 // takes is what a session carries beside IPv6 over IPv6.

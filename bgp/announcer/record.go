@@ -4,6 +4,8 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -94,6 +96,38 @@ func (a *Announcer) recordChange(c change) {
 		Before: fmt.Sprintf("%s%s, route %s", what, c.before.State, words(c.before.Route)),
 		After:  fmt.Sprintf("%s%s, route %s", what, c.after.State, words(c.after.Route)), Evidence: c.evidence,
 	})
+}
+
+// confirm returns the entries of what has changed and what peers were sent since: a route, or that
+// it is gone. The caller holds the lock.
+func (a *Announcer) confirm() (entries []audit.Entry) {
+	for _, v := range a.every() {
+		var peers []string
+		for _, p := range v.spec.Prefixes {
+			for _, r := range a.sent[p] {
+				peers = append(peers, r.peer)
+			}
+		}
+		slices.Sort(peers)
+		peers = slices.Compact(peers)
+		e := audit.Entry{Actor: "edged", Plan: a.plan.ID(), VIP: v.spec.Name, After: "route " + words(v.wish.Route), Evidence: strings.Join(peers, ", ")}
+		switch {
+		case !v.unconfirmed:
+			continue
+		case v.wish.Route == nil && len(peers) == 0:
+			e.Cause = "no peer has it any more"
+		case v.wish.Route != nil && a.wasSent(v.spec, *v.wish.Route):
+			e.Cause = "peers were sent it"
+		default:
+			continue
+		}
+		if what := v.words(); what != "" {
+			e.After = what + ": " + e.After
+		}
+		v.unconfirmed = false
+		entries = append(entries, e)
+	}
+	return entries
 }
 
 // recordPlan writes that another plan was stored.

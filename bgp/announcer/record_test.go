@@ -3,6 +3,7 @@ package announcer
 import (
 	"bytes"
 	"encoding/json"
+	"fmt"
 	"os"
 	"path/filepath"
 	"slices"
@@ -145,11 +146,48 @@ func TestAuditLosesTheNewest(t *testing.T) {
 		if err := json.Unmarshal([]byte(lines[len(lines)-1]), &last); err != nil {
 			t.Fatal(err)
 		}
-		if want := "5 entries that could not be written before this one are lost"; last.Cause != want || last.Time.IsZero() {
+		if want := "6 entries that could not be written before this one are lost"; last.Cause != want || last.Time.IsZero() {
 			t.Errorf("the last entry is %+v, want %q", last, want)
 		}
 		if err := a.audit.Verify(); err != nil {
 			t.Error(err)
+		}
+	})
+}
+
+// TestAuditConfirms: what a change rests on stands in the log, and then that peers were sent it.
+func TestAuditConfirms(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := announcing(t, "a1", "b1")
+		time.Sleep(40 * time.Second)
+		a := f.nodes["a1"]
+		if _, err := a.Operate(t.Context(), Request{Kind: bgp.Drain, Node: "a1", Reason: "work", Actor: "ann"}); err != nil {
+			t.Fatal(err)
+		}
+		f.await("drained", time.Minute, func() bool { return a.state() == bgp.Withdrawn && a.route() == "none" })
+		time.Sleep(time.Second)
+		var text strings.Builder
+		if err := a.WriteAudit(&text); err != nil {
+			t.Fatal(err)
+		}
+		var got []string
+		for line := range strings.Lines(text.String()) {
+			var e audit.Entry
+			if err := json.Unmarshal([]byte(line), &e); err != nil {
+				t.Fatal(err)
+			}
+			if strings.HasPrefix(e.Cause, "peers were") || strings.HasPrefix(e.Cause, "no peer") {
+				got = append(got, fmt.Sprintf("%s: %s %s %q", e.Cause, e.VIP, e.After, e.Evidence))
+			}
+		}
+		want := []string{
+			`peers were sent it: ns1 route 64512:100 graceful-shutdown prepend 3 "tor"`, // the canary
+			`peers were sent it: ns1 route 64512:100 "tor"`,
+			`peers were sent it: ns1 route 64512:100 graceful-shutdown "tor"`,
+			`no peer has it any more: ns1 route none ""`,
+		}
+		if !slices.Equal(got, want) {
+			t.Errorf("confirmed: %q\nwant %q", got, want)
 		}
 	})
 }

@@ -54,6 +54,7 @@ func (a *Announcer) step() {
 	a.dirty = a.dirty || !reflect.DeepEqual(a.known(), a.kept) || !sameStayers(a.stayers(), a.stayed)
 	now := a.now()
 	a.noteSilence(now)
+	confirmed := a.confirm()
 	changes := a.decide(now, members, frozen)
 	wishes := a.wishes()
 	asks := a.asks(now)
@@ -66,6 +67,9 @@ func (a *Announcer) step() {
 	}
 	for what, err := range worries {
 		a.fault(what, err)
+	}
+	for _, e := range confirmed {
+		a.record(e)
 	}
 	for _, c := range changes {
 		a.tell(c)
@@ -114,6 +118,7 @@ func (a *Announcer) decide(now time.Duration, members []bgp.Member, frozen strin
 		if wish.State != v.wish.State || !sameRoute(wish.Route, v.wish.Route) {
 			changes = append(changes, change{vip: v.spec.Name, part: v.words(), plan: a.plan.ID(), before: v.wish, after: wish, evidence: f.Promises})
 			a.dirty = true
+			v.unconfirmed = v.unconfirmed || !sameRoute(wish.Route, v.wish.Route)
 		}
 		if v.part && v.wish.State.Announces() && !wish.State.Announces() && !v.isUnheard(v.spec.Prefixes[0], now) {
 			v.breaker.Lost(now, a.cfg.Self.Name)
