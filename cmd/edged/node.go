@@ -105,7 +105,7 @@ func newNode(source string, l *loaded, log *slog.Logger, why error) (n *node, er
 	}
 	var missing []string
 	if err := checkPlanned(c); err != nil {
-		if !kept {
+		if !kept && errors.Is(err, errPlanned) {
 			return n, err
 		}
 		missing = append(missing, err.Error())

@@ -29,7 +29,7 @@ func (d nodeDir) plans(vips ...bgp.VIP) {
 // the node take the file, nor does it start from it while it has another one.
 func TestPlanWithoutBGP(t *testing.T) {
 	ns1 := bgp.VIP{Name: "ns1", Prefixes: []netip.Prefix{netip.MustParsePrefix("198.51.100.53/32")}, Port: 53, MinAnnouncers: 1, MinPoPs: 1}
-	const want = "bgp.asn: not given, but this node announces ns1 by its plan; keep bgp, take vips out, and have edged vip plan and apply take them off the node first"
+	const want = "bgp.asn: not given, but this node announces VIPs by its plan, ns1; keep bgp, take vips out, and have edged vip plan and apply take them off the node first"
 	d := newNodeDir(t)
 	d.plans(ns1)
 	if code, _, errs := command(t, "serve", "--config", d.file("edged.yaml")); code != 1 || !strings.Contains(errs, want) {
@@ -60,8 +60,11 @@ func TestPlanWithoutBGP(t *testing.T) {
 
 	d.write("state/vips/vip-state.json", "edged vip-state 1 sha256:0\n{}")
 	r = serveDir(t, d)
-	if log, want := r.log.String(), "nobody can tell whether this node is to announce VIPs by its plan: its checksum is "; !strings.Contains(log, want) {
-		t.Errorf("the log does not say %q:\n%s", want, log)
+	if log, want := r.log.String(), "bgp.asn: not given, and nobody can tell whether this node is to announce VIPs by its plan: its checksum is "; !strings.Contains(log, want) || strings.Contains(log, "last good") {
+		t.Errorf("the log does not say just %q:\n%s", want, log)
+	}
+	if h := r.health(); len(h.Alarms) != 1 || h.Alarms[0].Reason != "part" {
+		t.Errorf("health %+v", h)
 	}
 	r.stop()
 }

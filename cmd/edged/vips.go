@@ -134,18 +134,28 @@ func (b *builder) warnUnheard(v bgp.VIP) {
 	}
 }
 
-// checkPlanned errs when a configuration has no BGP, but the node's plan has VIPs: these
-// would go from all nodes that are given such a file, one restart after the other.
+// Why a configuration without BGP is not taken.
+var (
+	errPlanned    = errors.New("this node announces VIPs by its plan")
+	errPlanUnread = errors.New("nobody can tell whether this node is to announce VIPs")
+)
+
+// checkPlanned errs when a configuration has no BGP, but the node's plan has VIPs (errPlanned): these
+// would go from all nodes that are given such a file, one restart after the other. So it does
+// when the plan cannot be read (errPlanUnread).
 func checkPlanned(c *config.Config) error {
 	if c.BGP.ASN != 0 {
 		return nil
 	}
-	names, err := announcer.Planned(vipsDir(c.DataDir), bgp.Member{Name: c.Node.Name, PoP: c.Node.PoP})
+	dir := vipsDir(c.DataDir)
+	names, err := announcer.Planned(dir, bgp.Member{Name: c.Node.Name, PoP: c.Node.PoP})
 	switch {
 	case err != nil:
-		return config.Problems{c.Problem("bgp.asn", "not given, and nobody can tell whether this node is to announce VIPs by its plan: %v", err)}
+		return fmt.Errorf("%s%w by its plan: %w; if it is not, remove vip-state.json and its copy from %q",
+			c.Problem("bgp.asn", "not given, and "), errPlanUnread, err, dir)
 	case len(names) > 0:
-		return config.Problems{c.Problem("bgp.asn", "not given, but this node announces %s by its plan; keep bgp, take vips out, and have edged vip plan and apply take them off the node first", strings.Join(names, ", "))}
+		return fmt.Errorf("%s%w, %s; keep bgp, take vips out, and have edged vip plan and apply take them off the node first",
+			c.Problem("bgp.asn", "not given, but "), errPlanned, strings.Join(names, ", "))
 	}
 	return nil
 }

@@ -256,7 +256,7 @@ func TestFilesLoseBGP(t *testing.T) {
 			text, err := os.ReadFile(e.config())
 			l.must(err)
 			l.must(os.WriteFile(e.config(), []byte(without(string(text))), 0o600))
-			const want = "bgp.asn: not given, but this node announces ns1 by its plan"
+			const want = "bgp.asn: not given, but this node announces VIPs by its plan, ns1"
 			if out, errOut, err := e.Edged("reload"); err == nil || !strings.Contains(out+errOut, want) {
 				t.Errorf("%s takes the file: %v, %s%s", e.Name, err, out, errOut)
 			}
