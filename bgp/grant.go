@@ -98,7 +98,7 @@ func OpenAsk(fleet string, keyOf KeyOf, msg []byte) (Ask, error) {
 	}
 	for n := int(r.take(1)[0]); n > 0 && r.err == nil; n-- {
 		a.Prefixes = append(a.Prefixes, r.prefix())
-		if k := len(a.Prefixes); k > maxPrefixes || k > 1 && a.Prefixes[k-2].Compare(a.Prefixes[k-1]) >= 0 {
+		if k := len(a.Prefixes); k > MaxPrefixes || k > 1 && a.Prefixes[k-2].Compare(a.Prefixes[k-1]) >= 0 {
 			r.fail("its prefixes are too many, or do not ascend")
 		}
 	}

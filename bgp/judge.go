@@ -117,6 +117,9 @@ func Judge(p FleetPlan, f Fleet, l Limits) Verdict {
 	for _, vip := range p.VIPs() {
 		j.count(vip)
 	}
+	for _, node := range p.Quiet {
+		j.notes = append(j.notes, node+": an operator wants out there all that changes, so it comes last, and shows nothing of it")
+	}
 	return Verdict{Counts: j.counts, Broken: j.broken, Notes: j.notes, Radius: radius(p.Changes)}
 }
 

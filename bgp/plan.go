@@ -58,9 +58,9 @@ func (p NodePlan) VIP(name string) (VIP, bool) {
 }
 
 // First returns the plan that a node starts with: the stored one and, from its
-// file, the VIPs that the stored plan does not name, but for those with a prefix that the
-// stored plan has in another VIP: what goes over, goes over by a plan. The generation goes
-// up by one if any were added, whose names are returned.
+// file, the VIPs that the stored plan does not name, but for those that no plan may have, and
+// those with a prefix that the stored plan has in another VIP: what goes over, goes over by a
+// plan. The generation goes up by one if any were added, whose names are returned.
 func First(stored NodePlan, file []VIP) (plan NodePlan, added []string) {
 	plan = stored
 	plan.VIPs = slices.Clone(stored.VIPs)
@@ -69,7 +69,7 @@ func First(stored NodePlan, file []VIP) (plan NodePlan, added []string) {
 		taken := slices.ContainsFunc(stored.VIPs, func(o VIP) bool {
 			return slices.ContainsFunc(v.Prefixes, func(p netip.Prefix) bool { return slices.Contains(o.Prefixes, p) })
 		})
-		if !named && !taken && !slices.Contains(stored.Without, v.Name) {
+		if !named && !taken && v.Check() == nil && !slices.Contains(stored.Without, v.Name) {
 			plan.VIPs = append(plan.VIPs, v)
 			added = append(added, v.Name)
 		}

@@ -11,13 +11,16 @@ import (
 
 // The bounds of a plan, which comes from a file or another member.
 const (
-	maxVIPs        = 4096
-	maxPrefixes    = 16
-	maxCommunities = 32
-	maxRungs       = 16
-	maxPrepend     = 10
-	maxNameOctets  = 63
-	maxHold        = time.Hour
+	MaxVIPs        = 4096 // of a node
+	MaxPrefixes    = 16   // of a VIP, as the next two
+	MaxCommunities = 32
+	MaxRungs       = 16 // of the ladder
+)
+
+const (
+	maxPrepend    = 10
+	maxNameOctets = 63
+	maxHold       = time.Hour
 )
 
 // Check says what is wrong with a plan: names that cannot be, prefixes that are
@@ -30,11 +33,11 @@ func (p NodePlan) Check() error {
 			faults = append(faults, fmt.Errorf("plan of %q: %q cannot be the name of a %s", p.Node, name, what))
 		}
 	}
-	if len(p.VIPs) > maxVIPs || len(p.Without) > maxVIPs {
-		return fmt.Errorf("plan of %q has %d VIPs and leaves out %d, want at most %d of each", p.Node, len(p.VIPs), len(p.Without), maxVIPs)
+	if len(p.VIPs) > MaxVIPs || len(p.Without) > MaxVIPs {
+		return fmt.Errorf("plan of %q has %d VIPs and leaves out %d, want at most %d of each", p.Node, len(p.VIPs), len(p.Without), MaxVIPs)
 	}
-	if len(p.GiveUp) > maxVIPs*maxPrefixes || !slices.IsSortedFunc(p.GiveUp, netip.Prefix.Compare) {
-		return fmt.Errorf("plan of %q gives up %d prefixes, want at most %d, sorted", p.Node, len(p.GiveUp), maxVIPs*maxPrefixes)
+	if len(p.GiveUp) > MaxVIPs*MaxPrefixes || !slices.IsSortedFunc(p.GiveUp, netip.Prefix.Compare) {
+		return fmt.Errorf("plan of %q gives up %d prefixes, want at most %d, sorted", p.Node, len(p.GiveUp), MaxVIPs*MaxPrefixes)
 	}
 	owner := map[netip.Prefix]string{}
 	for i, v := range p.VIPs {
@@ -67,8 +70,8 @@ func (v VIP) Check() error {
 	switch {
 	case !validName(v.Name):
 		return fault("want a name of 1 to %d of a-z, 0-9 and hyphens between", maxNameOctets)
-	case len(v.Prefixes) == 0 || len(v.Prefixes) > maxPrefixes:
-		return fault("%d prefixes, want 1 to %d", len(v.Prefixes), maxPrefixes)
+	case len(v.Prefixes) == 0 || len(v.Prefixes) > MaxPrefixes:
+		return fault("%d prefixes, want 1 to %d", len(v.Prefixes), MaxPrefixes)
 	case v.Port == 0:
 		return fault("port 0: want 1 to 65535")
 	case v.MinAnnouncers < 1:
@@ -79,10 +82,10 @@ func (v VIP) Check() error {
 		return fault("hold %s: want 0 to %s", v.Hold, maxHold)
 	case v.Linger < 0 || v.Linger > maxHold:
 		return fault("linger %s: want 0 to %s", v.Linger, maxHold)
-	case len(v.Communities) > maxCommunities:
-		return fault("%d communities, want at most %d", len(v.Communities), maxCommunities)
-	case len(v.Ladder) > maxRungs:
-		return fault("a ladder of %d rungs, want at most %d", len(v.Ladder), maxRungs)
+	case len(v.Communities) > MaxCommunities:
+		return fault("%d communities, want at most %d", len(v.Communities), MaxCommunities)
+	case len(v.Ladder) > MaxRungs:
+		return fault("a ladder of %d rungs, want at most %d", len(v.Ladder), MaxRungs)
 	}
 	for i, p := range v.Prefixes {
 		a := p.Addr()

@@ -20,6 +20,8 @@ type FleetPlan struct {
 
 	GiveUp []netip.Prefix `json:"give_up,omitempty"` // that go without promises, as the operator said; sorted
 
+	Quiet []string `json:"quiet,omitempty"` // nodes of the steps where an operator wants out all that changes; sorted
+
 	First []netip.Prefix `json:"first,omitempty"` // that no node's plan had before, sorted; none when some node did not answer
 }
 

@@ -79,7 +79,7 @@ func askedToo(vips []VIP, v VIP, p netip.Prefix) []VIP {
 		i, v.Prefixes = len(vips), nil
 		vips = append(vips, v)
 	}
-	if len(vips[i].Prefixes) < maxPrefixes {
+	if len(vips[i].Prefixes) < MaxPrefixes {
 		vips[i].Prefixes = append(vips[i].Prefixes, p)
 	}
 	return vips

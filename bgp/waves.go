@@ -5,6 +5,24 @@ import (
 	"slices"
 )
 
+// Quiet returns the nodes of a plan on which an operator wants out all VIPs that it changes there,
+// sorted.
+func Quiet(p FleetPlan, f Fleet) (nodes []string) {
+	for _, n := range f.Nodes {
+		changes, shows := false, false
+		for _, c := range p.Changes {
+			if c.Node == n.Name && c.VIP != "" {
+				changes, shows = true, shows || !slices.Contains(n.Drained, c.VIP)
+			}
+		}
+		if changes && !shows {
+			nodes = append(nodes, n.Name)
+		}
+	}
+	slices.Sort(nodes)
+	return nodes
+}
+
 // Waves parts the nodes of a plan into waves, which follow one another: one
 // node, the rest of its PoP, a quarter of the others, all that is left. Up to the
 // last two, a wave holds nodes of one PoP, and no VIP leaves two of them; so the
@@ -12,7 +30,8 @@ import (
 //
 // Nodes that take no VIP away come first in each part, so that what replaces
 // others is there before these go. The first node is one that changes in as many
-// ways as any, for it stands for the rest.
+// ways as any, for it stands for the rest. Nodes where an operator wants out what changes
+// come last: on them nothing is seen of it.
 func Waves(p FleetPlan) [][]string {
 	steps := slices.Clone(p.Steps)
 	if len(steps) == 0 {
@@ -26,7 +45,8 @@ func Waves(p FleetPlan) [][]string {
 		ways[c.Node][c.Kind] = true
 	}
 	slices.SortFunc(steps, func(a, b NodeStep) int {
-		return cmp.Or(one(len(a.Drops) > 0)-one(len(b.Drops) > 0),
+		return cmp.Or(one(slices.Contains(p.Quiet, a.Plan.Node))-one(slices.Contains(p.Quiet, b.Plan.Node)),
+			one(len(a.Drops) > 0)-one(len(b.Drops) > 0),
 			len(ways[b.Plan.Node])-len(ways[a.Plan.Node]), cmp.Compare(a.Plan.Node, b.Plan.Node))
 	})
 	first := steps[0].Plan

@@ -53,6 +53,11 @@ func TestWaves(t *testing.T) {
 			t.Errorf("%s: waves %q, want %q", tc.plan, got, tc.want)
 		}
 	}
+	p := stepsOf("fra1 +ns1, fra2, lhr1 +ns1, waw1")
+	p.Quiet = []string{"fra1"}
+	if got, want := wavesText(Waves(p)), "lhr1 | fra2 | waw1 fra1"; got != want {
+		t.Errorf("fra1 is drained: waves %q, want %q", got, want)
+	}
 	if got := Waves(FleetPlan{}); got != nil {
 		t.Errorf("waves of nothing: %q", got)
 	}

@@ -213,6 +213,7 @@ func (ck *checker) groupNames(key string, groups []string) {
 // address here.
 func (ck *checker) vips(groups map[string]bool, peers map[netip.Addr]bool) {
 	owner := map[netip.Addr]string{}
+	ck.atMost("vips", len(ck.VIPs), bgp.MaxVIPs)
 	for _, name := range sortedKeys(ck.VIPs) {
 		key := "vips." + name
 		if ck.reported[key] {
@@ -225,6 +226,9 @@ func (ck *checker) vips(groups map[string]bool, peers map[netip.Addr]bool) {
 		if len(v.Prefixes) == 0 {
 			ck.given(key+".prefixes", "")
 		}
+		ck.atMost(key+".prefixes", len(v.Prefixes), bgp.MaxPrefixes)
+		ck.atMost(key+".communities", len(v.Communities), bgp.MaxCommunities)
+		ck.atMost(key+".ladder", len(v.Ladder), bgp.MaxRungs)
 		for i, p := range v.Prefixes {
 			at := index(key+".prefixes", i)
 			if !p.IsValid() || ck.reported[at] {
@@ -276,6 +280,12 @@ func (ck *checker) vips(groups map[string]bool, peers map[netip.Addr]bool) {
 // covers says whether packets to an address and port come to a socket on l.
 func covers(l netip.AddrPort, a netip.Addr, port int) bool {
 	return int(l.Port()) == port && (l.Addr() == a || l.Addr().IsUnspecified() && (l.Addr().Is4() == a.Is4()))
+}
+
+func (ck *checker) atMost(key string, n, most int) {
+	if n > most {
+		ck.errorf(key, "%d are too many: want at most %d", n, most)
+	}
 }
 
 func (ck *checker) upToHour(key string, d time.Duration) {

@@ -2,6 +2,7 @@ package announcer
 
 import (
 	"net/netip"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -161,5 +162,23 @@ func TestRollbackToHeldName(t *testing.T) {
 			t.Errorf("told is %q, want %q", got, want)
 		}
 		a.asks(t, Request{End: "release", VIP: "ns1", Node: "a1"})
+	})
+}
+
+// TestDrainedNodeIsNoCanary: a node that shows nothing of a plan comes last, and the plan says so.
+func TestDrainedNodeIsNoCanary(t *testing.T) {
+	withRouters(t, "a1 b1 b2 c1", 1, []netip.Prefix{first}, []speaker.Peer{router("a", 9)}, func(t *testing.T, f *fleet) {
+		f.nodes["b1"].asks(t, Request{Kind: bgp.Drain, VIP: "ns1", Node: "a1"})
+		f.await("drained", time.Minute, func() bool { return f.nodes["a1"].routeTo(first) == "none" })
+		f.recolour("a1", "b1", "b2", "c1")
+		p, err := f.nodes["b1"].Plan(t.Context(), bgp.Selection{Nodes: "all"}, bgp.Limits{AllowWide: true})
+		if err != nil {
+			t.Fatal(err)
+		}
+		want := [][]string{{"b1"}, {"b2"}, {"c1"}, {"a1"}}
+		note := "a1: an operator wants out there all that changes, so it comes last, and shows nothing of it"
+		if !slices.EqualFunc(p.Waves, want, slices.Equal) || !slices.Contains(p.Verdict.Notes, note) {
+			t.Errorf("waves %v, notes %q, want %v and %q", p.Waves, p.Verdict.Notes, want, note)
+		}
 	})
 }

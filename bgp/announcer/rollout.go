@@ -164,7 +164,7 @@ func (c *coordinator) steer(s Steering) error {
 	case "rollback":
 		err = r.Rollback(now, s.Actor, s.Reason, s.Force)
 	default:
-		err = fmt.Errorf("unknown action %q: want pause, resume, abort or rollback", s.Action)
+		err = fmt.Errorf("unknown action %q", s.Action) // not reached: see Steering.check
 	}
 	if err != nil {
 		return err

@@ -35,6 +35,9 @@ func (a *Announcer) Apply(ctx context.Context, q Application) (Proposal, error) 
 	if q.Reason == "" {
 		return Proposal{}, errors.New("a rollout needs a reason, for those who read of it later")
 	}
+	if q.Plan == "" {
+		return Proposal{}, errors.New("no plan is named: want the ID that edged vip plan shows")
+	}
 	p, err := a.planFor(ctx, q)
 	if err != nil {
 		return p, err

@@ -230,6 +230,7 @@ func (a *Announcer) Plan(ctx context.Context, sel bgp.Selection, limits bgp.Limi
 			p.running = append(p.running, place{m.Name, *r.Rollout})
 		}
 	}
+	p.Plan.Quiet = bgp.Quiet(p.Plan, fleet)
 	p.Verdict = bgp.Judge(p.Plan, fleet, limits)
 	p.Waves = bgp.Waves(p.Plan)
 	return p, nil

@@ -26,6 +26,8 @@ type Steering struct {
 
 func (q Steering) check() error {
 	switch {
+	case !slices.Contains([]string{"pause", "resume", "abort", "rollback"}, q.Action):
+		return fmt.Errorf("unknown action %q: want pause, resume, abort or rollback", q.Action)
 	case q.Reason == "":
 		return fmt.Errorf("to %s a rollout needs a reason, for those who read of it later", q.Action)
 	case q.Force && q.Action != "rollback":

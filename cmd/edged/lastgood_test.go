@@ -2,6 +2,7 @@ package main
 
 import (
 	"crypto/sha256"
+	"log/slog"
 	"os"
 	"path/filepath"
 	"slices"
@@ -227,5 +228,35 @@ func TestOpenKeptErrors(t *testing.T) {
 				t.Errorf("got %v, want %s", err, tc.want)
 			}
 		})
+	}
+}
+
+// TestKeptWhenThereIsRoom: what could not be kept is kept later, without a reload.
+func TestKeptWhenThereIsRoom(t *testing.T) {
+	d := newNodeDir(t)
+	l, _, err := load(d.file("edged.yaml"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Mkdir(d.file("state"), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	d.write("state/last-good", "in the way")
+	n := &node{source: d.file("edged.yaml"), started: l.config, current: l, log: slog.New(slog.DiscardHandler)}
+	n.keep()
+	since := n.Health().Alarms
+	n.keepAgain()
+	if now := n.Health().Alarms; len(since) != 1 || since[0].Reason != alarmLastGood || len(now) != 1 || now[0].Since != since[0].Since {
+		t.Errorf("the alarm was %+v, and is %+v", since, now)
+	}
+	if err := os.Remove(d.file("state/last-good")); err != nil {
+		t.Fatal(err)
+	}
+	n.keepAgain()
+	if now := n.Health().Alarms; len(now) != 0 {
+		t.Errorf("the alarm is %+v", now)
+	}
+	if _, err := lastGoodIn(l.config.DataDir).open(n.source); err != nil {
+		t.Error(err)
 	}
 }

@@ -331,17 +331,19 @@ func (n *node) reload(ctx context.Context) admin.Reload {
 // restartOnly lists the settings that sockets and limits were opened with.
 func restartOnly(c *config.Config) map[string]any {
 	return map[string]any{
-		"data_dir": c.DataDir,
-		"listen":   c.Listen,
-		"admin":    fmt.Sprint(c.Admin.Hosts, c.Admin.Pprof, c.Admin.CertFile != ""),
-		"rrl":      c.RRL,
-		"edns":     c.EDNS,
-		"tcp":      c.TCP,
-		"dnstap":   c.Dnstap,
-		"log":      c.Log,
-		"node":     c.Node,
-		"bgp":      config.BGP{ASN: c.BGP.ASN, RouterID: c.BGP.RouterID, Listen: c.BGP.Listen},
-		"beacon":   config.Beacon{Zone: c.Beacon.Zone, Listen: c.Beacon.Listen},
+		"data_dir":      c.DataDir,
+		"listen":        c.Listen,
+		"admin":         fmt.Sprint(c.Admin.Hosts, c.Admin.Pprof, c.Admin.CertFile != ""),
+		"rrl":           c.RRL,
+		"edns":          c.EDNS,
+		"tcp":           c.TCP,
+		"dnstap":        c.Dnstap,
+		"log":           c.Log,
+		"node":          c.Node,
+		"bgp.asn":       c.BGP.ASN,
+		"bgp.router_id": c.BGP.RouterID,
+		"bgp.listen":    c.BGP.Listen,
+		"beacon":        config.Beacon{Zone: c.Beacon.Zone, Listen: c.Beacon.Listen},
 		"fleet": config.Fleet{
 			Name: c.Fleet.Name, Bind: c.Fleet.Bind, Advertise: c.Fleet.Advertise,
 			Join: c.Fleet.Join, NodeKeyFile: c.Fleet.NodeKeyFile, Link: c.Fleet.Link,
@@ -354,7 +356,11 @@ func (n *node) needsRestart(l *loaded) []string {
 	out := []string{}
 	was, is := restartOnly(n.started), restartOnly(l.config)
 	for _, key := range sortedKeys(is) {
-		if fmt.Sprint(was[key]) != fmt.Sprint(is[key]) { // an empty list and none are the same
+		switch {
+		case fmt.Sprint(was[key]) == fmt.Sprint(is[key]): // an empty list and none are the same
+		case key == "bgp.listen" && n.started.BGP.Listen == 0:
+			out = append(out, l.config.Problem(key, "a peer is passive now, and nothing listens for it; a restart brings that into force, and until then all peers stay as they are").String())
+		default:
 			out = append(out, l.config.Problem(key, "changed; a restart brings it into force").String())
 		}
 	}
@@ -366,16 +372,31 @@ func (n *node) needsRestart(l *loaded) []string {
 // saving took: without it the heap, and old maps beside it, would stay as large
 // as they were at the height of a reload.
 func (n *node) keep() {
+	if err := n.keepServed(); err != nil {
+		n.raise(alarmLastGood, "what is served could not be kept for the next start", lines(err))
+	}
+}
+
+// keepAgain does so, if that was not possible before.
+func (n *node) keepAgain() {
+	if n.alarmed(alarmLastGood) && n.reloading.TryLock() { // a reload keeps what it brings
+		defer n.reloading.Unlock()
+		_ = n.keepServed() // the alarm stands
+	}
+}
+
+// keepServed keeps what is served, and clears the alarm when it has.
+func (n *node) keepServed() error {
 	defer debug.FreeOSMemory()
 	l := n.serving()
 	c := *l.config
 	was := n.started
 	c.Listen, c.RRL, c.EDNS, c.TCP, c.Dnstap, c.Log = was.Listen, was.RRL, was.EDNS, was.TCP, was.Dnstap, was.Log
 	if err := lastGoodIn(c.DataDir).keep(n.source, l, &c); err != nil {
-		n.raise(alarmLastGood, "what is served could not be kept for the next start", lines(err))
-		return
+		return err
 	}
 	n.clear(alarmLastGood)
+	return nil
 }
 
 func (n *node) count(ok bool) {

@@ -22,7 +22,7 @@ const (
 	surveyWait  = 3 * time.Second
 )
 
-// survey compares the fleet's answers until the node leaves.
+// survey compares the fleet's answers until the node leaves, and tries again what could not be kept.
 func (n *node) survey() {
 	ctx, cancel := context.WithCancel(context.Background())
 	go func() {
@@ -37,6 +37,7 @@ func (n *node) survey() {
 		case <-time.After(surveyEvery - rand.N(surveyEvery/3)):
 		}
 		n.compare(ctx)
+		n.keepAgain()
 		impostors := strings.Join(n.fleet.Impostors(), ", ")
 		if impostors != before {
 			n.alarm(alarmKey, "members are heard with another key than theirs and not believed; if that is meant, list the new key under fleet.members", impostors)
