@@ -7,6 +7,7 @@ import (
 	"io"
 	"io/fs"
 	"log/slog"
+	"maps"
 	"net"
 	"net/http"
 	"net/http/httptest"
@@ -14,6 +15,7 @@ import (
 	"net/url"
 	"os"
 	"path/filepath"
+	"reflect"
 	"slices"
 	"strings"
 	"testing"
@@ -23,6 +25,8 @@ import (
 	"go.yaml.in/yaml/v3"
 
 	"edged/health/override"
+
+	"edged/bgp/announcer"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -533,6 +537,44 @@ func TestDescription(t *testing.T) {
 		}
 		if r.method != http.MethodGet && r.role == "" {
 			t.Errorf("%s %s changes something without a role", r.method, r.path)
+		}
+	}
+}
+
+// TestDescriptionOfBodies holds the bodies of calls and what is read of them together.
+func TestDescriptionOfBodies(t *testing.T) {
+	var doc struct {
+		Paths map[string]map[string]struct {
+			RequestBody struct {
+				Content map[string]struct {
+					Schema struct {
+						Required   []string
+						Properties map[string]any
+					}
+				}
+			} `yaml:"requestBody"`
+		}
+	}
+	if err := yaml.Unmarshal(openapi, &doc); err != nil {
+		t.Fatal(err)
+	}
+	for path, body := range map[string]any{
+		"/v1/vips/rollout": announcer.Steering{}, "/v1/vips/apply": announcer.Application{}, "/v1/vips/operations": announcer.Request{},
+	} {
+		schema := doc.Paths[path]["post"].RequestBody.Content["application/json"].Schema
+		var want, required []string
+		for f := range reflect.TypeOf(body).Fields() {
+			name, more, _ := strings.Cut(f.Tag.Get("json"), ",")
+			want = append(want, name)
+			if more == "" {
+				required = append(required, name)
+			}
+		}
+		slices.Sort(want)
+		slices.Sort(required)
+		slices.Sort(schema.Required)
+		if got := slices.Sorted(maps.Keys(schema.Properties)); !slices.Equal(got, want) || !slices.Equal(schema.Required, required) {
+			t.Errorf("%s: described are %v and of these required %v, read are %v and %v", path, got, schema.Required, want, required)
 		}
 	}
 }
