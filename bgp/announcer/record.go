@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net/netip"
 	"slices"
 	"strings"
 	"sync"
@@ -101,33 +102,32 @@ func (a *Announcer) recordChange(c change) {
 // confirm returns the entries of what has changed and what peers were sent since: a route, or that
 // it is gone. The caller holds the lock.
 func (a *Announcer) confirm() (entries []audit.Entry) {
+	plan := sync.OnceValue(a.plan.ID)
 	for _, v := range a.every() {
-		var peers []string
-		for _, p := range v.spec.Prefixes {
-			for _, r := range a.sent[p] {
-				peers = append(peers, r.peer)
-			}
-		}
-		slices.Sort(peers)
-		peers = slices.Compact(peers)
-		e := audit.Entry{Actor: "edged", Plan: a.plan.ID(), VIP: v.spec.Name, After: "route " + words(v.wish.Route), Evidence: strings.Join(peers, ", ")}
-		switch {
-		case !v.unconfirmed:
+		if !v.unconfirmed {
 			continue
-		case v.wish.Route == nil && len(peers) == 0:
+		}
+		e := audit.Entry{Actor: "edged", VIP: v.spec.Name, After: "route " + words(v.wish.Route)}
+		switch {
+		case v.wish.Route == nil && !a.isSent(v.spec.Prefixes):
 			e.Cause = "no peer has it any more"
 		case v.wish.Route != nil && a.wasSent(v.spec, *v.wish.Route):
-			e.Cause = "peers were sent it"
+			e.Cause, e.Evidence = "peers were sent it", strings.Join(a.sentTo(v), ", ")
 		default:
 			continue
 		}
 		if what := v.words(); what != "" {
 			e.After = what + ": " + e.After
 		}
-		v.unconfirmed = false
+		e.Plan, v.unconfirmed = plan(), false
 		entries = append(entries, e)
 	}
 	return entries
+}
+
+// isSent says whether some peer has one of the prefixes. The caller holds the lock.
+func (a *Announcer) isSent(prefixes []netip.Prefix) bool {
+	return slices.ContainsFunc(prefixes, func(p netip.Prefix) bool { return len(a.sent[p]) > 0 })
 }
 
 // recordPlan writes that another plan was stored.

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/json"
 	"fmt"
+	"net/netip"
 	"os"
 	"path/filepath"
 	"slices"
@@ -14,6 +15,7 @@ import (
 
 	"edged/bgp"
 	"edged/bgp/audit"
+	"edged/bgp/speaker"
 )
 
 // TestTamperingAlarmLasts: a line that somebody changed is an alarm after every start,
@@ -190,4 +192,22 @@ func TestAuditConfirms(t *testing.T) {
 			t.Errorf("confirmed: %q\nwant %q", got, want)
 		}
 	})
+}
+
+// TestAuditConfirmsByWhom: only who was sent the new route confirms it; and nothing is looked at
+// where nothing is to be confirmed.
+func TestAuditConfirmsByWhom(t *testing.T) {
+	old, now := bgp.Attributes{}, bgp.Attributes{Communities: []bgp.Community{bgp.GracefulShutdown}}
+	spec := with(first)
+	v := &vip{spec: spec, planned: true, unconfirmed: true, wish: bgp.Wish{Route: &now}}
+	a := &Announcer{
+		vips: map[string]*vip{"ns1": v}, plan: bgp.NodePlan{Node: "a1", PoP: "a", Generation: 1, VIPs: []bgp.VIP{spec}},
+		peers: []speaker.Peer{{Name: "tor1"}, {Name: "tor2"}}, sent: map[netip.Prefix][]route{first: {{"tor1", now}, {"tor2", old}}},
+	}
+	if got := a.confirm(); len(got) != 1 || got[0].Evidence != "tor1" || got[0].Plan != a.plan.ID() {
+		t.Errorf("confirmed: %+v", got)
+	}
+	if allocs := testing.AllocsPerRun(10, func() { a.confirm() }); allocs > 10 {
+		t.Errorf("%v allocations where nothing is to be confirmed", allocs)
+	}
 }

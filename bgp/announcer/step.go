@@ -5,6 +5,7 @@ import (
 	"net/netip"
 	"reflect"
 	"slices"
+	"sync"
 	"time"
 
 	"edged/bgp"
@@ -107,6 +108,7 @@ func (a *Announcer) decide(now time.Duration, members []bgp.Member, frozen strin
 	var changes []change
 	a.replanned = false
 	clock := time.Now()
+	plan := sync.OnceValue(a.plan.ID)
 	a.rejoin()
 	maps.DeleteFunc(a.heard, func(name string, _ heard) bool {
 		return !slices.ContainsFunc(members, func(m bgp.Member) bool { return m.Name == name })
@@ -116,7 +118,7 @@ func (a *Announcer) decide(now time.Duration, members []bgp.Member, frozen strin
 		f := a.facts(v, now, clock, frozen)
 		wish := v.machine.Step(f)
 		if wish.State != v.wish.State || !sameRoute(wish.Route, v.wish.Route) {
-			changes = append(changes, change{vip: v.spec.Name, part: v.words(), plan: a.plan.ID(), before: v.wish, after: wish, evidence: f.Promises})
+			changes = append(changes, change{vip: v.spec.Name, part: v.words(), plan: plan(), before: v.wish, after: wish, evidence: f.Promises})
 			a.dirty = true
 			v.unconfirmed = v.unconfirmed || !sameRoute(wish.Route, v.wish.Route)
 		}

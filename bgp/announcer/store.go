@@ -101,27 +101,38 @@ func openStore(dir string, self bgp.Member, now time.Time) (s *store, k kept, al
 	return s, k, alarm, nil
 }
 
-// Planned returns the names of the VIPs that a node is to announce by what is kept in a
-// folder: by its plan, or by its own word. It changes nothing, and errs when what is kept
-// cannot be read.
-func Planned(dir string, self bgp.Member) ([]string, error) {
+// Planned returns the names of the VIPs that a node is to announce by the plan that is kept in a
+// folder, and of those by its own word. It changes nothing, and errs when what is kept cannot be
+// read, or is of another node and has VIPs.
+func Planned(dir string, self bgp.Member) (planned, announced []string, err error) {
 	s := store{path: filepath.Join(dir, stateFile)}
-	k, fault, err := readKept(s.path, self)
-	if k == nil && err == nil {
-		var copyFault error
-		if k, copyFault, err = readKept(s.copy(), self); k == nil {
-			return nil, errors.Join(fault, copyFault, err)
+	var faults []error
+	for _, path := range []string{s.path, s.copy()} {
+		text, err := edge.ReadRegular(path)
+		if errors.Is(err, fs.ErrNotExist) {
+			continue
 		}
+		var k kept
+		if err == nil {
+			k, err = parseKept(text)
+		}
+		if err == nil && len(k.Plan.VIPs)+len(k.Announced) > 0 && k.Plan.Node != self.Name {
+			err = fmt.Errorf("it is of node %q, this is %q", k.Plan.Node, self.Name)
+		}
+		if err != nil {
+			faults = append(faults, fmt.Errorf("%q: %w", path, err))
+			continue
+		}
+		return namesOf(k.Plan.VIPs), namesOf(k.Announced), nil
 	}
-	if err != nil {
-		return nil, err
-	}
-	var names []string
-	for _, v := range slices.Concat(k.Plan.VIPs, k.Announced) {
+	return nil, nil, errors.Join(faults...)
+}
+
+func namesOf(vips []bgp.VIP) (names []string) {
+	for _, v := range vips {
 		names = append(names, v.Name)
 	}
-	slices.Sort(names)
-	return slices.Compact(names), nil
+	return names
 }
 
 // readKept reads a file of what is kept. It returns nil and no fault when there is

@@ -272,17 +272,19 @@ func (n *node) reload(ctx context.Context) admin.Reload {
 	if err == nil {
 		err = ctx.Err() // nobody waits for it any more: perhaps the node has stopped
 	}
-	n.count(err == nil)
-	if err != nil {
-		n.raise(alarmReload, "reload refused; what was served is served still", lines(err))
-		return admin.Reload{Errors: lines(err), Warnings: []string{}}
+	if err == nil {
+		// A node that announces nothing goes on as it is beside a plan that nobody can read.
+		if err = checkPlanned(l.config); errors.Is(err, errPlanUnread) && n.vips.Load() == nil {
+			err = nil
+		}
 	}
-	if err = checkPlanned(l.config); err == nil {
+	if err == nil {
 		err = n.fleet.Allows(l.plan)
 	}
 	if err == nil {
 		err = n.fleet.Use(l.plan)
 	}
+	n.count(err == nil)
 	if err != nil {
 		n.raise(alarmReload, "reload refused; what was served is served still", lines(err))
 		return admin.Reload{Errors: lines(err), Warnings: []string{}}

@@ -12,10 +12,12 @@ import (
 	"edged/bgp"
 )
 
-// plans writes what a node keeps that is to announce VIPs.
-func (d nodeDir) plans(vips ...bgp.VIP) {
+// keeps writes what a node keeps of its VIPs.
+func (d nodeDir) keeps(node string, planned, announced []bgp.VIP) {
 	d.t.Helper()
-	body, err := json.Marshal(map[string]any{"saved": "2026-01-01T00:00:00Z", "plan": bgp.NodePlan{Node: "fra1", PoP: "fra", Generation: 3, VIPs: vips}})
+	body, err := json.Marshal(map[string]any{
+		"saved": "2026-01-01T00:00:00Z", "plan": bgp.NodePlan{Node: node, PoP: "fra", Generation: 3, VIPs: planned}, "announced": announced,
+	})
 	if err != nil {
 		d.t.Fatal(err)
 	}
@@ -28,45 +30,72 @@ func (d nodeDir) plans(vips ...bgp.VIP) {
 // TestPlanWithoutBGP: a file without BGP takes no VIP off a node that is to announce it: neither does
 // the node take the file, nor does it start from it while it has another one.
 func TestPlanWithoutBGP(t *testing.T) {
-	ns1 := bgp.VIP{Name: "ns1", Prefixes: []netip.Prefix{netip.MustParsePrefix("198.51.100.53/32")}, Port: 53, MinAnnouncers: 1, MinPoPs: 1}
-	const want = "bgp.asn: not given, but this node announces VIPs by its plan, ns1; keep bgp, take vips out, and have edged vip plan and apply take them off the node first"
+	ns1 := []bgp.VIP{{Name: "ns1", Prefixes: []netip.Prefix{netip.MustParsePrefix("198.51.100.53/32")}, Port: 53, MinAnnouncers: 1, MinPoPs: 1}}
+	const byPlan = "bgp.asn: not given, but this node announces VIPs by its plan, ns1; keep bgp, take vips out, and have edged vip plan and apply take them off the node first"
+	const byWord = "bgp.asn: not given, but this node announces VIPs by its own word, ns1; keep bgp until edged vip release --local --vip NAME has ended that"
 	d := newNodeDir(t)
-	d.plans(ns1)
-	if code, _, errs := command(t, "serve", "--config", d.file("edged.yaml")); code != 1 || !strings.Contains(errs, want) {
-		t.Errorf("a first start: code %d, %q, want %q", code, errs, want)
+	for want, keep := range map[string]func(){
+		byPlan: func() { d.keeps("fra1", ns1, nil) },
+		byWord: func() { d.keeps("fra1", nil, ns1) },
+	} {
+		keep()
+		if code, _, errs := command(t, "serve", "--config", d.file("edged.yaml")); code != 1 || !strings.Contains(errs, want) {
+			t.Errorf("a first start: code %d, %q, want %q", code, errs, want)
+		}
 	}
 
-	d.plans()
+	d.keeps("old1", nil, nil)
 	r := serveDir(t, d)
-	d.plans(ns1)
+	if h := r.health(); h.Status != "ok" {
+		t.Errorf("nothing is planned: health %+v", h)
+	}
+	d.keeps("fra1", ns1, nil)
 	code, out, errs := command(t, "reload", "--node", r.socket)
-	if h := r.health(); code != 1 || !strings.Contains(out+errs, want) || h.Status != "alarm" || h.Alarms[0].Reason != "reload" {
-		t.Errorf("a reload: code %d, %q, %q, health %+v, want %q", code, out, errs, h, want)
+	if h := r.health(); code != 1 || !strings.Contains(out+errs, byPlan) || h.Status != "alarm" || h.Alarms[0].Reason != "reload" {
+		t.Errorf("a reload: code %d, %q, %q, health %+v, want %q", code, out, errs, h, byPlan)
+	}
+	if got := r.metric("edged_reload_failures_total"); got != "1" {
+		t.Errorf("%s reloads were refused, want 1", got)
 	}
 	r.stop()
 	// What it served last has no BGP either: it answers, and says so.
 	r = serveDir(t, d)
-	if log := r.log.String(); !strings.Contains(log, want) {
-		t.Errorf("the log does not say %q:\n%s", want, log)
+	if log := r.log.String(); !strings.Contains(log, byPlan) {
+		t.Errorf("the log does not say %q:\n%s", byPlan, log)
 	}
-	reasons := ""
-	for _, a := range r.health().Alarms {
-		reasons += a.Reason + " "
-	}
-	if reasons != "part config " {
-		t.Errorf("alarms of %q, want part and config", reasons)
+	if got, want := r.alarmed(), "part config "; got != want {
+		t.Errorf("alarms of %q, want %q", got, want)
 	}
 	r.stop()
 
-	d.write("state/vips/vip-state.json", "edged vip-state 1 sha256:0\n{}")
-	r = serveDir(t, d)
-	if log, want := r.log.String(), "bgp.asn: not given, and nobody can tell whether this node is to announce VIPs by its plan: its checksum is "; !strings.Contains(log, want) || strings.Contains(log, "last good") {
-		t.Errorf("the log does not say just %q:\n%s", want, log)
+	for what, spoil := range map[string]func(){
+		"its checksum is ": func() { d.write("state/vips/vip-state.json", "edged vip-state 1 sha256:0\n{}") },
+		`it is of node \"old1\", this is \"fra1\"; if it is not, move that away`: func() { d.keeps("old1", ns1, nil) },
+	} {
+		spoil()
+		r = serveDir(t, d)
+		log := r.log.String()
+		for _, want := range []string{"but nobody can tell whether this node is to announce VIPs: ", `vips/vip-state.json\": `, what} {
+			if !strings.Contains(log, want) {
+				t.Errorf("the log does not say %q:\n%s", want, log)
+			}
+		}
+		if code, _, errs := command(t, "reload", "--node", r.socket); code != 0 {
+			t.Errorf("a node that announces nothing refuses all files: %s", errs)
+		}
+		if got, want := r.alarmed(), "part "; got != want {
+			t.Errorf("alarms of %q, want %q", got, want)
+		}
+		r.stop()
 	}
-	if h := r.health(); len(h.Alarms) != 1 || h.Alarms[0].Reason != "part" {
-		t.Errorf("health %+v", h)
+}
+
+// alarmed returns the reasons of the alarms.
+func (r *running) alarmed() (reasons string) {
+	for _, a := range r.health().Alarms {
+		reasons += a.Reason + " "
 	}
-	r.stop()
+	return reasons
 }
 
 // TestVIPsWithoutZones: a node that would refuse all questions is not to draw them.

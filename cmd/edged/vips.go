@@ -136,28 +136,30 @@ func (b *builder) warnUnheard(v bgp.VIP) {
 
 // Why a configuration without BGP is not taken.
 var (
-	errPlanned    = errors.New("this node announces VIPs by its plan")
+	errPlanned    = errors.New("this node announces VIPs")
 	errPlanUnread = errors.New("nobody can tell whether this node is to announce VIPs")
 )
 
-// checkPlanned errs when a configuration has no BGP, but the node's plan has VIPs (errPlanned): these
+// checkPlanned errs when a configuration has no BGP, but the node is to announce VIPs (errPlanned): these
 // would go from all nodes that are given such a file, one restart after the other. So it does
-// when the plan cannot be read (errPlanUnread).
+// when that cannot be read (errPlanUnread).
 func checkPlanned(c *config.Config) error {
 	if c.BGP.ASN != 0 {
 		return nil
 	}
-	dir := vipsDir(c.DataDir)
-	names, err := announcer.Planned(dir, bgp.Member{Name: c.Node.Name, PoP: c.Node.PoP})
+	why, what := errPlanned, ""
+	planned, announced, err := announcer.Planned(vipsDir(c.DataDir), bgp.Member{Name: c.Node.Name, PoP: c.Node.PoP})
 	switch {
 	case err != nil:
-		return fmt.Errorf("%s%w by its plan: %w; if it is not, remove vip-state.json and its copy from %q",
-			c.Problem("bgp.asn", "not given, and "), errPlanUnread, err, dir)
-	case len(names) > 0:
-		return fmt.Errorf("%s%w, %s; keep bgp, take vips out, and have edged vip plan and apply take them off the node first",
-			c.Problem("bgp.asn", "not given, but "), errPlanned, strings.Join(names, ", "))
+		why, what = errPlanUnread, fmt.Sprintf(": %s; if it is not, move that away", strings.Join(lines(err), "; "))
+	case len(planned) > 0:
+		what = fmt.Sprintf(" by its plan, %s; keep bgp, take vips out, and have edged vip plan and apply take them off the node first", strings.Join(planned, ", "))
+	case len(announced) > 0:
+		what = fmt.Sprintf(" by its own word, %s; keep bgp until edged vip release --local --vip NAME has ended that", strings.Join(announced, ", "))
+	default:
+		return nil
 	}
-	return nil
+	return fmt.Errorf("%s%w%s", c.Problem("bgp.asn", "not given, but "), why, what)
 }
 
 // startVIPs starts what announces VIPs, if the configuration has BGP.
