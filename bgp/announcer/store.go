@@ -213,8 +213,8 @@ func (k *kept) check() error {
 	for _, p := range plans {
 		faults = append(faults, p.Check())
 	}
-	if len(k.Starts) > keepStarts || len(k.Older) > maxOperations {
-		faults = append(faults, fmt.Errorf("%d starts and %d older operations, want at most %d and %d", len(k.Starts), len(k.Older), keepStarts, maxOperations))
+	if len(k.Starts) > keepStarts {
+		faults = append(faults, fmt.Errorf("%d starts, want at most %d", len(k.Starts), keepStarts))
 	}
 	if len(k.Earlier) > keepPlans {
 		faults = append(faults, fmt.Errorf("%d earlier plans, want at most %d", len(k.Earlier), keepPlans))
