@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"io/fs"
 	"log/slog"
@@ -577,4 +578,28 @@ func TestDescriptionOfBodies(t *testing.T) {
 			t.Errorf("%s: described are %v and of these required %v, read are %v and %v", path, got, schema.Required, want, required)
 		}
 	}
+}
+
+// TestDescriptionIsWhole: a text that is cut off at a comma leaves a key without a value behind.
+func TestDescriptionIsWhole(t *testing.T) {
+	var doc any
+	if err := yaml.Unmarshal(openapi, &doc); err != nil {
+		t.Fatal(err)
+	}
+	var walk func(at string, v any)
+	walk = func(at string, v any) {
+		switch v := v.(type) {
+		case nil:
+			t.Errorf("%s has no value", at)
+		case map[string]any:
+			for key, value := range v {
+				walk(at+" > "+key, value)
+			}
+		case []any:
+			for i, value := range v {
+				walk(fmt.Sprint(at, " > ", i), value)
+			}
+		}
+	}
+	walk("openapi.yaml", doc)
 }

@@ -118,7 +118,7 @@ func Judge(p FleetPlan, f Fleet, l Limits) Verdict {
 		j.count(vip)
 	}
 	for _, node := range p.Quiet {
-		j.notes = append(j.notes, node+": an operator wants out there all that changes, so it comes last, and shows nothing of it")
+		j.notes = append(j.notes, node+": an operator wants out there all that changes, and it shows nothing of it")
 	}
 	return Verdict{Counts: j.counts, Broken: j.broken, Notes: j.notes, Radius: radius(p.Changes)}
 }

@@ -69,7 +69,7 @@ func First(stored NodePlan, file []VIP) (plan NodePlan, added []string) {
 		taken := slices.ContainsFunc(stored.VIPs, func(o VIP) bool {
 			return slices.ContainsFunc(v.Prefixes, func(p netip.Prefix) bool { return slices.Contains(o.Prefixes, p) })
 		})
-		if !named && !taken && v.Check() == nil && !slices.Contains(stored.Without, v.Name) {
+		if !named && !taken && len(plan.VIPs) < MaxVIPs && v.Check() == nil && !slices.Contains(stored.Without, v.Name) {
 			plan.VIPs = append(plan.VIPs, v)
 			added = append(added, v.Name)
 		}

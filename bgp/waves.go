@@ -31,12 +31,32 @@ func Quiet(p FleetPlan, f Fleet) (nodes []string) {
 // Nodes that take no VIP away come first in each part, so that what replaces
 // others is there before these go. The first node is one that changes in as many
 // ways as any, for it stands for the rest. Nodes where an operator wants out what changes
-// come last: on them nothing is seen of it.
+// are a last wave after all others: on them nothing is seen of it.
 func Waves(p FleetPlan) [][]string {
-	steps := slices.Clone(p.Steps)
+	var steps []NodeStep
+	var quiet []string
+	for _, s := range p.Steps {
+		if slices.Contains(p.Quiet, s.Plan.Node) {
+			quiet = append(quiet, s.Plan.Node)
+		} else {
+			steps = append(steps, s)
+		}
+	}
+	if len(steps) == 0 {
+		steps, quiet = slices.Clone(p.Steps), nil // all are alike
+	}
 	if len(steps) == 0 {
 		return nil
 	}
+	waves := wavesOf(p, steps)
+	if quiet != nil {
+		waves = append(waves, quiet)
+	}
+	return waves
+}
+
+// wavesOf parts some steps of a plan, at least one, which it sorts.
+func wavesOf(p FleetPlan, steps []NodeStep) [][]string {
 	ways := map[string]map[ChangeKind]bool{}
 	for _, c := range p.Changes {
 		if ways[c.Node] == nil {
@@ -45,8 +65,7 @@ func Waves(p FleetPlan) [][]string {
 		ways[c.Node][c.Kind] = true
 	}
 	slices.SortFunc(steps, func(a, b NodeStep) int {
-		return cmp.Or(one(slices.Contains(p.Quiet, a.Plan.Node))-one(slices.Contains(p.Quiet, b.Plan.Node)),
-			one(len(a.Drops) > 0)-one(len(b.Drops) > 0),
+		return cmp.Or(one(len(a.Drops) > 0)-one(len(b.Drops) > 0),
 			len(ways[b.Plan.Node])-len(ways[a.Plan.Node]), cmp.Compare(a.Plan.Node, b.Plan.Node))
 	})
 	first := steps[0].Plan

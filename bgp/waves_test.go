@@ -53,10 +53,17 @@ func TestWaves(t *testing.T) {
 			t.Errorf("%s: waves %q, want %q", tc.plan, got, tc.want)
 		}
 	}
-	p := stepsOf("fra1 +ns1, fra2, lhr1 +ns1, waw1")
-	p.Quiet = []string{"fra1"}
-	if got, want := wavesText(Waves(p)), "lhr1 | fra2 | waw1 fra1"; got != want {
-		t.Errorf("fra1 is drained: waves %q, want %q", got, want)
+	for _, tc := range []struct{ plan, quiet, want string }{
+		{"fra1 +ns1, fra2, lhr1 +ns1, waw1", "fra1", "lhr1 | fra2 | waw1 | fra1"},
+		{"fra1, fra2, lhr1, waw1", "fra2", "fra1 | lhr1 | waw1 | fra2"},
+		{"ams1, bru1, cph1, dub1, fra1, gva1, lhr1, mad1, osl1", "ams1 bru1 dub1 gva1", "cph1 | fra1 | lhr1 mad1 osl1 | ams1 bru1 dub1 gva1"},
+		{"fra1, fra2", "fra1 fra2", "fra1 | fra2"},
+	} {
+		p := stepsOf(tc.plan)
+		p.Quiet = strings.Fields(tc.quiet)
+		if got := wavesText(Waves(p)); got != tc.want {
+			t.Errorf("%s, drained %s: waves %q, want %q", tc.plan, tc.quiet, got, tc.want)
+		}
 	}
 	if got := Waves(FleetPlan{}); got != nil {
 		t.Errorf("waves of nothing: %q", got)

@@ -176,7 +176,7 @@ func TestDrainedNodeIsNoCanary(t *testing.T) {
 			t.Fatal(err)
 		}
 		want := [][]string{{"b1"}, {"b2"}, {"c1"}, {"a1"}}
-		note := "a1: an operator wants out there all that changes, so it comes last, and shows nothing of it"
+		note := "a1: an operator wants out there all that changes, and it shows nothing of it"
 		if !slices.EqualFunc(p.Waves, want, slices.Equal) || !slices.Contains(p.Verdict.Notes, note) {
 			t.Errorf("waves %v, notes %q, want %v and %q", p.Waves, p.Verdict.Notes, want, note)
 		}

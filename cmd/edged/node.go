@@ -360,8 +360,12 @@ func (n *node) needsRestart(l *loaded) []string {
 	for _, key := range sortedKeys(is) {
 		switch {
 		case fmt.Sprint(was[key]) == fmt.Sprint(is[key]): // an empty list and none are the same
-		case key == "bgp.listen" && n.started.BGP.Listen == 0:
-			out = append(out, l.config.Problem(key, "a peer is passive now, and nothing listens for it; a restart brings that into force, and until then all peers stay as they are").String())
+		case strings.HasPrefix(key, "bgp."):
+			what := "changed"
+			if key == "bgp.listen" {
+				what = fmt.Sprintf("%d was %d, or went by whether a peer is passive", is[key], was[key])
+			}
+			out = append(out, l.config.Problem(key, "%s; a restart brings it into force, and until then all peers stay as they are", what).String())
 		default:
 			out = append(out, l.config.Problem(key, "changed; a restart brings it into force").String())
 		}

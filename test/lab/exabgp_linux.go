@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"net"
 	"net/netip"
 	"os"
 	"path/filepath"
@@ -13,18 +14,17 @@ import (
 	"sync"
 	"time"
 
+	"github.com/vishvananda/netlink"
 	"golang.org/x/sys/unix"
-
-	"edged/test/netns"
 )
 
 // exabgp is a router of two parts: ExaBGP speaks BGP, and what it hears it writes
 // into a pipe; this process keeps the routes, chooses, and tells the kernel.
 type exabgp struct {
 	process
-	host *netns.Host
-	pipe *os.File
-	read sync.WaitGroup
+	kernel *netlink.Handle // of the router's namespace
+	pipe   *os.File
+	read   sync.WaitGroup
 
 	mu  sync.Mutex // guards the rest
 	rib rib
@@ -67,7 +67,10 @@ func (r *Router) startExaBGP() error {
 	if err != nil {
 		return err
 	}
-	x := &exabgp{host: r.Host, rib: rib{}}
+	x := &exabgp{rib: rib{}}
+	if err := r.Host.Do(func() (err error) { x.kernel, err = netlink.NewHandle(unix.NETLINK_ROUTE); return err }); err != nil {
+		return err
+	}
 	// For reading and writing, so that opening does not wait for the writer.
 	if x.pipe, err = os.OpenFile(pipe, os.O_RDWR, 0); err != nil {
 		return err
@@ -109,15 +112,19 @@ func (x *exabgp) follow() {
 
 // install is called with mu held.
 func (x *exabgp) install(prefix netip.Prefix) error {
+	a := prefix.Addr()
+	route := netlink.Route{
+		Dst:      &net.IPNet{IP: a.AsSlice(), Mask: net.CIDRMask(prefix.Bits(), a.BitLen())},
+		Protocol: unix.RTPROT_BGP,
+	}
 	best := x.rib.best(prefix)
 	if len(best) == 0 {
-		return x.host.IP(fmt.Sprintf("route del %s proto bgp", prefix))
+		return x.kernel.RouteDel(&route)
 	}
-	line := fmt.Sprintf("route replace %s proto bgp", prefix)
-	for _, a := range best {
-		line += " nexthop via " + a.String()
+	for _, hop := range best {
+		route.MultiPath = append(route.MultiPath, &netlink.NexthopInfo{Gw: hop.AsSlice()})
 	}
-	return x.host.IP(line)
+	return x.kernel.RouteReplace(&route)
 }
 
 func (x *exabgp) paths(prefix netip.Prefix) (all []Path) {
@@ -145,4 +152,5 @@ func (x *exabgp) kill() {
 		delete(x.rib, p)
 		x.err = errors.Join(x.err, x.install(p))
 	}
+	x.kernel.Close()
 }
