@@ -162,8 +162,9 @@ func (o Operation) Matches(m Member, vip string) bool {
 }
 
 // Begun says whether the operation is in force. It stays so when its time has
-// run out.
-func (o Operation) Begun(now time.Time) bool { return !now.Before(o.Since) }
+// run out. Only a maintenance begins later than it is asked for: a clock that is set back, or
+// that of another node, does not end the others.
+func (o Operation) Begun(now time.Time) bool { return o.Kind != Maintenance || !now.Before(o.Since) }
 
 // Overdue returns an alarm in words when the time of an operation has run out
 // and nobody ended it, else "".

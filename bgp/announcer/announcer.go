@@ -177,6 +177,9 @@ const (
 const stateOfBefore = "state of before" // could not be used: an alarm until a plan is taken
 
 func (a *Announcer) start(k kept, faults []string) error {
+	if before := k.Plan.PoP; k.Plan.Generation > 0 && before != a.cfg.Self.PoP {
+		a.operations = movedTo(a.operations, before, a.cfg.Self.PoP)
+	}
 	k.Plan.Node, k.Plan.PoP = a.cfg.Self.Name, a.cfg.Self.PoP
 	// What became pending while the node ran stays so: an edit of long ago must
 	// not go live with whatever restarts the node.
@@ -219,6 +222,22 @@ func (a *Announcer) start(k kept, faults []string) error {
 		}
 	}
 	return nil
+}
+
+// movedTo returns operations with those of a PoP asked of another one: a node whose PoP has a new name
+// is as much out as before.
+func movedTo(all []bgp.Operation, before, now string) (moved []bgp.Operation) {
+	for _, o := range all {
+		if o.PoP == before {
+			next := o
+			next.PoP = now
+			if renamed, err := bgp.NewOperation(next); err == nil {
+				o = renamed
+			}
+		}
+		moved = append(moved, o)
+	}
+	return moved
 }
 
 // announceAgain makes VIPs that no plan names, and that the node announces by its own word, as they

@@ -182,3 +182,41 @@ func TestDrainedNodeIsNoCanary(t *testing.T) {
 		}
 	})
 }
+
+// TestDrainedForAllClocks: what was drained stays so when the clock is set back, and when the PoP that
+// was drained has another name.
+func TestDrainedForAllClocks(t *testing.T) {
+	withRouters(t, "a1 b1 b2", 1, []netip.Prefix{first}, []speaker.Peer{router("a", 9)}, func(t *testing.T, f *fleet) {
+		a := f.nodes["a1"]
+		f.nodes["b1"].asks(t, Request{Kind: bgp.Drain, VIP: "ns1", PoP: "a"})
+		f.await("drained", time.Minute, func() bool { return a.routeTo(first) == "none" })
+		a.Announcer.mu.Lock()
+		o := a.operations[0]
+		o.Since = time.Now().Add(time.Hour) // as a clock sees it that was set back
+		o, err := bgp.NewOperation(o)
+		a.operations, a.dirty = []bgp.Operation{o}, true
+		a.Announcer.mu.Unlock()
+		if err != nil {
+			t.Fatal(err)
+		}
+		stays := func(what string) {
+			t.Helper()
+			for range 600 {
+				time.Sleep(100 * time.Millisecond)
+				if a.heard()[first] {
+					t.Fatalf("%s: what was drained is announced", what)
+				}
+			}
+		}
+		stays("the clock is set back")
+		f.stop("a1")
+		a.self.PoP = "a2"
+		f.start("a1")
+		stays("its PoP has another name")
+		if got := a.Status().Operations; len(got) != 1 || got[0].PoP != "a2" {
+			t.Errorf("operations %v", got)
+		}
+		a.asks(t, Request{End: "undrain", VIP: "ns1", PoP: "a2"})
+		f.await("back", time.Minute, func() bool { return a.routeTo(first) == "64512:100" })
+	})
+}

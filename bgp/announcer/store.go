@@ -101,10 +101,16 @@ func openStore(dir string, self bgp.Member, now time.Time) (s *store, k kept, al
 	return s, k, alarm, nil
 }
 
-// Planned returns the names of the VIPs that a node is to announce by the plan that is kept in a
-// folder, and of those by its own word. It changes nothing, and errs when what is kept cannot be
-// read, or is of another node and has VIPs.
-func Planned(dir string, self bgp.Member) (planned, announced []string, err error) {
+// Intent is what a node is to announce by what it keeps: VIPs by name.
+type Intent struct {
+	Planned   []string // by its plan
+	Announced []string // by its own word, and in no plan
+	Heard     bool     // some peer had a session with it
+}
+
+// IntentOf returns that of the node with a folder. It changes nothing, and errs when what is kept
+// cannot be read, or is of another node and has VIPs.
+func IntentOf(dir string, self bgp.Member) (Intent, error) {
 	s := store{path: filepath.Join(dir, stateFile)}
 	var faults []error
 	for _, path := range []string{s.path, s.copy()} {
@@ -123,9 +129,9 @@ func Planned(dir string, self bgp.Member) (planned, announced []string, err erro
 			faults = append(faults, fmt.Errorf("%q: %w", path, err))
 			continue
 		}
-		return namesOf(k.Plan.VIPs), namesOf(k.Announced), nil
+		return Intent{namesOf(k.Plan.VIPs), namesOf(k.Announced), len(k.Peers) > 0}, nil
 	}
-	return nil, nil, errors.Join(faults...)
+	return Intent{}, errors.Join(faults...)
 }
 
 func namesOf(vips []bgp.VIP) (names []string) {

@@ -100,6 +100,16 @@ func nodeKey(c *config.Config) (ed25519.PrivateKey, error) {
 	return key, nil
 }
 
+// signingKey is nodeKey for a node that starts, apart from its fleet if need be: whom nobody hears
+// goes on with a key of the moment where its own cannot be read.
+func signingKey(c *config.Config, apart bool) (ed25519.PrivateKey, error) {
+	key, err := nodeKey(c)
+	if err != nil && apart {
+		_, key, err = ed25519.GenerateKey(nil)
+	}
+	return key, err
+}
+
 func nodeKeyFile(c *config.Config) string {
 	if c.Fleet.NodeKeyFile != "" {
 		return string(c.Fleet.NodeKeyFile)
@@ -198,11 +208,10 @@ func startFleet(l *loaded, log *slog.Logger, answer func(string) string, alone b
 		Log:  log,
 		Plan: l.plan, Answer: answer,
 	}
-	key, err := nodeKey(c)
-	if err != nil {
+	var err error
+	if cfg.Key, err = signingKey(c, alone); err != nil {
 		return nil, err
 	}
-	cfg.Key = key
 	cfg.Self.Key = cfg.Key.Public().(ed25519.PublicKey)
 	if !alone && c.Fleet.Name != "" {
 		cfg.Name = c.Fleet.Name

@@ -15,9 +15,14 @@ import (
 // keeps writes what a node keeps of its VIPs.
 func (d nodeDir) keeps(node string, planned, announced []bgp.VIP) {
 	d.t.Helper()
-	body, err := json.Marshal(map[string]any{
+	d.keepsAll(map[string]any{
 		"saved": "2026-01-01T00:00:00Z", "plan": bgp.NodePlan{Node: node, PoP: "fra", Generation: 3, VIPs: planned}, "announced": announced,
 	})
+}
+
+func (d nodeDir) keepsAll(k map[string]any) {
+	d.t.Helper()
+	body, err := json.Marshal(k)
 	if err != nil {
 		d.t.Fatal(err)
 	}
@@ -31,8 +36,8 @@ func (d nodeDir) keeps(node string, planned, announced []bgp.VIP) {
 // the node take the file, nor does it start from it while it has another one.
 func TestPlanWithoutBGP(t *testing.T) {
 	ns1 := []bgp.VIP{{Name: "ns1", Prefixes: []netip.Prefix{netip.MustParsePrefix("198.51.100.53/32")}, Port: 53, MinAnnouncers: 1, MinPoPs: 1}}
-	const byPlan = "bgp.asn: not given, but this node announces VIPs by its plan, ns1; keep bgp, take vips out, and have edged vip plan and apply take them off the node first"
-	const byWord = "bgp.asn: not given, but this node announces VIPs by its own word, ns1; keep bgp until edged vip release --local --vip NAME has ended that"
+	const byPlan = "bgp.asn: not given, but this node announces VIPs by its plan, ns1; keep that, take vips out, and have edged vip plan and apply take them off the node first"
+	const byWord = "bgp.asn: not given, but this node announces VIPs by its own word, ns1; keep that until edged vip release --local --vip NAME has ended that"
 	d := newNodeDir(t)
 	for want, keep := range map[string]func(){
 		byPlan: func() { d.keeps("fra1", ns1, nil) },
@@ -87,6 +92,33 @@ func TestPlanWithoutBGP(t *testing.T) {
 			t.Errorf("alarms of %q, want %q", got, want)
 		}
 		r.stop()
+	}
+}
+
+// TestPlanWithoutPeersOrZones: likewise files without peers, where there were some, and without zones.
+func TestPlanWithoutPeersOrZones(t *testing.T) {
+	ns1 := []bgp.VIP{{Name: "ns1", Prefixes: []netip.Prefix{netip.MustParsePrefix("198.51.100.53/32")}, Port: 53, MinAnnouncers: 1, MinPoPs: 1}}
+	peer := map[string]any{"192.0.2.1": map[string]any{"groups": nil}}
+	d := newNodeDir(t)
+	for _, c := range []struct {
+		bgp, zones string
+		had        map[string]any
+		want       string
+	}{
+		{"{asn: 64512, router_id: 192.0.2.11}", "[{name: example.com, file: example.com.zone}]", peer, "bgp.peers: none are given, but this node announces VIPs by its plan, ns1; "},
+		{"{asn: 64512, router_id: 192.0.2.11}", "[{name: example.com, file: example.com.zone}]", nil, ""},
+		{"{asn: 64512, router_id: 192.0.2.11, peers: [{name: tor, address: 192.0.2.1, asn: 64500}]}", "[]", peer, "zones: none are given, but this node announces VIPs by its plan, ns1; "},
+	} {
+		d.keepsAll(map[string]any{"saved": "2026-01-01T00:00:00Z", "plan": bgp.NodePlan{Node: "fra1", PoP: "fra", Generation: 3, VIPs: ns1}, "peers": c.had})
+		text := strings.Replace(testConfig, "zones: [{name: example.com, file: example.com.zone}]", "zones: "+c.zones+"\nbgp: "+c.bgp, 1)
+		d.write("edged.yaml", strings.Replace(text, "names: {www.example.com: {pool: www}}", "", 1))
+		l, _, err := load(d.file("edged.yaml"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := checkPlanned(l.config); (c.want == "") != (err == nil) || err != nil && !strings.Contains(err.Error(), c.want) {
+			t.Errorf("bgp %s, zones %s: %v, want %q", c.bgp, c.zones, err, c.want)
+		}
 	}
 }
 

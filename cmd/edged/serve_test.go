@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"encoding/json"
+	"encoding/base64"
 	"fmt"
 	"net"
 	"os"
@@ -336,5 +337,33 @@ func TestFirstStartWithBadFiles(t *testing.T) {
 	r.stop()
 	if code, _, errs := command(t, "serve", "--config", d.file("edged.yaml")); code != 1 || strings.Contains(errs, "last good") {
 		t.Errorf("started from what another configuration served: %d\n%s", code, errs)
+	}
+}
+
+// TestStartWithoutNodeKey: a node whose own key cannot be read starts from its last good state, apart
+// from its fleet, and answers.
+func TestStartWithoutNodeKey(t *testing.T) {
+	d := newNodeDir(t)
+	port, err := freePort(28153)
+	if err != nil {
+		t.Fatal(err)
+	}
+	d.write("gossip.key", base64.StdEncoding.EncodeToString(make([]byte, 32))+"\n")
+	d.change("edged.yaml", "zones:", fmt.Sprintf("fleet: {name: prod, bind: %q, advertise: %q, key_file: gossip.key, node_key_file: node.key}\nzones:", port, port))
+	serveDir(t, d).stop()
+	for what, spoil := range map[string]func(){
+		"mode":  func() { os.Chmod(d.file("node.key"), 0o644) },
+		"empty": func() { d.write("node.key", "") },
+	} {
+		spoil()
+		r := serveDir(t, d)
+		r.want("www.example.com.", dns.TypeA, america, "198.51.100.2")
+		if got, want := r.alarmed(), "part config "; got != want {
+			t.Errorf("%s: alarms of %q, want %q", what, got, want)
+		}
+		if log, want := r.log.String(), "fleet.node_key_file"; !strings.Contains(log, want) {
+			t.Errorf("%s: the log does not say %q:\n%s", what, want, log)
+		}
+		r.stop()
 	}
 }

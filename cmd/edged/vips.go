@@ -140,26 +140,36 @@ var (
 	errPlanUnread = errors.New("nobody can tell whether this node is to announce VIPs")
 )
 
-// checkPlanned errs when a configuration has no BGP, but the node is to announce VIPs (errPlanned): these
-// would go from all nodes that are given such a file, one restart after the other. So it does
-// when that cannot be read (errPlanUnread).
+// checkPlanned errs when a configuration has no BGP, no peers or no zones, but the node is to announce VIPs
+// (errPlanned): these would go from all nodes that are given such a file, one restart after the
+// other. So it does when that cannot be read (errPlanUnread).
 func checkPlanned(c *config.Config) error {
-	if c.BGP.ASN != 0 {
-		return nil
-	}
-	why, what := errPlanned, ""
-	planned, announced, err := announcer.Planned(vipsDir(c.DataDir), bgp.Member{Name: c.Node.Name, PoP: c.Node.PoP})
+	key, without := "", "not given"
 	switch {
-	case err != nil:
-		why, what = errPlanUnread, fmt.Sprintf(": %s; if it is not, move that away", strings.Join(lines(err), "; "))
-	case len(planned) > 0:
-		what = fmt.Sprintf(" by its plan, %s; keep bgp, take vips out, and have edged vip plan and apply take them off the node first", strings.Join(planned, ", "))
-	case len(announced) > 0:
-		what = fmt.Sprintf(" by its own word, %s; keep bgp until edged vip release --local --vip NAME has ended that", strings.Join(announced, ", "))
+	case c.BGP.ASN == 0:
+		key = "bgp.asn"
+	case len(c.BGP.Peers) == 0:
+		key, without = "bgp.peers", "none are given"
+	case len(c.Zones) == 0:
+		key, without = "zones", "none are given"
 	default:
 		return nil
 	}
-	return fmt.Errorf("%s%w%s", c.Problem("bgp.asn", "not given, but "), why, what)
+	why, what := errPlanned, ""
+	i, err := announcer.IntentOf(vipsDir(c.DataDir), bgp.Member{Name: c.Node.Name, PoP: c.Node.PoP})
+	switch {
+	case key == "bgp.peers" && !i.Heard: // as before
+		return nil
+	case err != nil:
+		why, what = errPlanUnread, fmt.Sprintf(": %s; if it is not, move that away", strings.Join(lines(err), "; "))
+	case len(i.Planned) > 0:
+		what = fmt.Sprintf(" by its plan, %s; keep that, take vips out, and have edged vip plan and apply take them off the node first", strings.Join(i.Planned, ", "))
+	case len(i.Announced) > 0:
+		what = fmt.Sprintf(" by its own word, %s; keep that until edged vip release --local --vip NAME has ended that", strings.Join(i.Announced, ", "))
+	default:
+		return nil
+	}
+	return fmt.Errorf("%s%w%s", c.Problem(key, "%s, but ", without), why, what)
 }
 
 // startVIPs starts what announces VIPs, if the configuration has BGP.
@@ -168,7 +178,7 @@ func (n *node) startVIPs(l *loaded) (err error) {
 	if c.BGP.ASN == 0 {
 		return nil
 	}
-	key, err := nodeKey(c)
+	key, err := signingKey(c, n.apart)
 	if err != nil {
 		return err
 	}
