@@ -104,8 +104,13 @@ func newKeeping(source string, l *loaded, c *config.Config) (*keeping, error) {
 		kept.Maps[name] = config.Map{File: config.Path(mapPath(name))}
 	}
 	var err error
-	k.config, err = kept.YAML()
-	return k, err
+	if k.config, err = kept.YAML(); err != nil {
+		return nil, err
+	}
+	if _, err := config.Parse(k.config, source); err != nil {
+		return nil, fmt.Errorf("what the files say does not go with what a restart alone changes: %w", err)
+	}
+	return k, nil
 }
 
 func zonePath(i int) string      { return filepath.Join("zones", fmt.Sprintf("%d.zone", i)) }

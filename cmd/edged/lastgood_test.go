@@ -260,3 +260,35 @@ func TestKeptWhenThereIsRoom(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+// TestKeepsOnlyWhatIsReadAgain: what is served beside settings of before that do not go with it takes
+// nothing away from what was kept.
+func TestKeepsOnlyWhatIsReadAgain(t *testing.T) {
+	d := newNodeDir(t)
+	const listen = `external: ["0.0.0.0:28253"]`
+	d.change("edged.yaml", `external: ["127.0.0.1:0"]`, listen)
+	g, l := d.kept()
+	before, err := g.current()
+	if err != nil {
+		t.Fatal(err)
+	}
+	d.change("edged.yaml", listen, `external: ["192.0.2.11:28253"]`)
+	d.change("edged.yaml", "zones:", "bgp: {asn: 64512, router_id: 192.0.2.11, peers: [{name: tor, address: 192.0.2.1, asn: 64500}]}\n"+
+		"vips: {ns1: {prefixes: [198.51.100.53/32], listen: 28253}}\nzones:")
+	next, _, err := load(d.file("edged.yaml"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	n := &node{source: d.file("edged.yaml"), started: l.config, current: next, log: slog.New(slog.DiscardHandler)}
+	n.keep()
+	const want = "what the files say does not go with what a restart alone changes: "
+	if a := n.Health().Alarms; len(a) != 1 || a[0].Reason != alarmLastGood || !strings.Contains(a[0].Detail[0], want) {
+		t.Errorf("alarms %+v, want %q", a, want)
+	}
+	if after, err := g.current(); after != before || err != nil {
+		t.Errorf("kept is %q, %v, want %q still", after, err, before)
+	}
+	if _, err := g.open(n.source); err != nil {
+		t.Error(err)
+	}
+}
