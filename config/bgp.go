@@ -250,7 +250,7 @@ func (ck *checker) vips(groups map[string]bool, peers map[netip.Addr]bool) {
 				ck.errorf(at, "%s is the address of a peer", a)
 			case a == ck.BGP.RouterID, slices.ContainsFunc(ck.BGP.Peers, func(p Peer) bool { return p.LocalAddress == a }):
 				ck.errorf(at, "%s is this node's own address, which no other node can announce", a)
-			case slices.ContainsFunc(ck.Listen.External, func(l netip.AddrPort) bool { return covers(l, a, v.Listen) }):
+			case slices.ContainsFunc(ck.Listen.External, func(l netip.AddrPort) bool { return Covers(l, a, v.Listen) }):
 				ck.errorf(at, "%s is in listen.external too; a vip listens by itself, when it is up", a)
 			}
 			owner[a] = name
@@ -277,8 +277,8 @@ func (ck *checker) vips(groups map[string]bool, peers map[netip.Addr]bool) {
 	}
 }
 
-// covers says whether packets to an address and port come to a socket on l.
-func covers(l netip.AddrPort, a netip.Addr, port int) bool {
+// Covers says whether packets to an address and port come to a socket on l.
+func Covers(l netip.AddrPort, a netip.Addr, port int) bool {
 	return int(l.Port()) == port && (l.Addr() == a || l.Addr().IsUnspecified() && (l.Addr().Is4() == a.Is4()))
 }
 

@@ -101,11 +101,12 @@ func openStore(dir string, self bgp.Member, now time.Time) (s *store, k kept, al
 	return s, k, alarm, nil
 }
 
-// Intent is what a node is to announce by what it keeps: VIPs by name.
+// Intent is what a node is to announce by what it keeps.
 type Intent struct {
-	Planned   []string // by its plan
-	Announced []string // by its own word, and in no plan
-	Heard     bool     // some peer had a session with it
+	VIPs      []bgp.VIP // by its plan
+	Planned   []string  // their names
+	Announced []string  // by its own word, and in no plan
+	Heard     bool      // some peer had a session with it
 }
 
 // IntentOf returns that of the node with a folder. It changes nothing, and errs when what is kept
@@ -129,7 +130,7 @@ func IntentOf(dir string, self bgp.Member) (Intent, error) {
 			faults = append(faults, fmt.Errorf("%q: %w", path, err))
 			continue
 		}
-		return Intent{namesOf(k.Plan.VIPs), namesOf(k.Announced), len(k.Peers) > 0}, nil
+		return Intent{k.Plan.VIPs, namesOf(k.Plan.VIPs), namesOf(k.Announced), len(k.Peers) > 0}, nil
 	}
 	return Intent{}, errors.Join(faults...)
 }

@@ -107,6 +107,7 @@ func TestPlanWithoutPeersOrZones(t *testing.T) {
 	}{
 		{"{asn: 64512, router_id: 192.0.2.11}", "[{name: example.com, file: example.com.zone}]", peer, "bgp.peers: none are given, but this node announces VIPs by its plan, ns1; "},
 		{"{asn: 64512, router_id: 192.0.2.11}", "[{name: example.com, file: example.com.zone}]", nil, ""},
+		{"{asn: 64512, router_id: 192.0.2.11, peers: [{name: tor, address: 192.0.2.1, asn: 64500}]}", "[{name: example.com, file: example.com.zone}]", peer, ""},
 		{"{asn: 64512, router_id: 192.0.2.11, peers: [{name: tor, address: 192.0.2.1, asn: 64500}]}", "[]", peer, "zones: none are given, but this node announces VIPs by its plan, ns1; "},
 	} {
 		d.keepsAll(map[string]any{"saved": "2026-01-01T00:00:00Z", "plan": bgp.NodePlan{Node: "fra1", PoP: "fra", Generation: 3, VIPs: ns1}, "peers": c.had})
@@ -119,6 +120,33 @@ func TestPlanWithoutPeersOrZones(t *testing.T) {
 		if err := checkPlanned(l.config); (c.want == "") != (err == nil) || err != nil && !strings.Contains(err.Error(), c.want) {
 			t.Errorf("bgp %s, zones %s: %v, want %q", c.bgp, c.zones, err, c.want)
 		}
+	}
+}
+
+// TestPlanListensThere: nor may another socket have the address that a VIP of the plan listens on.
+func TestPlanListensThere(t *testing.T) {
+	d := newNodeDir(t)
+	d.keeps("fra1", []bgp.VIP{{Name: "ns1", Prefixes: []netip.Prefix{netip.MustParsePrefix("198.51.100.53/32")}, Port: 53, MinAnnouncers: 1, MinPoPs: 1}}, nil)
+	d.change("edged.yaml", "zones:", "bgp: {asn: 64512, router_id: 192.0.2.11, peers: [{name: tor, address: 192.0.2.1, asn: 64500}]}\nzones:")
+	for listen, want := range map[string]string{
+		`["0.0.0.0:53"]`:       "listen.external: 0.0.0.0:53 is 198.51.100.53:53, too, but this node announces VIPs by its plan, ns1; a VIP listens by itself, when it is up",
+		`["[::]:53"]`:          "",
+		`["0.0.0.0:5353"]`:     "",
+		`["198.51.100.53:53"]`: "listen.external: 198.51.100.53:53 is 198.51.100.53:53, too, but ",
+	} {
+		text, err := os.ReadFile(d.file("edged.yaml"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		d.change("edged.yaml", `["127.0.0.1:0"]`, listen)
+		l, _, err := load(d.file("edged.yaml"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := checkPlanned(l.config); (want == "") != (err == nil) || err != nil && !strings.Contains(err.Error(), want) {
+			t.Errorf("%s: %v, want %q", listen, err, want)
+		}
+		d.write("edged.yaml", string(text))
 	}
 }
 

@@ -140,7 +140,7 @@ var (
 	errPlanUnread = errors.New("nobody can tell whether this node is to announce VIPs")
 )
 
-// checkPlanned errs when a configuration has no BGP, no peers or no zones, but the node is to announce VIPs
+// checkPlanned errs when a configuration has no BGP, no peers or no zones, or listens on a VIP's address, but the node is to announce VIPs
 // (errPlanned): these would go from all nodes that are given such a file, one restart after the
 // other. So it does when that cannot be read (errPlanUnread).
 func checkPlanned(c *config.Config) error {
@@ -153,7 +153,7 @@ func checkPlanned(c *config.Config) error {
 	case len(c.Zones) == 0:
 		key, without = "zones", "none are given"
 	default:
-		return nil
+		return checkSockets(c)
 	}
 	why, what := errPlanned, ""
 	i, err := announcer.IntentOf(vipsDir(c.DataDir), bgp.Member{Name: c.Node.Name, PoP: c.Node.PoP})
@@ -170,6 +170,25 @@ func checkPlanned(c *config.Config) error {
 		return nil
 	}
 	return fmt.Errorf("%s%w%s", c.Problem(key, "%s, but ", without), why, what)
+}
+
+// checkSockets errs when what a configuration listens on has the address of a VIP that the node is to
+// announce by its plan: then the VIP could not listen there. Those of the file were looked at before.
+func checkSockets(c *config.Config) error {
+	i, err := announcer.IntentOf(vipsDir(c.DataDir), bgp.Member{Name: c.Node.Name, PoP: c.Node.PoP})
+	if err != nil {
+		return nil // it announces nothing then, and says so
+	}
+	for _, v := range i.VIPs {
+		for _, p := range v.Prefixes {
+			for _, l := range c.Listen.External {
+				if config.Covers(l, p.Addr(), int(v.Port)) {
+					return fmt.Errorf("%s%w by its plan, %s; a VIP listens by itself, when it is up", c.Problem("listen.external", "%s is %s, too, but ", l, netip.AddrPortFrom(p.Addr(), v.Port)), errPlanned, v.Name)
+				}
+			}
+		}
+	}
+	return nil
 }
 
 // startVIPs starts what announces VIPs, if the configuration has BGP.
