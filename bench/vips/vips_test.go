@@ -46,8 +46,8 @@ func TestSmallRun(t *testing.T) {
 			t.Errorf("%s %s: %v, want above 0", f.Test, f.What, f.Values)
 		}
 	}
-	if times["B1"] != 4 || times["B2"] != 3 || times["B4"] != 6 || times["H2"] != 3 {
-		t.Errorf("%v figures, want 4 of B1, 3 of B2, 6 of B4 and 3 of H2", times)
+	if times["B1"] != 8 || times["B2"] != 3 || times["B4"] != 6 || times["H2"] != 3 {
+		t.Errorf("%v figures, want 8 of B1, 3 of B2, 6 of B4 and 3 of H2", times)
 	}
 }
 

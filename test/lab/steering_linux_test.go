@@ -167,13 +167,19 @@ func (l *lab) fill(e *Edge) (empty func()) {
 	f, err := os.Create(path)
 	l.must(err)
 	defer f.Close()
-	for {
-		if _, err := f.Write(make([]byte, 4096)); errors.Is(err, syscall.ENOSPC) {
-			return func() { l.must(os.Remove(path)) }
-		} else if err != nil {
-			l.t.Fatal(err)
+	// To the last block, which may be small, and again: what was only reserved is free once it is written.
+	for range 5 {
+		for _, size := range []int{4096, 256} {
+			for err = nil; err == nil; {
+				_, err = f.Write(make([]byte, size))
+			}
+			if !errors.Is(err, syscall.ENOSPC) {
+				l.t.Fatal(err)
+			}
 		}
+		l.must(f.Sync())
 	}
+	return func() { l.must(os.Remove(path)) }
 }
 
 // A full disk keeps an edge from what must not be forgotten, and from nothing that
