@@ -33,7 +33,7 @@ type Operation struct {
 	PoP    string        `json:"pop,omitempty"` // of Node and PoP one is given
 	Reason string        `json:"reason"`        // 1 to 200 octets
 	Actor  string        `json:"actor"`         // 1 to 64 octets
-	Since  time.Time     `json:"since"`         // by the clock of the node; may lie ahead for Maintenance
+	Since  time.Time     `json:"since"`         // by the clock of the node asked; may lie ahead for Maintenance and Announce
 	Until  time.Time     `json:"until,omitzero"`
 	Local  bool          `json:"local,omitempty"` // asked on the node itself: above what the fleet asks
 	Force  bool          `json:"force,omitempty"` // Drain, Maintenance: also without the promises of others
@@ -162,9 +162,11 @@ func (o Operation) Matches(m Member, vip string) bool {
 }
 
 // Begun says whether the operation is in force. It stays so when its time has
-// run out. Only a maintenance begins later than it is asked for: a clock that is set back, or
-// that of another node, does not end the others.
-func (o Operation) Begun(now time.Time) bool { return o.Kind != Maintenance || !now.Before(o.Since) }
+// run out. A drain and a hold begin when they are asked for: a clock that is set back, or
+// that of another node, does not end them.
+func (o Operation) Begun(now time.Time) bool {
+	return o.Kind == Drain || o.Kind == Hold || !now.Before(o.Since)
+}
 
 // Overdue returns an alarm in words when the time of an operation has run out
 // and nobody ended it, else "".

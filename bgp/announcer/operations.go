@@ -65,6 +65,8 @@ func (a *Announcer) Operate(ctx context.Context, q Request) ([]Outcome, error) {
 		return nil, fmt.Errorf("for %s, with at most %d nodes out: neither can be less than nothing", q.For, q.MaxOut)
 	case since.IsZero():
 		since = now
+	case since.After(now.Add(time.Minute)) && (q.Kind == bgp.Drain || q.Kind == bgp.Hold):
+		return nil, fmt.Errorf("a %s begins now: only a maintenance, or an announcement, can begin later", q.Kind)
 	case since.Before(now.Add(-time.Minute)):
 		return nil, fmt.Errorf("it cannot begin at %s, which is past", since.UTC().Format(time.RFC3339))
 	}

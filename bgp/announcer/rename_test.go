@@ -188,6 +188,10 @@ func TestDrainedNodeIsNoCanary(t *testing.T) {
 func TestDrainedForAllClocks(t *testing.T) {
 	withRouters(t, "a1 b1 b2", 1, []netip.Prefix{first}, []speaker.Peer{router("a", 9)}, func(t *testing.T, f *fleet) {
 		a := f.nodes["a1"]
+		later := Request{Kind: bgp.Drain, VIP: "ns1", PoP: "a", Since: time.Now().Add(time.Hour), Reason: "x", Actor: "ann"}
+		if _, err := a.Operate(t.Context(), later); err == nil || !strings.Contains(err.Error(), "a drain begins now") {
+			t.Errorf("a drain that is to begin later: %v", err)
+		}
 		f.nodes["b1"].asks(t, Request{Kind: bgp.Drain, VIP: "ns1", PoP: "a"})
 		f.await("drained", time.Minute, func() bool { return a.routeTo(first) == "none" })
 		a.Announcer.mu.Lock()
