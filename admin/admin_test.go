@@ -25,9 +25,8 @@ import (
 	"go.uber.org/goleak"
 	"go.yaml.in/yaml/v3"
 
-	"edged/health/override"
-
 	"edged/bgp/announcer"
+	"edged/health/override"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }

@@ -28,8 +28,10 @@ func TestAuditVerify(t *testing.T) {
 	}
 	none := "edged: audit log: \"" + dir + "\" holds no audit log: want files such as audit-000001.jsonl, which every node that ever had VIPs has\n"
 	verify("never had VIPs", own, 0, "no entries: \""+dir+"\" is not there, as on a node that never had VIPs\n", "")
+	t.Setenv("EDGED_DATA_DIR", filepath.Join(data, "none")) // and not that of a node on this machine
 	verify("a configuration that is not there", []string{"audit", "verify", "--config", config + "x"}, 1, "",
-		"edged: audit log: \""+filepath.Join("/var/lib/edged", "vips")+"\" is not there, nor can the configuration be read that may name another data_dir: stat "+config+"x: no such file or directory\n")
+		"edged: audit log: \""+filepath.Join(data, "none", "vips")+"\" is not there, nor can the configuration be read that may name another data_dir: stat "+config+"x: no such file or directory\n")
+	os.Unsetenv("EDGED_DATA_DIR")
 	verify("a folder that is not there", []string{"audit", "verify", dir}, 1, "", none)
 
 	log, err := audit.Open(dir)
