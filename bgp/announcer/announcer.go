@@ -76,7 +76,7 @@ type Announcer struct {
 	up         map[string]takes        // peers with a session
 	kept       map[netip.Addr]keptPeer // of peers, as it was kept last
 	ipv4       map[netip.Addr]bool     // whether peers took IPv4 when they had a session last
-	stayed     []stayer                // sessions that stay against the file, as they were kept last
+	had        []keptSession           // to begin with, as they were kept last
 	reread     bool                    // the file was, since the start
 	unstored   bool                    // the plan in force was restored, and is not on disk yet
 	beginWith  []speaker.Peer          // peers that the speaker refused at the start; nil: it did not
@@ -138,7 +138,7 @@ type route struct {
 // names yet. What is kept and cannot be used is told by an alarm. It errs when
 // the folder cannot be used, or the peers not be told what may leave.
 func Start(cfg Config) (*Announcer, error) {
-	store, k, alarm, err := openStore(cfg.Dir, cfg.Self, time.Now())
+	store, k, alarm, err := openStore(cfg.Dir, time.Now())
 	if err != nil {
 		return nil, err
 	}
@@ -174,11 +174,18 @@ const (
 	sessionsOfBefore = "sessions of before" // are not as they were: until the file is read again
 )
 
-const stateOfBefore = "state of before" // could not be used: an alarm until a plan is taken
+const (
+	stateOfBefore = "state of before" // could not be used: an alarm until a plan is taken
+	nameOfBefore  = "name of before"  // is another one: likewise
+)
 
 func (a *Announcer) start(k kept, faults []string) error {
-	if before := k.Plan.PoP; k.Plan.Generation > 0 && before != a.cfg.Self.PoP {
-		a.operations = movedTo(a.operations, before, a.cfg.Self.PoP)
+	before := bgp.Member{Name: k.Plan.Node, PoP: k.Plan.PoP}
+	if k.Plan.Generation > 0 && before != a.cfg.Self {
+		a.moved(before)
+	}
+	if k.Plan.Generation > 0 && before.Name != a.cfg.Self.Name {
+		a.fault(nameOfBefore, fmt.Errorf("it is of node %q, by which name this one went before: its plan and operations go on; if it is another machine's, stop this node, remove %q, and start it", before.Name, a.cfg.Dir))
 	}
 	k.Plan.Node, k.Plan.PoP = a.cfg.Self.Name, a.cfg.Self.PoP
 	// What became pending while the node ran stays so: an edit of long ago must
@@ -224,20 +231,25 @@ func (a *Announcer) start(k kept, faults []string) error {
 	return nil
 }
 
-// movedTo returns operations with those of a PoP asked of another one: a node whose PoP has a new name
-// is as much out as before.
-func movedTo(all []bgp.Operation, before, now string) (moved []bgp.Operation) {
-	for _, o := range all {
-		if o.PoP == before {
-			next := o
-			next.PoP = now
-			if renamed, err := bgp.NewOperation(next); err == nil {
-				o = renamed
-			}
+// moved has operations asked of the node, or its PoP, as it was called before be asked of it as it is
+// called now: it is as much out as it was.
+func (a *Announcer) moved(before bgp.Member) {
+	for i, o := range a.operations {
+		next := o
+		if o.Node == before.Name && o.Node != "" {
+			next.Node = a.cfg.Self.Name
+		} else if o.PoP == before.PoP && o.PoP != "" {
+			next.PoP = a.cfg.Self.PoP
 		}
-		moved = append(moved, o)
+		next, err := bgp.NewOperation(next)
+		if err != nil {
+			continue
+		}
+		if j := slices.Index(a.older, o.ID); j >= 0 {
+			a.older[j] = next.ID
+		}
+		a.operations[i] = next
 	}
-	return moved
 }
 
 // announceAgain makes VIPs that no plan names, and that the node announces by its own word, as they
@@ -362,8 +374,8 @@ func (a *Announcer) keep() error {
 		return nil
 	}
 	now := a.now()
-	a.kept, a.stayed = a.known(), a.stayers()
-	k := kept{Peers: a.kept, Stayed: a.stayed, Saved: time.Now(), Plan: a.plan, Earlier: a.earlier, Older: a.older, Pending: a.pending, Operations: a.operations, Starts: a.starts, VIPs: map[string]bgp.Kept{}, Rollout: a.rollout}
+	a.kept, a.had = a.known(), a.sessions()
+	k := kept{Peers: a.kept, Sessions: a.had, Saved: time.Now(), Plan: a.plan, Earlier: a.earlier, Older: a.older, Pending: a.pending, Operations: a.operations, Starts: a.starts, VIPs: map[string]bgp.Kept{}, Rollout: a.rollout}
 	for name, v := range a.vips {
 		k.VIPs[name] = v.machine.Keep(now)
 		if _, planned := a.plan.VIP(name); !planned && a.announces(name) {
@@ -376,13 +388,13 @@ func (a *Announcer) keep() error {
 	a.dirty = false
 	a.mu.Unlock()
 	if err == nil {
-		err = a.store.savePasswords(k.Stayed)
+		err = a.store.savePasswords(k.Sessions)
 	}
 	if err == nil {
 		err = a.store.save(text, k.decided())
 	}
 	if err == nil {
-		err = a.store.dropPasswords(k.Stayed)
+		err = a.store.dropPasswords(k.Sessions)
 	}
 	a.mu.Lock()
 	a.dirty = a.dirty || err != nil

@@ -246,6 +246,7 @@ func (a *Announcer) take(p bgp.NodePlan, restore bool, actor, cause string) erro
 		a.recordOperation(o.Actor, o.String(), o.Reason)
 	}
 	a.fault(stateOfBefore, nil) // people have decided anew
+	a.fault(nameOfBefore, nil)
 	if err := a.allow(); err != nil {
 		return err
 	}

@@ -5,6 +5,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"edged/bgp"
@@ -222,5 +223,36 @@ func TestDrainedForAllClocks(t *testing.T) {
 		}
 		a.asks(t, Request{End: "undrain", VIP: "ns1", PoP: "a2"})
 		f.await("back", time.Minute, func() bool { return a.routeTo(first) == "64512:100" })
+	})
+}
+
+// TestNodeRenamed: a node that has another name announces what it did, and nothing that was drained.
+func TestNodeRenamed(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := newFleet(t, "a1", "a2")
+		defer f.stopAll()
+		a, b := f.nodes["a1"], f.nodes["a2"]
+		a.file.VIPs = []bgp.VIP{as("ns1", 1, first), as("ns2", 1, second)}
+		b.file, b.dir = a.file, a.dir
+		f.start("a1")
+		f.await("announced", 15*time.Second, func() bool { return a.heard()[first] && a.heard()[second] })
+		a.asks(t, Request{Kind: bgp.Drain, VIP: "ns2", Node: "a1", Local: true, Force: true})
+		f.await("drained", time.Minute, func() bool { return !a.heard()[second] })
+		f.stop("a1")
+		for _, told := range []bool{true, false} {
+			f.start("a2")
+			time.Sleep(time.Minute)
+			if got, want := b.routeTo(first)+", "+b.routeTo(second), "64512:100, none"; got != want {
+				t.Errorf("it announces %s, want %s", got, want)
+			}
+			const alarm = `name of before: it is of node "a1", by which name this one went before: its plan and operations go on; `
+			if got := b.alarmed(); strings.Contains(got, alarm) != told {
+				t.Errorf("alarm %q; that the name is new is told: want %v", got, told)
+			}
+			if got := b.Status().Operations; len(got) != 1 || got[0].Node != "a2" {
+				t.Errorf("operations %v", got)
+			}
+			f.stop("a2")
+		}
 	})
 }

@@ -52,7 +52,7 @@ func (a *Announcer) step() {
 			a.ipv4[p.Address] = now.ipv4
 		}
 	}
-	a.dirty = a.dirty || !reflect.DeepEqual(a.known(), a.kept) || !sameStayers(a.stayers(), a.stayed)
+	a.dirty = a.dirty || !reflect.DeepEqual(a.known(), a.kept) || !sameSessions(a.sessions(), a.had)
 	now := a.now()
 	a.noteSilence(now)
 	confirmed := a.confirm()

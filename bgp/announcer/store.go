@@ -32,7 +32,7 @@ type kept struct {
 	Rollout    *bgp.Rollout        `json:"rollout,omitempty"`    // the last that this node coordinates or did
 
 	Peers     map[netip.Addr]keptPeer `json:"peers,omitempty"`     // with which there were sessions
-	Stayed    []stayer                `json:"stayed,omitempty"`    // sessions that the file does not want so, by address
+	Sessions  []keptSession           `json:"sessions,omitempty"`  // to begin with, by address
 	Announced []bgp.VIP               `json:"announced,omitempty"` // by the node's own word, and in no plan
 	Starts    []time.Time             `json:"starts,omitempty"`    // after which it did not stop in order, of late, by its clock
 
@@ -66,22 +66,15 @@ type store struct {
 func (s *store) copy() string { return s.path + ".copy" }
 
 // openStore returns the store in a folder, which is made if it is not there, and
-// what is kept in it. A file that is damaged, or
-// another node's, is not used in any part: it is put aside as FILE.damaged, the
-// copy is used, and the alarm says why. When that is no better, what was kept is Lost.
-func openStore(dir string, self bgp.Member, now time.Time) (s *store, k kept, alarm string, err error) {
+// what is kept in it. A file that is damaged or cannot be read
+// is not used in any part: it is put aside as FILE.damaged, the copy is used, and the alarm says why. When that is no better, what was kept is Lost.
+func openStore(dir string, now time.Time) (s *store, k kept, alarm string, err error) {
 	s = &store{path: filepath.Join(dir, stateFile)}
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return nil, kept{}, "", fmt.Errorf("keep the state of VIPs: %w", err)
 	}
-	used, fault, err := readKept(s.path, self)
-	if err != nil {
-		return nil, kept{}, "", err
-	}
-	copied, copyFault, err := readKept(s.copy(), self)
-	if err != nil {
-		return nil, kept{}, "", err
-	}
+	used, fault := readKept(s.path)
+	copied, copyFault := readKept(s.copy())
 	missing := used == nil && fault == nil
 	if missing && copied == nil && copyFault == nil {
 		return s, kept{}, "", nil // a first start
@@ -104,65 +97,42 @@ func openStore(dir string, self bgp.Member, now time.Time) (s *store, k kept, al
 // Intent is what a node is to announce by what it keeps.
 type Intent struct {
 	VIPs      []bgp.VIP // by its plan
-	Planned   []string  // their names
-	Announced []string  // by its own word, and in no plan
+	Announced []bgp.VIP // by its own word, and in no plan
 	Heard     bool      // some peer had a session with it
 }
 
 // IntentOf returns that of the node with a folder. It changes nothing, and errs when what is kept
-// cannot be read, or is of another node and has VIPs.
-func IntentOf(dir string, self bgp.Member) (Intent, error) {
+// cannot be read.
+func IntentOf(dir string) (Intent, error) {
 	s := store{path: filepath.Join(dir, stateFile)}
 	var faults []error
 	for _, path := range []string{s.path, s.copy()} {
-		text, err := edge.ReadRegular(path)
-		if errors.Is(err, fs.ErrNotExist) {
-			continue
+		k, fault := readKept(path)
+		if k != nil {
+			return Intent{k.Plan.VIPs, k.Announced, len(k.Peers) > 0}, nil
 		}
-		var k kept
-		if err == nil {
-			k, err = parseKept(text)
+		if fault != nil {
+			faults = append(faults, fmt.Errorf("%q: %w", path, fault))
 		}
-		if err == nil && len(k.Plan.VIPs)+len(k.Announced) > 0 && k.Plan.Node != self.Name {
-			err = fmt.Errorf("it is of node %q, this is %q", k.Plan.Node, self.Name)
-		}
-		if err != nil {
-			faults = append(faults, fmt.Errorf("%q: %w", path, err))
-			continue
-		}
-		return Intent{k.Plan.VIPs, namesOf(k.Plan.VIPs), namesOf(k.Announced), len(k.Peers) > 0}, nil
 	}
 	return Intent{}, errors.Join(faults...)
 }
 
-func namesOf(vips []bgp.VIP) (names []string) {
-	for _, v := range vips {
-		names = append(names, v.Name)
-	}
-	return names
-}
-
 // readKept reads a file of what is kept. It returns nil and no fault when there is
 // none, and the fault of one that cannot be used.
-func readKept(path string, self bgp.Member) (k *kept, fault, err error) {
-	if info, err := os.Stat(path); err == nil && !info.Mode().IsRegular() {
-		return nil, errors.New("it is not a regular file"), nil
-	}
+func readKept(path string) (k *kept, fault error) {
 	b, err := edge.ReadRegular(path)
 	if errors.Is(err, fs.ErrNotExist) {
-		return nil, nil, nil
+		return nil, nil
 	}
 	if err != nil {
-		return nil, nil, fmt.Errorf("read the state of VIPs: %w", err)
+		return nil, err
 	}
-	read, fault := parseKept(b)
-	if fault == nil && read.Plan.Generation > 0 && read.Plan.Node != self.Name {
-		fault = fmt.Errorf("it is of node %q, this is %q", read.Plan.Node, self.Name)
+	read, err := parseKept(b)
+	if err != nil {
+		return nil, err
 	}
-	if fault != nil {
-		return nil, fault, nil
-	}
-	return &read, nil, nil
+	return &read, nil
 }
 
 // instead returns what is used in the place of a file that is gone (no fault), or has a

@@ -71,7 +71,7 @@ var fra1 = bgp.Member{Name: "fra1", PoP: "fra"}
 
 func TestStoreKeeps(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "data")
-	s, k, alarm, err := openStore(dir, fra1, noon)
+	s, k, alarm, err := openStore(dir, noon)
 	if err != nil || alarm != "" || !reflect.DeepEqual(k, kept{}) {
 		t.Fatalf("a new folder: %+v, %q, %v", k, alarm, err)
 	}
@@ -81,7 +81,7 @@ func TestStoreKeeps(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	_, got, alarm, err := openStore(dir, fra1, noon.Add(90*time.Second))
+	_, got, alarm, err := openStore(dir, noon.Add(90*time.Second))
 	if err != nil || alarm != "" {
 		t.Fatalf("%q, %v", alarm, err)
 	}
@@ -107,7 +107,7 @@ func TestClockWentBack(t *testing.T) {
 	if err := save(t, &store{path: filepath.Join(dir, stateFile)}, full(t)); err != nil {
 		t.Fatal(err)
 	}
-	if _, k, _, err := openStore(dir, fra1, noon.Add(-time.Hour)); err != nil || k.VIPs["ns1"].Age != 0 {
+	if _, k, _, err := openStore(dir, noon.Add(-time.Hour)); err != nil || k.VIPs["ns1"].Age != 0 {
 		t.Errorf("age %s, %v", k.VIPs["ns1"].Age, err)
 	}
 }
@@ -146,14 +146,13 @@ func TestDamagedStore(t *testing.T) {
 		{"a penalty", encode(func(k *kept) { k.VIPs["ns1"] = bgp.Kept{Damping: bgp.Damping{Penalty: -1}} }), `VIP "ns1" has the penalty -1`},
 		{"an operation", encode(func(k *kept) { k.Operations[0].Reason = "" }), `maintenance all VIPs on node/fra1: reason ""`},
 		{"a rollout", encode(func(k *kept) { k.Rollout.Wave = 7 }), `rollout of plan "p1": wave 7 of 1`},
-		{"another node's", encode(func(k *kept) { k.Plan.Node = "fra2" }), `it is of node "fra2", this is "fra1"`},
 	} {
 		dir := t.TempDir()
 		path := filepath.Join(dir, stateFile)
 		if err := os.WriteFile(path, tc.file, 0o600); err != nil {
 			t.Fatal(err)
 		}
-		s, k, alarm, err := openStore(dir, fra1, noon)
+		s, k, alarm, err := openStore(dir, noon)
 		if err != nil || !strings.HasPrefix(alarm, `"`+path+`" is not used, and put aside as vip-state.json.damaged: `) || !strings.Contains(alarm, tc.want) {
 			t.Errorf("%s: alarm %q, %v, want %q", tc.what, alarm, err, tc.want)
 		}
@@ -166,7 +165,7 @@ func TestDamagedStore(t *testing.T) {
 		if err := save(t, s, full(t)); err != nil {
 			t.Errorf("%s: %v", tc.what, err)
 		}
-		if _, k, alarm, _ := openStore(dir, fra1, noon); alarm != "" || k.Plan.Generation != 2 {
+		if _, k, alarm, _ := openStore(dir, noon); alarm != "" || k.Plan.Generation != 2 {
 			t.Errorf("%s: saved anew, %q", tc.what, alarm)
 		}
 	}
@@ -180,10 +179,10 @@ func TestCopy(t *testing.T) {
 			return os.WriteFile(path, []byte("half"), 0o600)
 		},
 		`" is gone; `: os.Remove,
-		`" is not used, and put aside as vip-state.json.damaged: it is not a regular file; `: func(path string) error {
+		`" is not used, and put aside as vip-state.json.damaged: open PATH: not a regular file; `: func(path string) error {
 			return errors.Join(os.Remove(path), os.Mkdir(path, 0o700))
 		},
-		`" is not used: it is not a regular file (it could not be put aside: rename `: func(path string) error {
+		`" is not used: open PATH: not a regular file (it could not be put aside: rename `: func(path string) error {
 			return errors.Join(os.Remove(path), os.Mkdir(path, 0o700), os.WriteFile(path+".damaged", nil, 0o600))
 		},
 	} {
@@ -203,8 +202,8 @@ func TestCopy(t *testing.T) {
 		if err := spoil(s.path); err != nil {
 			t.Fatal(err)
 		}
-		_, got, alarm, err := openStore(dir, fra1, noon)
-		if want := "; its copy of 2026-03-01T12:01:00Z is in force"; err != nil || !strings.HasPrefix(alarm, `"`+s.path+what) || !strings.Contains(alarm, want) {
+		_, got, alarm, err := openStore(dir, noon)
+		if want := "; its copy of 2026-03-01T12:01:00Z is in force"; err != nil || !strings.HasPrefix(alarm, `"`+s.path+strings.Replace(what, "PATH", s.path, 1)) || !strings.Contains(alarm, want) {
 			t.Errorf("%s: alarm %q, %v, want %q", what, alarm, err, want)
 		}
 		if got.Lost || got.Plan.ID() != k.Plan.ID() || got.Operations != nil || got.VIPs["ns2"].Damping.Penalty != 1000 {
@@ -216,7 +215,7 @@ func TestCopy(t *testing.T) {
 		if err := errors.Join(os.RemoveAll(s.path), os.WriteFile(s.path, []byte("half"), 0o600)); err != nil {
 			t.Fatal(err)
 		}
-		if _, got, alarm, err := openStore(dir, fra1, noon); err != nil || !got.Lost || !strings.Contains(alarm, "its copy is no better: it begins with") {
+		if _, got, alarm, err := openStore(dir, noon); err != nil || !got.Lost || !strings.Contains(alarm, "its copy is no better: it begins with") {
 			t.Errorf("%s, and the copy too: %+v, %q, %v", what, got, alarm, err)
 		}
 	}
@@ -232,7 +231,7 @@ func TestCrashBesideTheFile(t *testing.T) {
 	if err := os.WriteFile(s.path+".new", []byte("half"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	if _, k, alarm, err := openStore(dir, fra1, noon); err != nil || alarm != "" || k.Plan.Generation != 2 {
+	if _, k, alarm, err := openStore(dir, noon); err != nil || alarm != "" || k.Plan.Generation != 2 {
 		t.Errorf("%+v, %q, %v", k.Plan, alarm, err)
 	}
 	if err := save(t, s, full(t)); err != nil {

@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net/netip"
 	"os"
 	"slices"
 	"strings"
@@ -136,9 +137,11 @@ func build(c *config.Config, open openMap) (*loaded, error) {
 }
 
 // buildKept is build for the last good state, of which secrets are no part:
-// without them the node still answers, so what is wrong with them is a warning.
+// without them the node still answers, so what is wrong with them is a warning. Passwords of BGP
+// sessions are those that the sessions had then.
 func buildKept(c *config.Config) (*loaded, error) {
 	b := newBuilder(c)
+	b.passwordOf = func(peer netip.Addr) string { return announcer.PasswordOf(vipsDir(c.DataDir), peer) }
 	b.readZones()
 	b.readMaps(maps.Open)
 	warn := func(key string, err error) { b.warnf(key, "%v", err) }
@@ -150,7 +153,10 @@ func buildKept(c *config.Config) (*loaded, error) {
 }
 
 func newBuilder(c *config.Config) *builder {
-	return &builder{loaded: &loaded{config: c, maps: map[string]*maps.Map{}, warnings: c.Warnings()}}
+	return &builder{
+		loaded:     &loaded{config: c, maps: map[string]*maps.Map{}, warnings: c.Warnings()},
+		passwordOf: func(netip.Addr) string { return "" },
+	}
 }
 
 // finish compiles what was read, unless something is wrong with it.
@@ -166,7 +172,8 @@ func (b *builder) finish() (*loaded, error) {
 
 type builder struct {
 	*loaded
-	problems config.Problems
+	problems   config.Problems
+	passwordOf func(peer netip.Addr) string // for when its file cannot be read
 }
 
 func (b *builder) errorf(key, format string, args ...any) {

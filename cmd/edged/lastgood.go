@@ -39,6 +39,9 @@ func lastGoodIn(dataDir config.Path) lastGood {
 	return lastGood(filepath.Join(string(dataDir), "last-good"))
 }
 
+// errMixed says that settings of the files cannot be kept beside those of the start.
+var errMixed = errors.New("what the files say does not go with what a restart alone changes")
+
 // errNothingKept says that a node has not served before.
 var errNothingKept = errors.New("nothing is kept")
 
@@ -108,7 +111,7 @@ func newKeeping(source string, l *loaded, c *config.Config) (*keeping, error) {
 		return nil, err
 	}
 	if _, err := config.Parse(k.config, source); err != nil {
-		return nil, fmt.Errorf("what the files say does not go with what a restart alone changes: %w", err)
+		return nil, fmt.Errorf("%w: %w", errMixed, err)
 	}
 	return k, nil
 }
@@ -299,6 +302,7 @@ func (g lastGood) open(source string) (*loaded, error) {
 	if err != nil {
 		return fail(err)
 	}
+	c.DataDir = config.Path(filepath.Dir(string(g))) // it may have been moved
 	l, err := buildKept(c)
 	if err != nil {
 		return fail(err)

@@ -292,3 +292,70 @@ func TestKeepsOnlyWhatIsReadAgain(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+// TestKeepsWhatItStartedWith: a setting that only a restart brings, and that was reloaded, is not kept:
+// nobody has seen that a node starts with it. One that comes with new parts is.
+func TestKeepsWhatItStartedWith(t *testing.T) {
+	d := newNodeDir(t)
+	d.change("edged.yaml", "zones:", "bgp: {asn: 64512, router_id: 192.0.2.11, peers: [{name: tor, address: 192.0.2.1, asn: 64500, password_file: md5}]}\n"+
+		"vips: {ns1: {prefixes: [198.51.100.53/32]}}\nfleet: {name: prod, bind: \"192.0.2.11:7946\", advertise: \"192.0.2.11:7946\", join: [\"192.0.2.12:7946\"], link: \"192.0.2.11:7947\", key_file: key, node_key_file: key}\nzones:")
+	for _, name := range []string{"key", "md5"} {
+		d.write(name, "")
+	}
+	was, err := config.Load(d.file("edged.yaml"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	d.change("edged.yaml", "fleet: {name: prod", "fleet: {name: prot")
+	for _, change := range []string{"{name: fra1", "asn: 64512", "router_id: 192.0.2.11", "link: \"192.0.2.11", "node_key_file: key", "data_dir: state"} {
+		d.change("edged.yaml", change, change[:len(change)-1]+"9")
+	}
+	is, err := config.Load(d.file("edged.yaml"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	text := func(c *config.Config) string {
+		text, err := c.YAML()
+		if err != nil {
+			t.Fatal(err)
+		}
+		return string(text)
+	}
+	if text(is) == text(was) || text(asStarted(is, was)) != text(was) {
+		t.Errorf("as it was started:\n%s\nwant\n%s", text(asStarted(is, was)), text(was))
+	}
+}
+
+// TestPasswordsOfBefore: a node that starts from its last good state, for a password is gone, has the one
+// that the session had.
+func TestPasswordsOfBefore(t *testing.T) {
+	d := newNodeDir(t)
+	d.change("edged.yaml", "zones:", "bgp: {asn: 64512, router_id: 192.0.2.11, peers: [{name: tor, address: 192.0.2.1, asn: 64500, password_file: md5}]}\nzones:")
+	d.write("md5", "secret\n")
+	g, _ := d.kept()
+	if err := os.MkdirAll(d.file("state/vips"), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	d.write("state/vips/vip-passwords.json", `{"192.0.2.1": "before"}`)
+	for _, c := range []struct{ file, want string }{{"secret\n", "secret"}, {"", "before"}} {
+		d.write("md5", c.file)
+		l, err := g.open(d.file("edged.yaml"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := l.announce.Peers[0].Password; got != c.want {
+			t.Errorf("file %q: the password is %q, want %q", c.file, got, c.want)
+		}
+	}
+	// The folder has been moved along with all that it names.
+	if err := os.Rename(d.file("state"), d.file("moved")); err != nil {
+		t.Fatal(err)
+	}
+	l, err := lastGoodIn(config.Path(d.file("moved"))).open(d.file("edged.yaml"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := l.announce.Peers[0].Password; got != "before" || string(l.config.DataDir) != d.file("moved") {
+		t.Errorf("moved: the password is %q, data_dir %q", got, l.config.DataDir)
+	}
+}

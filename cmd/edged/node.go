@@ -274,7 +274,7 @@ func (n *node) reload(ctx context.Context) admin.Reload {
 	}
 	if err == nil {
 		// A node that announces nothing goes on as it is beside a plan that nobody can read.
-		if err = checkPlanned(l.config); errors.Is(err, errPlanUnread) && n.vips.Load() == nil {
+		if err = errors.Join(checkPlanned(l.config), checkMoved(l.config, n.started)); errors.Is(err, errPlanUnread) && n.vips.Load() == nil {
 			err = nil
 		}
 	}
@@ -394,15 +394,34 @@ func (n *node) keepAgain() {
 // keepServed keeps what is served, and clears the alarm when it has.
 func (n *node) keepServed() error {
 	defer debug.FreeOSMemory()
-	l := n.serving()
-	c := *l.config
-	was := n.started
-	c.Listen, c.RRL, c.EDNS, c.TCP, c.Dnstap, c.Log = was.Listen, was.RRL, was.EDNS, was.TCP, was.Dnstap, was.Log
-	if err := lastGoodIn(c.DataDir).keep(n.source, l, &c); err != nil {
-		return err
+	l, g := n.serving(), lastGoodIn(n.started.DataDir)
+	err := g.keep(n.source, l, asStarted(l.config, n.started))
+	if errors.Is(err, errMixed) { // a fleet or BGP that the node is to begin with, say
+		err = g.keep(n.source, l, withLimits(*l.config, n.started))
 	}
-	n.clear(alarmLastGood)
-	return nil
+	if err == nil {
+		n.clear(alarmLastGood)
+	}
+	return err
+}
+
+// asStarted returns a configuration with all that only a restart changes as it was at the start: nobody
+// has seen yet whether a node can start with what it says instead.
+func asStarted(is, was *config.Config) *config.Config {
+	c := withLimits(*is, was)
+	c.DataDir, c.Node = was.DataDir, was.Node
+	c.Admin.Hosts, c.Admin.Pprof = was.Admin.Hosts, was.Admin.Pprof
+	c.BGP.ASN, c.BGP.RouterID, c.BGP.Listen = was.BGP.ASN, was.BGP.RouterID, was.BGP.Listen
+	c.Beacon.Zone, c.Beacon.Listen = was.Beacon.Zone, was.Beacon.Listen
+	c.Fleet.Name, c.Fleet.Bind, c.Fleet.Advertise = was.Fleet.Name, was.Fleet.Bind, was.Fleet.Advertise
+	c.Fleet.Join, c.Fleet.NodeKeyFile, c.Fleet.Link = was.Fleet.Join, was.Fleet.NodeKeyFile, was.Fleet.Link
+	return c
+}
+
+// withLimits does so for sockets, limits and logs alone, which go with whatever else it says.
+func withLimits(c config.Config, was *config.Config) *config.Config {
+	c.Listen, c.RRL, c.EDNS, c.TCP, c.Dnstap, c.Log = was.Listen, was.RRL, was.EDNS, was.TCP, was.Dnstap, was.Log
+	return &c
 }
 
 func (n *node) count(ok bool) {

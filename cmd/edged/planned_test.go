@@ -10,6 +10,7 @@ import (
 	"testing"
 
 	"edged/bgp"
+	"edged/config"
 )
 
 // keeps writes what a node keeps of its VIPs.
@@ -36,8 +37,8 @@ func (d nodeDir) keepsAll(k map[string]any) {
 // the node take the file, nor does it start from it while it has another one.
 func TestPlanWithoutBGP(t *testing.T) {
 	ns1 := []bgp.VIP{{Name: "ns1", Prefixes: []netip.Prefix{netip.MustParsePrefix("198.51.100.53/32")}, Port: 53, MinAnnouncers: 1, MinPoPs: 1}}
-	const byPlan = "bgp.asn: not given, but this node announces VIPs by its plan, ns1; keep that, take vips out, and have edged vip plan and apply take them off the node first"
-	const byWord = "bgp.asn: not given, but this node announces VIPs by its own word, ns1; keep that until edged vip release --local --vip NAME has ended that"
+	const byPlan = "bgp.asn: not given, but this node announces VIPs by its plan, ns1; leave it as it was, take vips out, and have edged vip plan and apply take them off the node first"
+	const byWord = "bgp.asn: not given, but this node announces VIPs by its own word, ns1; leave it as it was until edged vip release --local --vip NAME has ended that"
 	d := newNodeDir(t)
 	for want, keep := range map[string]func(){
 		byPlan: func() { d.keeps("fra1", ns1, nil) },
@@ -73,25 +74,45 @@ func TestPlanWithoutBGP(t *testing.T) {
 	}
 	r.stop()
 
-	for what, spoil := range map[string]func(){
-		"its checksum is ": func() { d.write("state/vips/vip-state.json", "edged vip-state 1 sha256:0\n{}") },
-		`it is of node \"old1\", this is \"fra1\"; if it is not, move that away`: func() { d.keeps("old1", ns1, nil) },
+	d.write("state/vips/vip-state.json", "edged vip-state 1 sha256:0\n{}")
+	r = serveDir(t, d)
+	log := r.log.String()
+	for _, want := range []string{"but nobody can tell whether this node is to announce VIPs: ", `vips/vip-state.json\": `, "its checksum is "} {
+		if !strings.Contains(log, want) {
+			t.Errorf("the log does not say %q:\n%s", want, log)
+		}
+	}
+	if code, _, errs := command(t, "reload", "--node", r.socket); code != 0 {
+		t.Errorf("a node that announces nothing refuses all files: %s", errs)
+	}
+	if got, want := r.alarmed(), "part "; got != want {
+		t.Errorf("alarms of %q, want %q", got, want)
+	}
+}
+
+// TestPlanInAnotherFolder: nor does a reload take a file with another data_dir, from which the node would start as a new one.
+func TestPlanInAnotherFolder(t *testing.T) {
+	ns1 := []bgp.VIP{{Name: "ns1", Prefixes: []netip.Prefix{netip.MustParsePrefix("198.51.100.53/32")}, Port: 53, MinAnnouncers: 1, MinPoPs: 1}}
+	d := newNodeDir(t)
+	was, err := config.Load(d.file("edged.yaml"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, c := range []struct {
+		planned []bgp.VIP
+		to      string
+		want    string
+	}{
+		{nil, "elsewhere", ""},
+		{ns1, "state", ""},
+		{ns1, "elsewhere", `edged.yaml:3: data_dir: changed, but this node announces VIPs as "` + d.file("state/vips") + `" says, drained or not; stop it, move that folder, and start it`},
 	} {
-		spoil()
-		r = serveDir(t, d)
-		log := r.log.String()
-		for _, want := range []string{"but nobody can tell whether this node is to announce VIPs: ", `vips/vip-state.json\": `, what} {
-			if !strings.Contains(log, want) {
-				t.Errorf("the log does not say %q:\n%s", want, log)
-			}
+		d.keeps("fra1", c.planned, nil)
+		is := *was
+		is.DataDir = config.Path(d.file(c.to))
+		if err := checkMoved(&is, was); (c.want == "") != (err == nil) || err != nil && !strings.HasSuffix(err.Error(), c.want) {
+			t.Errorf("to %s, planned %v: %v, want %q", c.to, c.planned, err, c.want)
 		}
-		if code, _, errs := command(t, "reload", "--node", r.socket); code != 0 {
-			t.Errorf("a node that announces nothing refuses all files: %s", errs)
-		}
-		if got, want := r.alarmed(), "part "; got != want {
-			t.Errorf("alarms of %q, want %q", got, want)
-		}
-		r.stop()
 	}
 }
 
@@ -129,10 +150,10 @@ func TestPlanListensThere(t *testing.T) {
 	d.keeps("fra1", []bgp.VIP{{Name: "ns1", Prefixes: []netip.Prefix{netip.MustParsePrefix("198.51.100.53/32")}, Port: 53, MinAnnouncers: 1, MinPoPs: 1}}, nil)
 	d.change("edged.yaml", "zones:", "bgp: {asn: 64512, router_id: 192.0.2.11, peers: [{name: tor, address: 192.0.2.1, asn: 64500}]}\nzones:")
 	for listen, want := range map[string]string{
-		`["0.0.0.0:53"]`:       "listen.external: 0.0.0.0:53 is 198.51.100.53:53, too, but this node announces VIPs by its plan, ns1; a VIP listens by itself, when it is up",
+		`["0.0.0.0:53"]`:       "listen.external: 0.0.0.0:53 is 198.51.100.53:53, too, where a VIP listens by itself, but this node announces VIPs by its plan, ns1; leave it as it was, take vips out, and have edged vip plan and apply take them off the node first",
 		`["[::]:53"]`:          "",
 		`["0.0.0.0:5353"]`:     "",
-		`["198.51.100.53:53"]`: "listen.external: 198.51.100.53:53 is 198.51.100.53:53, too, but ",
+		`["198.51.100.53:53"]`: "listen.external: 198.51.100.53:53 is 198.51.100.53:53, too, where ",
 	} {
 		text, err := os.ReadFile(d.file("edged.yaml"))
 		if err != nil {

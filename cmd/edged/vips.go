@@ -45,6 +45,7 @@ func (b *builder) readVIPs(fault func(key string, err error)) {
 			}
 			if err != nil {
 				fault(fmt.Sprintf("bgp.peers[%d].password_file", i), err)
+				password = b.passwordOf(p.Address)
 			}
 		}
 		f.Peers = append(f.Peers, speaker.Peer{
@@ -134,61 +135,76 @@ func (b *builder) warnUnheard(v bgp.VIP) {
 	}
 }
 
-// Why a configuration without BGP is not taken.
+// Why a configuration is not taken by a node that announces VIPs.
 var (
 	errPlanned    = errors.New("this node announces VIPs")
 	errPlanUnread = errors.New("nobody can tell whether this node is to announce VIPs")
 )
 
-// checkPlanned errs when a configuration has no BGP, no peers or no zones, or listens on a VIP's address, but the node is to announce VIPs
-// (errPlanned): these would go from all nodes that are given such a file, one restart after the
-// other. So it does when that cannot be read (errPlanUnread).
+// checkPlanned errs when a node is to announce VIPs by its plan or its own word, and could not with a
+// configuration (errPlanned): they would go from all nodes that are given such a file, one
+// restart after the other. So it does when what the node is to announce cannot be read, and the
+// configuration is without BGP (errPlanUnread).
 func checkPlanned(c *config.Config) error {
-	key, without := "", "not given"
+	i, err := announcer.IntentOf(vipsDir(c.DataDir))
 	switch {
-	case c.BGP.ASN == 0:
-		key = "bgp.asn"
-	case len(c.BGP.Peers) == 0:
-		key, without = "bgp.peers", "none are given"
-	case len(c.Zones) == 0:
-		key, without = "zones", "none are given"
-	default:
-		return checkSockets(c)
-	}
-	why, what := errPlanned, ""
-	i, err := announcer.IntentOf(vipsDir(c.DataDir), bgp.Member{Name: c.Node.Name, PoP: c.Node.PoP})
-	switch {
-	case key == "bgp.peers" && !i.Heard: // as before
+	case err != nil && c.BGP.ASN == 0:
+		return fmt.Errorf("%s%w: %s; if it is not, move that away", c.Problem("bgp.asn", "not given, but "), errPlanUnread, strings.Join(lines(err), "; "))
+	case err != nil: // it announces nothing then, and says so
 		return nil
-	case err != nil:
-		why, what = errPlanUnread, fmt.Sprintf(": %s; if it is not, move that away", strings.Join(lines(err), "; "))
-	case len(i.Planned) > 0:
-		what = fmt.Sprintf(" by its plan, %s; keep that, take vips out, and have edged vip plan and apply take them off the node first", strings.Join(i.Planned, ", "))
+	}
+	key, what := unfit(c, i)
+	switch {
+	case key == "":
+		return nil
+	case len(i.VIPs) > 0:
+		return fmt.Errorf("%s%w by its plan, %s; leave it as it was, take vips out, and have edged vip plan and apply take them off the node first", c.Problem(key, "%s, but ", what), errPlanned, namesOf(i.VIPs))
 	case len(i.Announced) > 0:
-		what = fmt.Sprintf(" by its own word, %s; keep that until edged vip release --local --vip NAME has ended that", strings.Join(i.Announced, ", "))
-	default:
-		return nil
+		return fmt.Errorf("%s%w by its own word, %s; leave it as it was until edged vip release --local --vip NAME has ended that", c.Problem(key, "%s, but ", what), errPlanned, namesOf(i.Announced))
 	}
-	return fmt.Errorf("%s%w%s", c.Problem(key, "%s, but ", without), why, what)
+	return nil
 }
 
-// checkSockets errs when what a configuration listens on has the address of a VIP that the node is to
-// announce by its plan: then the VIP could not listen there. Those of the file were looked at before.
-func checkSockets(c *config.Config) error {
-	i, err := announcer.IntentOf(vipsDir(c.DataDir), bgp.Member{Name: c.Node.Name, PoP: c.Node.PoP})
-	if err != nil {
-		return nil // it announces nothing then, and says so
+// checkMoved errs when a configuration has another data_dir than a node was started with that
+// is to announce VIPs: from a folder without its plan it would start as a new one, and announce what
+// is drained.
+func checkMoved(is, was *config.Config) error {
+	i, err := announcer.IntentOf(vipsDir(was.DataDir))
+	if is.DataDir == was.DataDir || err == nil && len(i.VIPs)+len(i.Announced) == 0 {
+		return nil
 	}
-	for _, v := range i.VIPs {
+	return fmt.Errorf("%s%w as %q says, drained or not; stop it, move that folder, and start it", is.Problem("data_dir", "changed, but "), errPlanned, vipsDir(was.DataDir))
+}
+
+// unfit returns the key of a configuration for which a node cannot announce what it is to, and what
+// is wrong with it.
+func unfit(c *config.Config, i announcer.Intent) (key, what string) {
+	switch {
+	case c.BGP.ASN == 0:
+		return "bgp.asn", "not given"
+	case len(c.BGP.Peers) == 0 && i.Heard: // without, it is as before
+		return "bgp.peers", "none are given"
+	case len(c.Zones) == 0:
+		return "zones", "none are given"
+	}
+	for _, v := range i.VIPs { // those of the file were looked at before
 		for _, p := range v.Prefixes {
 			for _, l := range c.Listen.External {
 				if config.Covers(l, p.Addr(), int(v.Port)) {
-					return fmt.Errorf("%s%w by its plan, %s; a VIP listens by itself, when it is up", c.Problem("listen.external", "%s is %s, too, but ", l, netip.AddrPortFrom(p.Addr(), v.Port)), errPlanned, v.Name)
+					return "listen.external", fmt.Sprintf("%s is %s, too, where a VIP listens by itself", l, netip.AddrPortFrom(p.Addr(), v.Port))
 				}
 			}
 		}
 	}
-	return nil
+	return "", ""
+}
+
+func namesOf(vips []bgp.VIP) string {
+	var names []string
+	for _, v := range vips {
+		names = append(names, v.Name)
+	}
+	return strings.Join(names, ", ")
 }
 
 // startVIPs starts what announces VIPs, if the configuration has BGP.

@@ -13,6 +13,44 @@ import (
 	"edged/bgp/speaker"
 )
 
+// TestWrongPeersOverRestarts: nodes that are restarted with files of which no router takes the sessions
+// go on with those that they had, as after a reload.
+func TestWrongPeersOverRestarts(t *testing.T) {
+	tor, spine := router("a", 1), router("b", 2)
+	elsewhere, password := router("c", 3), tor
+	password.Password = "wrong"
+	for what, wrong := range map[string][]speaker.Peer{
+		"other routers":  {elsewhere},
+		"a password":     {password},
+		"both":           {password, elsewhere},
+		"one has to go":  {elsewhere, spine},
+		"all have to go": {elsewhere, router("d", 4)},
+	} {
+		for _, crash := range []bool{false, true} {
+			names := strings.Fields("a1 b1 c1")
+			withRouters(t, "a1 b1 c1", 2, []netip.Prefix{first}, []speaker.Peer{tor, spine}, func(t *testing.T, f *fleet) {
+				for range 2 {
+					for _, name := range names {
+						n := f.nodes[name]
+						if crash {
+							f.kill(name)
+						} else {
+							f.stop(name)
+						}
+						n.file.Peers = wrong
+						n.Announcer, n.refuses["c"], n.refuses["d"] = nil, true, true
+						f.start(name)
+						time.Sleep(2 * time.Minute)
+						if got := f.hear(first); got < 2 {
+							t.Fatalf("%s, crash %v: with %s restarted %d nodes announce it, want 2 at least; %s waits for %q", what, crash, name, got, name, n.Status().Waits)
+						}
+					}
+				}
+			})
+		}
+	}
+}
+
 // TestStayersOverRestarts: sessions that reloads left as they were, for nobody else hears the
 // VIP, are there again after each node was restarted, and stopped or killed.
 func TestStayersOverRestarts(t *testing.T) {
@@ -96,8 +134,8 @@ func TestStayersOverRestarts(t *testing.T) {
 	}
 }
 
-// TestStayerEnds: once a router that stayed is needed no more a node forgets it and its password,
-// and one that does not come up after a start is as the file wants it.
+// TestStayerEnds: a node keeps the passwords of its sessions, and no others; one without is as the file
+// wants it, and so is a session that does not come up after a start.
 func TestStayerEnds(t *testing.T) {
 	four := speaker.Peer{Name: "four", Address: netip.MustParseAddr("192.0.2.1"), ASN: 64500, Password: "right"}
 	wrong := four
@@ -110,9 +148,12 @@ func TestStayerEnds(t *testing.T) {
 		f.start("a1")
 		defer f.stopAll()
 		f.await("announced", 15*time.Second, f.all(bgp.Announced, "a1"))
-		a.mu.Lock()
-		a.refuses["b"] = true
-		a.mu.Unlock()
+		refuses := func(b bool) {
+			a.mu.Lock()
+			defer a.mu.Unlock()
+			a.refuses["b"] = b
+		}
+		refuses(true)
 		a.reloads(wrong, second)
 		time.Sleep(time.Minute)
 		path := filepath.Join(a.dir, passwordFile)
@@ -126,9 +167,21 @@ func TestStayerEnds(t *testing.T) {
 		a.file.Peers = []speaker.Peer{four, second} // the file is mended
 		f.start("a1")
 		time.Sleep(20 * time.Second)
+		refuses(false)
+		time.Sleep(20 * time.Second)
+		four.Password = ""
+		a.reloads(four, second)
+		time.Sleep(time.Minute)
 		if _, err := os.Stat(path); !os.IsNotExist(err) {
 			t.Errorf("the passwords are still there: %v", err)
 		}
+		four.Password = "right"
+		a.reloads(four, second)
+		time.Sleep(time.Minute)
+		if got := PasswordOf(a.dir, four.Address); got != "right" {
+			t.Errorf("the password is %q", got)
+		}
+		refuses(true)
 		a.reloads(wrong, second)
 		time.Sleep(time.Minute)
 		f.kill("a1")
@@ -136,7 +189,7 @@ func TestStayerEnds(t *testing.T) {
 			t.Fatal(err)
 		}
 		f.start("a1")
-		if want := "the session with four is as the file wants it, not as it stayed before"; !strings.Contains(a.alarmed(), want) {
+		if want := "the session with four is as the file wants it, not as it was before"; !strings.Contains(a.alarmed(), want) {
 			t.Errorf("the alarm is %q, want %q", a.alarmed(), want)
 		}
 		a.reloads(four, second)
