@@ -67,7 +67,6 @@ func full(t testing.TB) kept {
 	return k
 }
 
-var fra1 = bgp.Member{Name: "fra1", PoP: "fra"}
 
 func TestStoreKeeps(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "data")
