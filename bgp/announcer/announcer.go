@@ -73,15 +73,17 @@ type Announcer struct {
 	parts      []*vip           // prefixes that VIPs lost by a plan: see split
 	heard      map[string]heard // what other members said, by name
 	sent       map[netip.Prefix][]route
-	up         map[string]takes        // peers with a session
-	kept       map[netip.Addr]keptPeer // of peers, as it was kept last
-	ipv4       map[netip.Addr]bool     // whether peers took IPv4 when they had a session last
-	had        []keptSession           // to begin with, as they were kept last
-	reread     bool                    // the file was, since the start
-	unstored   bool                    // the plan in force was restored, and is not on disk yet
-	beginWith  []speaker.Peer          // peers that the speaker refused at the start; nil: it did not
-	restayed   map[netip.Addr]bool     // those of before the start that were not up yet
-	ending     bool                    // a session is, and what peers have is not known anew yet
+	up         map[string]takes            // peers with a session
+	kept       map[netip.Addr]keptPeer     // of peers, as it was kept last
+	ipv4       map[netip.Addr]bool         // whether peers took IPv4 when they had a session last
+	had        []keptSession               // to begin with, as they were kept last
+	proven     map[netip.Addr]speaker.Peer // sessions as they were when they were up last
+	doubts     map[netip.Addr]*doubt       // sessions that were otherwise before the start, until the file is read again
+	reread     bool                        // the file was, since the start
+	unstored   bool                        // the plan in force was restored, and is not on disk yet
+	beginWith  []speaker.Peer              // peers that the speaker refused at the start; nil: it did not
+	restayed   map[netip.Addr]bool         // those of before the start that the file does not name, and were not up yet
+	ending     bool                        // a session is, and what peers have is not known anew yet
 	drops      Dropped
 	faults     map[string]string // what cannot be done just now, by what
 	overdue    map[string]string // operations whose time ran out, in words, by ID
@@ -151,7 +153,7 @@ func Start(cfg Config) (*Announcer, error) {
 		cfg: cfg, peers: cfg.File.Peers, store: store, audit: log, began: time.Now(),
 		wake: make(chan struct{}, 1), ctx: ctx, halt: halt, ended: make(chan struct{}),
 		file: cfg.File, earlier: k.Earlier, operations: k.Operations, older: k.Older,
-		vips: map[string]*vip{}, heard: map[string]heard{}, ipv4: map[netip.Addr]bool{}, faults: map[string]string{}, overdue: map[string]string{},
+		vips: map[string]*vip{}, heard: map[string]heard{}, ipv4: map[netip.Addr]bool{}, proven: map[netip.Addr]speaker.Peer{}, doubts: map[netip.Addr]*doubt{}, faults: map[string]string{}, overdue: map[string]string{},
 	}
 	a.coordinator = newCoordinator(calls{a}, k.Rollout, a.saveRollout, a.tellRollout)
 	if alarm != "" {

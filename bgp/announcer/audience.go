@@ -214,8 +214,8 @@ func keptGroups(file []speaker.Peer, before map[netip.Addr]keptPeer, plan []bgp.
 	return next
 }
 
-// known returns what is kept of peers: of those with a session, or while there is none of
-// those of before. The caller holds the lock.
+// known returns what is kept of peers: as of when they had a session last; while there is none, also
+// of those of before. The caller holds the lock.
 func (a *Announcer) known() map[netip.Addr]keptPeer {
 	if len(a.up) == 0 {
 		return a.kept
@@ -224,6 +224,8 @@ func (a *Announcer) known() map[netip.Addr]keptPeer {
 	for _, p := range a.peers {
 		if now, is := a.up[p.Name]; is {
 			all[p.Address] = keptPeer{p.Groups, now.ipv4}
+		} else if was, had := a.kept[p.Address]; had {
+			all[p.Address] = was
 		}
 	}
 	return all

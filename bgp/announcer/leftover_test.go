@@ -96,12 +96,10 @@ func TestPeersAreRefusedAtStart(t *testing.T) {
 		withRouters(t, "a1 b1 c1", 1, []netip.Prefix{first}, []speaker.Peer{router("a", 9), router("b", 9)}, func(t *testing.T, f *fleet) {
 			a := f.nodes["a1"]
 			a.mu.Lock()
-			a.refuses["b"] = true
+			a.refuses["b"], a.refuses["c"] = true, true
 			a.mu.Unlock()
-			wrong := router("a", 9)
-			wrong.Password = "wrong"
 			a.hold(t, "a1")
-			a.reloads(wrong, router("b", 9))
+			a.reloads(router("c", 9), router("b", 9))
 			time.Sleep(time.Minute)
 			f.kill("a1")
 			a.rejects = errors.New("no")
@@ -117,7 +115,7 @@ func TestPeersAreRefusedAtStart(t *testing.T) {
 			if a.heard()[first] == late {
 				t.Errorf("late %v: routers have %v", late, a.heard())
 			}
-			if got, want := a.alarmed(), "they are as the file wants them, not as they stayed before: no"; strings.Contains(got, want) != late {
+			if got, want := a.alarmed(), "they are as the file wants them, not as they were before: no"; strings.Contains(got, want) != late {
 				t.Errorf("late %v: the alarm is %q", late, got)
 			}
 		})

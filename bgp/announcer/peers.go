@@ -146,7 +146,18 @@ func (a *Announcer) movePeers(now time.Duration, frozen string) {
 		a.mu.Unlock()
 		return
 	}
-	have, want, m := a.peers, a.file.Peers, &a.moving
+	up := map[netip.Addr]bool{}
+	for _, p := range a.peers {
+		_, up[p.Address] = a.up[p.Name]
+	}
+	rising, told := a.rising(up, now), error(nil)
+	if rising == "" {
+		told = a.fallBack(up, now)
+	}
+	if told != nil {
+		defer a.fault(sessionsOfBefore, told)
+	}
+	have, want, m := a.peers, a.wants(), &a.moving
 	same := slices.EqualFunc(have, want, samePeer)
 	if same {
 		m.waits = ""
@@ -158,11 +169,7 @@ func (a *Announcer) movePeers(now time.Duration, frozen string) {
 		}
 		return
 	}
-	up := map[netip.Addr]bool{}
-	for _, p := range have {
-		_, up[p.Address] = a.up[p.Name]
-	}
-	if m.waits = a.rising(up, now); m.waits != "" {
+	if m.waits = rising; m.waits != "" {
 		a.mu.Unlock()
 		return
 	}

@@ -15,9 +15,10 @@ import (
 	"edged/edge"
 )
 
-// A restart is no way around the rules by which sessions are changed, one at a time and while others
-// hear the VIPs: a node begins with the sessions that it had, and goes on to what its file wants by
-// the same rules as after a reload.
+// A restart is no way around the rules by which routers are taken out: a node begins with those that it
+// had sessions with beside those of its file, and goes on from there by the same rules as after a
+// reload. Nor does a file with wrong settings take the sessions of all nodes, one restart after the
+// other: one that does not come up as the file wants it is made as it was.
 
 // keptSession is a session as it was.
 type keptSession struct {
@@ -27,15 +28,32 @@ type keptSession struct {
 
 const (
 	passwordFile = "vip-passwords.json" // of kept sessions, by address
-	restayFor    = 30 * time.Second     // after a start, until one that does not come up is as the file wants it
+	tryFor       = 12 * time.Second     // after a start, until a session that does not come up is made as it was before
+	restayFor    = 30 * time.Second     // until one that does not come up as it was before is as the file wants it
 )
 
-// startPeers begins with the peers of the file, but with the sessions that the node had, and in the
+// doubt is a session that the file wants otherwise than it was before the start.
+type doubt struct {
+	was  speaker.Peer
+	back time.Duration // since when it is as it was; 0: it is as the file wants it
+	up   bool          // as it was
+}
+
+// startPeers begins with the peers of the file, with others that the node had sessions with, and in the
 // groups likewise.
 func (a *Announcer) startPeers(k kept) {
 	had, err := a.store.readPasswords(k.Sessions)
 	a.fault(sessionsOfBefore, err)
-	a.kept, a.had, a.restayed = k.Peers, k.Sessions, map[netip.Addr]bool{}
+	if len(a.file.Peers) == 0 { // the last peers go with a restart
+		had = nil
+	}
+	a.kept, a.had, a.restayed = k.Peers, had, map[netip.Addr]bool{}
+	for _, s := range had {
+		a.proven[s.Address] = s.Peer
+		if named(a.file.Peers, s.Address) && !a.wanted(s.Peer) {
+			a.doubts[s.Address] = &doubt{was: s.Peer}
+		}
+	}
 	peers := keptGroups(restayed(a.file.Peers, had), k.Peers, a.plan.VIPs)
 	if !slices.EqualFunc(peers, a.peers, samePeer) {
 		a.begin(peers, 0)
@@ -52,7 +70,7 @@ func (a *Announcer) begin(peers []speaker.Peer, now time.Duration) {
 	case err == nil:
 		a.peers, a.beginWith, a.dirty = peers, nil, true
 		for _, p := range peers {
-			if !a.wanted(p) {
+			if !named(a.file.Peers, p.Address) {
 				a.restayed[p.Address] = true
 			}
 		}
@@ -63,7 +81,7 @@ func (a *Announcer) begin(peers []speaker.Peer, now time.Duration) {
 	}
 	a.mu.Unlock()
 	if given {
-		a.fault(sessionsOfBefore, fmt.Errorf("they are as the file wants them, not as they stayed before: %w", err))
+		a.fault(sessionsOfBefore, fmt.Errorf("they are as the file wants them, not as they were before: %w", err))
 		err = nil
 	}
 	a.fault("peers", err)
@@ -74,17 +92,60 @@ func (a *Announcer) wanted(p speaker.Peer) bool {
 	return slices.ContainsFunc(a.file.Peers, p.SameSession)
 }
 
-// sessions returns those that a restart is to begin with: that were up, or that the file does not
-// want as they are. The caller holds the lock.
+// wants returns the peers that the node is to have: those of the file, but for sessions that are as
+// they were before the start. The caller holds the lock.
+func (a *Announcer) wants() []speaker.Peer {
+	all := slices.Clone(a.file.Peers)
+	for i, p := range all {
+		if d := a.doubts[p.Address]; d != nil && d.back > 0 {
+			all[i] = d.was
+			all[i].Name, all[i].Groups = p.Name, p.Groups
+		}
+	}
+	return all
+}
+
+// fallBack has sessions that do not come up as the file wants them made as they were before the
+// start, until the file is read again, and as the file wants them if they do not come up so either. It
+// returns what is to be told of those that are up as they were. The caller holds the lock.
+func (a *Announcer) fallBack(up map[netip.Addr]bool, now time.Duration) (told error) {
+	if a.reread {
+		clear(a.doubts)
+	}
+	for _, p := range a.file.Peers {
+		d := a.doubts[p.Address]
+		switch {
+		case d == nil:
+		case d.back == 0 && up[p.Address]:
+			delete(a.doubts, p.Address)
+		case d.back == 0 && now >= tryFor:
+			d.back = now
+		case d.back > 0 && up[p.Address] && !d.up:
+			d.up = true
+			told = errors.Join(told, fmt.Errorf("the session with %s does not come up as the file wants it, and is as it was before the start until the file is read again", p.Name))
+		case d.back > 0 && !d.up && now-d.back >= restayFor:
+			delete(a.doubts, p.Address)
+		}
+	}
+	return told
+}
+
+// sessions returns those that a restart is to begin with: as they were when they were up last, and
+// those that the file does not want. The caller holds the lock.
 func (a *Announcer) sessions() (all []keptSession) {
 	if a.beginWith != nil {
 		return a.had
 	}
-	known := a.known()
 	for _, p := range a.peers {
-		if _, was := known[p.Address]; was || !a.wanted(p) {
-			all = append(all, keptSession{p, p.Password != ""})
+		was, had := a.proven[p.Address]
+		if !had && a.wanted(p) {
+			continue
 		}
+		if had {
+			was.Name, was.Groups = p.Name, p.Groups
+			p = was
+		}
+		all = append(all, keptSession{p, p.Password != ""})
 	}
 	slices.SortFunc(all, func(s, t keptSession) int { return s.Address.Compare(t.Address) })
 	return all
@@ -95,20 +156,17 @@ func sameSessions(a, b []keptSession) bool {
 	return slices.EqualFunc(a, b, func(s, t keptSession) bool { return samePeer(s.Peer, t.Peer) })
 }
 
-// restayed returns the peers of a file with the sessions of before as they were.
+// restayed returns the peers of a file, and others that there were sessions with.
 func restayed(file []speaker.Peer, before []keptSession) []speaker.Peer {
 	all := slices.Clone(file)
 	for _, s := range before {
-		i := slices.IndexFunc(all, func(p speaker.Peer) bool { return p.Address == s.Address })
-		if i < 0 {
-			for slices.ContainsFunc(all, func(p speaker.Peer) bool { return p.Name == s.Name }) {
-				s.Name += "-before"
-			}
-			all = append(all, s.Peer)
+		if named(file, s.Address) {
 			continue
 		}
-		s.Name, s.Groups = all[i].Name, all[i].Groups // of these, see keptGroups
-		all[i] = s.Peer
+		for slices.ContainsFunc(all, func(p speaker.Peer) bool { return p.Name == s.Name }) {
+			s.Name += "-before"
+		}
+		all = append(all, s.Peer)
 	}
 	return all
 }
@@ -117,6 +175,9 @@ func restayed(file []speaker.Peer, before []keptSession) []speaker.Peer {
 // before, for some time: they come up, and VIPs are announced, so that it is seen what hangs on
 // which. Empty: it waits no more. The caller holds the lock.
 func (a *Announcer) rising(up map[netip.Addr]bool, now time.Duration) string {
+	if len(a.restayed) == 0 {
+		return ""
+	}
 	for _, p := range a.peers {
 		if a.restayed[p.Address] && !up[p.Address] && now < restayFor {
 			return fmt.Sprintf("the session with %s comes up as it was before the start, first", p.Name)
@@ -124,7 +185,7 @@ func (a *Announcer) rising(up map[netip.Addr]bool, now time.Duration) string {
 	}
 	for _, name := range sortedKeys(a.vips) {
 		v := a.vips[name]
-		if sent := v.wish.Route != nil && a.wasSent(v.spec, *v.wish.Route); len(a.restayed) > 0 && v.planned && !a.drained(v) && !sent && now < restayFor {
+		if sent := v.wish.Route != nil && a.wasSent(v.spec, *v.wish.Route); v.planned && !a.drained(v) && !sent && now < restayFor {
 			return fmt.Sprintf("%s is announced after the start, first", name)
 		}
 	}

@@ -49,7 +49,7 @@ func (a *Announcer) step() {
 	a.sent, a.up, a.ending = sent, up, false
 	for _, p := range a.peers {
 		if now, is := up[p.Name]; is {
-			a.ipv4[p.Address] = now.ipv4
+			a.ipv4[p.Address], a.proven[p.Address] = now.ipv4, p
 		}
 	}
 	a.dirty = a.dirty || !reflect.DeepEqual(a.known(), a.kept) || !sameSessions(a.sessions(), a.had)

@@ -67,7 +67,6 @@ func full(t testing.TB) kept {
 	return k
 }
 
-
 func TestStoreKeeps(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "data")
 	s, k, alarm, err := openStore(dir, noon)

@@ -359,3 +359,40 @@ func TestPasswordsOfBefore(t *testing.T) {
 		t.Errorf("moved: the password is %q, data_dir %q", got, l.config.DataDir)
 	}
 }
+
+// TestKeepsForTheNextStart: what a reload brought is kept with the settings of the start, but for parts that
+// come with it, and where the next start looks, too.
+func TestKeepsForTheNextStart(t *testing.T) {
+	d := newNodeDir(t)
+	_, l := d.kept()
+	n := &node{source: d.file("edged.yaml"), started: l.config, log: slog.New(slog.DiscardHandler)}
+	keeps := func(folder string) *config.Config {
+		t.Helper()
+		var err error
+		if n.current, _, err = load(n.source); err != nil {
+			t.Fatal(err)
+		}
+		n.keep()
+		kept, err := lastGoodIn(config.Path(d.file(folder))).open(n.source)
+		if err != nil || len(n.Health().Alarms) > 0 {
+			t.Fatalf("%v, alarms %v", err, n.Health().Alarms)
+		}
+		return kept.config
+	}
+	d.change("edged.yaml", "{name: fra1, ", "{name: fra9, ")
+	if got := keeps("state").Node.Name; got != "fra1" {
+		t.Errorf("the name is %q, want that of the start", got)
+	}
+	d.change("edged.yaml", "data_dir: state", "data_dir: other")
+	if got := keeps("state").DataDir; string(got) != d.file("state") {
+		t.Errorf("data_dir is %q", got)
+	}
+	if got := keeps("other").DataDir; string(got) != d.file("other") {
+		t.Errorf("data_dir is %q", got)
+	}
+	d.change("edged.yaml", "zones:", "bgp: {asn: 64512, router_id: 192.0.2.11, peers: [{name: tor, address: 192.0.2.1, asn: 64500}]}\n"+
+		"vips: {ns1: {prefixes: [198.51.100.53/32]}}\nzones:")
+	if got := keeps("state").BGP.ASN; got != 64512 {
+		t.Errorf("it is kept with the AS number %d", got)
+	}
+}

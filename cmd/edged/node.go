@@ -394,16 +394,27 @@ func (n *node) keepAgain() {
 // keepServed keeps what is served, and clears the alarm when it has.
 func (n *node) keepServed() error {
 	defer debug.FreeOSMemory()
-	l, g := n.serving(), lastGoodIn(n.started.DataDir)
-	err := g.keep(n.source, l, asStarted(l.config, n.started))
-	if errors.Is(err, errMixed) { // a fleet or BGP that the node is to begin with, say
-		err = g.keep(n.source, l, withLimits(*l.config, n.started))
+	l := n.serving()
+	err := n.keepIn(n.started.DataDir, l)
+	if next := l.config.DataDir; !sameFolder(next, n.started.DataDir) { // where the next start looks
+		err = errors.Join(err, n.keepIn(next, l))
 	}
 	if err == nil {
 		n.clear(alarmLastGood)
 	}
 	return err
 }
+
+func (n *node) keepIn(dataDir config.Path, l *loaded) error {
+	g := lastGoodIn(dataDir)
+	err := g.keep(n.source, l, asStarted(l.config, n.started))
+	if errors.Is(err, errMixed) { // a fleet or BGP that the node is to begin with, say
+		err = g.keep(n.source, l, withLimits(*l.config, n.started))
+	}
+	return err
+}
+
+func sameFolder(a, b config.Path) bool { return filepath.Clean(string(a)) == filepath.Clean(string(b)) }
 
 // asStarted returns a configuration with all that only a restart changes as it was at the start: nobody
 // has seen yet whether a node can start with what it says instead.

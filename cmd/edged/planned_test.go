@@ -56,12 +56,21 @@ func TestPlanWithoutBGP(t *testing.T) {
 		t.Errorf("nothing is planned: health %+v", h)
 	}
 	d.keeps("fra1", ns1, nil)
+	d.change("edged.yaml", "data_dir: state", "data_dir: elsewhere")
+	if code, out, errs := command(t, "reload", "--node", r.socket); code != 1 || !strings.Contains(out+errs, "data_dir: changed, but this node announces VIPs as ") {
+		t.Errorf("a reload with another data_dir: code %d, %q, %q", code, out, errs)
+	}
+	d.change("edged.yaml", "data_dir: elsewhere", "data_dir: state/")
 	code, out, errs := command(t, "reload", "--node", r.socket)
+	if strings.Contains(out+errs, "data_dir: changed") {
+		t.Errorf("the same data_dir: %q, %q", out, errs)
+	}
+	d.change("edged.yaml", "data_dir: state/", "data_dir: state")
 	if h := r.health(); code != 1 || !strings.Contains(out+errs, byPlan) || h.Status != "alarm" || h.Alarms[0].Reason != "reload" {
 		t.Errorf("a reload: code %d, %q, %q, health %+v, want %q", code, out, errs, h, byPlan)
 	}
-	if got := r.metric("edged_reload_failures_total"); got != "1" {
-		t.Errorf("%s reloads were refused, want 1", got)
+	if got := r.metric("edged_reload_failures_total"); got != "2" {
+		t.Errorf("%s reloads were refused, want 2", got)
 	}
 	r.stop()
 	// What it served last has no BGP either: it answers, and says so.

@@ -170,7 +170,7 @@ func checkPlanned(c *config.Config) error {
 // is drained.
 func checkMoved(is, was *config.Config) error {
 	i, err := announcer.IntentOf(vipsDir(was.DataDir))
-	if is.DataDir == was.DataDir || err == nil && len(i.VIPs)+len(i.Announced) == 0 {
+	if sameFolder(is.DataDir, was.DataDir) || err == nil && len(i.VIPs)+len(i.Announced) == 0 {
 		return nil
 	}
 	return fmt.Errorf("%s%w as %q says, drained or not; stop it, move that folder, and start it", is.Problem("data_dir", "changed, but "), errPlanned, vipsDir(was.DataDir))
