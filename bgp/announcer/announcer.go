@@ -78,7 +78,7 @@ type Announcer struct {
 	ipv4       map[netip.Addr]bool         // whether peers took IPv4 when they had a session last
 	had        []keptSession               // to begin with, as they were kept last
 	proven     map[netip.Addr]speaker.Peer // sessions as they were when they were up last
-	doubts     map[netip.Addr]*doubt       // sessions that were otherwise before the start, until the file is read again
+	doubts     map[netip.Addr]*doubt       // by address
 	reread     bool                        // the file was, since the start
 	unstored   bool                        // the plan in force was restored, and is not on disk yet
 	beginWith  []speaker.Peer              // peers that the speaker refused at the start; nil: it did not
@@ -174,6 +174,7 @@ func Start(cfg Config) (*Announcer, error) {
 const (
 	announceOf       = "announce "          // and a VIP that nobody knows
 	sessionsOfBefore = "sessions of before" // are not as they were: until the file is read again
+	sessionsBack     = "sessions"           // are as they were, and not as the file wants them
 )
 
 const (
@@ -314,6 +315,7 @@ func (a *Announcer) Use(f File) (reset []string) {
 			reset = append(reset, p.Name)
 		}
 	}
+	a.reconsider(a.file.Peers, f.Peers)
 	a.file, a.moving, a.reread = f, moving{}, true
 	a.notePending()
 	a.stateRequired()

@@ -65,6 +65,7 @@ type testNode struct {
 	rejects   error                                    // what the speaker says to other peers
 	locked    bool                                     // no address can be added
 	peers     [][]speaker.Peer                         // that it was told to have, each time
+	secret    string                                   // that routers want; empty: any but "wrong"
 	refuses   map[string]bool                          // peers without a session
 	stubborn  string                                   // will be one when peers change
 	anew      time.Duration                            // until a session that is made anew is up
@@ -489,7 +490,7 @@ func (n *testNode) Sent() []speaker.PeerRoutes {
 			}
 			r.Routes = append(r.Routes, speaker.SentRoute{Prefix: route.Prefix, Attributes: route.Attributes})
 		}
-		if !n.refuses[p.Name] && p.Password != "wrong" && !time.Now().Before(n.upAt[p.Address]) {
+		if !n.refuses[p.Name] && p.Password != "wrong" && (n.secret == "" || p.Password == n.secret) && !time.Now().Before(n.upAt[p.Address]) {
 			all = append(all, r)
 		}
 	}

@@ -150,13 +150,8 @@ func (a *Announcer) movePeers(now time.Duration, frozen string) {
 	for _, p := range a.peers {
 		_, up[p.Address] = a.up[p.Name]
 	}
-	rising, told := a.rising(up, now), error(nil)
-	if rising == "" {
-		told = a.fallBack(up, now)
-	}
-	if told != nil {
-		defer a.fault(sessionsOfBefore, told)
-	}
+	rising := a.rising(up, now)
+	defer a.fault(sessionsBack, a.fallBack(up, now))
 	have, want, m := a.peers, a.wants(), &a.moving
 	same := slices.EqualFunc(have, want, samePeer)
 	if same {
@@ -194,6 +189,7 @@ func (a *Announcer) movePeers(now time.Duration, frozen string) {
 		a.mu.Lock()
 		if m.since = now; err != nil {
 			m.next = now + peersEvery
+			a.refused()
 		}
 		a.mu.Unlock()
 	}

@@ -28,15 +28,18 @@ type keptSession struct {
 
 const (
 	passwordFile = "vip-passwords.json" // of kept sessions, by address
-	tryFor       = 12 * time.Second     // after a start, until a session that does not come up is made as it was before
-	restayFor    = 30 * time.Second     // until one that does not come up as it was before is as the file wants it
+	tryFor       = 12 * time.Second     // until a session that does not come up is made otherwise, and that did and is down
+	backFor      = 75 * time.Second     // the same for one that is as it was: a router may not listen for a minute after a wrong try
+	restayFor    = 30 * time.Second     // after a start, until what is to come up first is waited for no more
 )
 
-// doubt is a session that the file wants otherwise than it was before the start.
+// doubt is a session that the file wants otherwise than it was before the start, while it has not been
+// up as the file wants it.
 type doubt struct {
-	was  speaker.Peer
-	back time.Duration // since when it is as it was; 0: it is as the file wants it
-	up   bool          // as it was
+	was   speaker.Peer
+	back  bool          // it is to be as it was
+	since time.Duration // it has been so, or was up last
+	up    bool          // it was since
 }
 
 // startPeers begins with the peers of the file, with others that the node had sessions with, and in the
@@ -97,7 +100,7 @@ func (a *Announcer) wanted(p speaker.Peer) bool {
 func (a *Announcer) wants() []speaker.Peer {
 	all := slices.Clone(a.file.Peers)
 	for i, p := range all {
-		if d := a.doubts[p.Address]; d != nil && d.back > 0 {
+		if d := a.doubts[p.Address]; d != nil && d.back {
 			all[i] = d.was
 			all[i].Name, all[i].Groups = p.Name, p.Groups
 		}
@@ -106,28 +109,47 @@ func (a *Announcer) wants() []speaker.Peer {
 }
 
 // fallBack has sessions that do not come up as the file wants them made as they were before the
-// start, until the file is read again, and as the file wants them if they do not come up so either. It
-// returns what is to be told of those that are up as they were. The caller holds the lock.
+// start, and the other way round, in turn while they are down. It says which are up as they were. The
+// caller holds the lock.
 func (a *Announcer) fallBack(up map[netip.Addr]bool, now time.Duration) (told error) {
-	if a.reread {
-		clear(a.doubts)
-	}
-	for _, p := range a.file.Peers {
+	for _, p := range a.peers {
 		d := a.doubts[p.Address]
+		if d == nil {
+			continue
+		}
+		is := p.SameSession(d.was)
 		switch {
-		case d == nil:
-		case d.back == 0 && up[p.Address]:
+		case up[p.Address] && !is:
 			delete(a.doubts, p.Address)
-		case d.back == 0 && now >= tryFor:
-			d.back = now
-		case d.back > 0 && up[p.Address] && !d.up:
-			d.up = true
-			told = errors.Join(told, fmt.Errorf("the session with %s does not come up as the file wants it, and is as it was before the start until the file is read again", p.Name))
-		case d.back > 0 && !d.up && now-d.back >= restayFor:
-			delete(a.doubts, p.Address)
+		case up[p.Address]:
+			d.back, d.up, d.since = true, true, now
+			told = errors.Join(told, fmt.Errorf("the session with %s does not come up as the file wants it, and is as it was before the start until the file wants something else", p.Name))
+		case is && !d.up && now-d.since < backFor, now-d.since < tryFor:
+		default:
+			d.back, d.up, d.since = !is, false, now
 		}
 	}
 	return told
+}
+
+// refused drops doubts about sessions that the speaker does not make as they were. The caller holds the
+// lock.
+func (a *Announcer) refused() {
+	for _, p := range a.peers {
+		if d := a.doubts[p.Address]; d != nil && d.back && !p.SameSession(d.was) {
+			delete(a.doubts, p.Address)
+		}
+	}
+}
+
+// reconsider drops doubts about sessions of which another file says something else. The caller holds
+// the lock.
+func (a *Announcer) reconsider(before, after []speaker.Peer) {
+	for _, p := range before {
+		if !slices.ContainsFunc(after, p.SameSession) {
+			delete(a.doubts, p.Address)
+		}
+	}
 }
 
 // sessions returns those that a restart is to begin with: as they were when they were up last, and

@@ -42,7 +42,7 @@ func TestWrongPeersOverRestarts(t *testing.T) {
 						n.Announcer, n.refuses["c"], n.refuses["d"] = nil, true, true
 						f.start(name)
 						time.Sleep(2 * time.Minute)
-						if got, want := n.alarmed(), "the session with a does not come up as the file wants it, and is as it was before the start"; what == "a password" && !strings.Contains(got, want) {
+						if got, want := n.alarmed(), "the session with a does not come up as the file wants it, and is as it was before the start until"; what == "a password" && !strings.Contains(got, want) {
 							t.Errorf("crash %v: the alarm is %q, want %q", crash, got, want)
 						}
 						if got := f.hear(first); got < 2 {
@@ -85,6 +85,46 @@ func TestRestartsWithOtherSessions(t *testing.T) {
 		if got := a.talksTo(); len(got) != 0 || a.alarmed() != "" {
 			t.Errorf("without routers in its file: peers %v, alarm %q", got, a.alarmed())
 		}
+	})
+}
+
+// TestPasswordInTurn: nodes have a password before their router has it, and it gets it later; a reload of
+// other things changes nothing meanwhile.
+func TestPasswordInTurn(t *testing.T) {
+	withRouters(t, "a1", 1, []netip.Prefix{first}, []speaker.Peer{router("a", 9)}, func(t *testing.T, f *fleet) {
+		a := f.nodes["a1"]
+		with := func(password string) speaker.Peer {
+			p := router("a", 9)
+			p.Password = password
+			return p
+		}
+		wants := func(password string) {
+			a.mu.Lock()
+			defer a.mu.Unlock()
+			a.secret = password
+		}
+		wants("old")
+		a.reloads(with("old"))
+		f.await("changed", time.Minute, func() bool { return a.heard()[first] })
+		time.Sleep(time.Minute)
+		f.stop("a1")
+		a.file.Peers = []speaker.Peer{with("new")}
+		f.start("a1")
+		const alarm = "sessions: the session with a does not come up as the file wants it, and is as it was before the start until the file wants something else"
+		f.await("as it was", 25*time.Second, func() bool { return a.heard()[first] && a.alarmed() == alarm })
+		a.reloads(with("new"))
+		for range 300 {
+			time.Sleep(time.Second)
+			if !a.heard()[first] || a.alarmed() != alarm {
+				t.Fatalf("heard %v, alarm %q", a.heard(), a.alarmed())
+			}
+		}
+		wants("new")
+		f.await("down", 20*time.Second, func() bool { return !a.heard()[first] })
+		f.await("as the file wants it", time.Minute, func() bool { return a.heard()[first] && a.alarmed() == "" })
+		f.kill("a1")
+		f.start("a1")
+		f.await("again", 15*time.Second, func() bool { return a.heard()[first] && a.talksTo()[0].Password == "new" })
 	})
 }
 

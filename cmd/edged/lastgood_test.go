@@ -390,6 +390,15 @@ func TestKeepsForTheNextStart(t *testing.T) {
 	if got := keeps("other").DataDir; string(got) != d.file("other") {
 		t.Errorf("data_dir is %q", got)
 	}
+	lock, err := lockDataDir(d.file("other"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	n.keep()
+	if a := n.Health().Alarms; len(a) != 1 || !strings.Contains(a[0].Detail[0], "another node runs on it") {
+		t.Errorf("the folder of another node: alarms %v", a)
+	}
+	lock.Close()
 	d.change("edged.yaml", "zones:", "bgp: {asn: 64512, router_id: 192.0.2.11, peers: [{name: tor, address: 192.0.2.1, asn: 64500}]}\n"+
 		"vips: {ns1: {prefixes: [198.51.100.53/32]}}\nzones:")
 	if got := keeps("state").BGP.ASN; got != 64512 {

@@ -397,12 +397,24 @@ func (n *node) keepServed() error {
 	l := n.serving()
 	err := n.keepIn(n.started.DataDir, l)
 	if next := l.config.DataDir; !sameFolder(next, n.started.DataDir) { // where the next start looks
-		err = errors.Join(err, n.keepIn(next, l))
+		err = errors.Join(err, n.keepAhead(next, l))
 	}
 	if err == nil {
 		n.clear(alarmLastGood)
 	}
 	return err
+}
+
+// keepAhead keeps it in another folder, if that is no other node's.
+func (n *node) keepAhead(dataDir config.Path, l *loaded) error {
+	if err := os.MkdirAll(string(dataDir), 0o750); err != nil {
+		return fmt.Errorf("data_dir: %w", err)
+	}
+	lock, err := lockDataDir(string(dataDir))
+	if err != nil {
+		return err
+	}
+	return errors.Join(n.keepIn(dataDir, l), lock.Close())
 }
 
 func (n *node) keepIn(dataDir config.Path, l *loaded) error {
