@@ -121,9 +121,11 @@ func (a *Announcer) fallBack(up map[netip.Addr]bool, now time.Duration) (told er
 		switch {
 		case up[p.Address] && !is:
 			delete(a.doubts, p.Address)
+		case up[p.Address] && !d.back: // until it is changed, by the rules
+			d.since = now
 		case up[p.Address]:
-			d.back, d.up, d.since = true, true, now
-			told = errors.Join(told, fmt.Errorf("the session with %s does not come up as the file wants it, and is as it was before the start until the file wants something else", p.Name))
+			d.up, d.since = true, now
+			told = errors.Join(told, fmt.Errorf("the session with %s does not come up as the file wants it, and is as it was before the start until the file is read again", p.Name))
 		case is && !d.up && now-d.since < backFor, now-d.since < tryFor:
 		default:
 			d.back, d.up, d.since = !is, false, now
@@ -142,11 +144,16 @@ func (a *Announcer) refused() {
 	}
 }
 
-// reconsider drops doubts about sessions of which another file says something else. The caller holds
-// the lock.
+// reconsider has sessions tried again as the file wants them, now that it is read again, and drops doubts
+// about those of which it says something else than before. The caller holds the lock.
 func (a *Announcer) reconsider(before, after []speaker.Peer) {
 	for _, p := range before {
-		if !slices.ContainsFunc(after, p.SameSession) {
+		d := a.doubts[p.Address]
+		switch {
+		case d == nil:
+		case slices.ContainsFunc(after, p.SameSession):
+			d.back, d.up, d.since = false, false, a.now()
+		default:
 			delete(a.doubts, p.Address)
 		}
 	}

@@ -88,8 +88,8 @@ func TestRestartsWithOtherSessions(t *testing.T) {
 	})
 }
 
-// TestPasswordInTurn: nodes have a password before their router has it, and it gets it later; a reload of
-// other things changes nothing meanwhile.
+// TestPasswordInTurn: nodes have a password before their router has it, and it gets it later; a reload
+// meanwhile tries it once more.
 func TestPasswordInTurn(t *testing.T) {
 	withRouters(t, "a1", 1, []netip.Prefix{first}, []speaker.Peer{router("a", 9)}, func(t *testing.T, f *fleet) {
 		a := f.nodes["a1"]
@@ -110,9 +110,11 @@ func TestPasswordInTurn(t *testing.T) {
 		f.stop("a1")
 		a.file.Peers = []speaker.Peer{with("new")}
 		f.start("a1")
-		const alarm = "sessions: the session with a does not come up as the file wants it, and is as it was before the start until the file wants something else"
+		const alarm = "sessions: the session with a does not come up as the file wants it, and is as it was before the start until the file is read again"
 		f.await("as it was", 25*time.Second, func() bool { return a.heard()[first] && a.alarmed() == alarm })
 		a.reloads(with("new"))
+		f.await("tried again", time.Minute, func() bool { return a.talksTo()[0].Password == "new" })
+		f.await("as it was again", 25*time.Second, func() bool { return a.heard()[first] && a.alarmed() == alarm })
 		for range 300 {
 			time.Sleep(time.Second)
 			if !a.heard()[first] || a.alarmed() != alarm {
