@@ -66,9 +66,9 @@ func TestRestartsWithOtherSessions(t *testing.T) {
 		b.file.Peers = a.file.Peers
 		f.start("a1", "b1")
 		f.await("announced", 15*time.Second, func() bool { return a.heard()[first] })
+		f.stop("a1")
 		a.file.Peers = []speaker.Peer{router("a", 30)}
 		a.file.Peers[0].Password = "new"
-		f.stop("a1")
 		f.start("a1")
 		time.Sleep(5 * time.Second)
 		if got := a.talksTo(); !a.heard()[first] || len(got) != 1 || !got[0].SameSession(a.file.Peers[0]) || a.alarmed() != "" {
@@ -148,7 +148,9 @@ func TestRouterAwayAtRestart(t *testing.T) {
 				if peers := n.talksTo(); len(peers) != 2 || peers[1].Name != "b" {
 					t.Fatalf("%s has the peers %v", n.self.Name, peers)
 				}
+				n.mu.Lock()
 				n.file.Peers = n.file.Peers[:1]
+				n.mu.Unlock()
 			}
 		}
 	})
