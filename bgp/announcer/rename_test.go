@@ -256,3 +256,16 @@ func TestNodeRenamed(t *testing.T) {
 		}
 	})
 }
+
+// TestOlderOperationsMoved: what was asked before the plan was taken is known as that under the new name.
+func TestOlderOperationsMoved(t *testing.T) {
+	o, err := bgp.NewOperation(bgp.Operation{Kind: bgp.Drain, Node: "a1", Reason: "x", Actor: "ann", Since: time.Unix(1, 0)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	a := &Announcer{cfg: Config{Self: bgp.Member{Name: "a2", PoP: "b"}}, operations: []bgp.Operation{o}, older: []string{"other", o.ID}}
+	a.moved(bgp.Member{Name: "a1", PoP: "a"})
+	if got := a.operations[0]; got.Node != "a2" || got.ID == o.ID || a.older[0] != "other" || a.older[1] != got.ID {
+		t.Errorf("operations %v, older %v", a.operations, a.older)
+	}
+}

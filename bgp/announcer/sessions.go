@@ -28,8 +28,8 @@ type keptSession struct {
 
 const (
 	passwordFile = "vip-passwords.json" // of kept sessions, by address
-	tryFor       = 12 * time.Second     // until a session that does not come up is made otherwise, and that did and is down
-	backFor      = 75 * time.Second     // the same for one that is as it was: a router may not listen for a minute after a wrong try
+	tryFor       = 12 * time.Second     // that a session is down as the file wants it, or as it was and has been up, until it is made the other way
+	backFor      = 75 * time.Second     // likewise as it was, when it has not been up: a router may not listen for a minute after a wrong try
 	restayFor    = 30 * time.Second     // after a start, until what is to come up first is waited for no more
 )
 
