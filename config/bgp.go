@@ -119,6 +119,9 @@ var (
 // maxASN is the largest AS number in use (RFC 7300).
 const maxASN = math.MaxUint32 - 1
 
+// PortBGP is the TCP port that routers connect to, unless bgp.listen says another (RFC 4271).
+const PortBGP = 179
+
 func (ck *checker) bgp() {
 	b := &ck.BGP
 	groups := map[string]bool{}
@@ -148,7 +151,7 @@ func (ck *checker) bgp() {
 			groups[g] = true
 		}
 		if p.Passive && b.Listen == 0 {
-			b.Listen = 179
+			b.Listen = PortBGP
 		}
 	}
 	ck.vips(groups, addresses)

@@ -81,7 +81,7 @@ type Announcer struct {
 	doubts     map[netip.Addr]*doubt       // by address
 	reread     bool                        // the file was, since the start
 	unstored   bool                        // the plan in force was restored, and is not on disk yet
-	beginWith  []speaker.Peer              // peers that the speaker refused at the start; nil: it did not
+	beginning  bool                        // the speaker has refused the peers to begin with, so far
 	restayed   map[netip.Addr]bool         // those of before the start that the file does not name, and were not up yet
 	ending     bool                        // a session is, and what peers have is not known anew yet
 	drops      Dropped
@@ -315,7 +315,7 @@ func (a *Announcer) Use(f File) (reset []string) {
 			reset = append(reset, p.Name)
 		}
 	}
-	a.reconsider(a.file.Peers, f.Peers)
+	a.reconsider(f.Peers)
 	a.file, a.moving, a.reread = f, moving{}, true
 	a.notePending()
 	a.stateRequired()

@@ -95,18 +95,25 @@ func (a *Announcer) promised(p speaker.Peer, alone []*vip, now time.Duration) (w
 	return waits
 }
 
-// needs says why a peer that has no session should not go, though the file does not name it
-// any more; empty: all that it may carry is carried by others of the file. The caller holds
-// the lock.
+// needs says why a peer should not go, with a session or without, though the file does not name it
+// any more; empty: all that it may carry can be carried by others of the file, by one that is up if
+// it was itself. The caller holds the lock.
 func (a *Announcer) needs(p speaker.Peer, want []speaker.Peer) string {
+	_, was := a.proven[p.Address]
+	stands := func(q speaker.Peer) bool {
+		_, up := a.up[q.Name]
+		return up || !was
+	}
 	for _, name := range sortedKeys(a.vips) {
 		v := a.vips[name]
-		if !v.planned || v.wish.Route == nil && a.drained(v) {
+		if !a.meant(v) || v.wish.Route == nil && a.drained(v) {
 			continue
 		}
 		heardBy := bgp.VIP{Groups: v.groups}
 		for _, prefix := range v.spec.Prefixes {
-			other := slices.ContainsFunc(want, func(q speaker.Peer) bool { return Carries(q, heardBy, prefix) && a.takes(q, prefix, false) })
+			other := slices.ContainsFunc(want, func(q speaker.Peer) bool {
+				return Carries(q, heardBy, prefix) && a.takes(q, prefix, false) && stands(q)
+			})
 			if Carries(p, heardBy, prefix) && a.takes(p, prefix, true) && !other {
 				return stays(p, v, prefix)
 			}
@@ -188,10 +195,10 @@ type keptPeer struct {
 
 // keptGroups returns the peers of a file as a node starts with them. Those that it had
 // sessions with before stay in the groups of then, too, where else none of them would hear
-// a prefix of the plan any more.
-func keptGroups(file []speaker.Peer, before map[netip.Addr]keptPeer, plan []bgp.VIP) []speaker.Peer {
+// a prefix of the VIPs any more.
+func keptGroups(file []speaker.Peer, before map[netip.Addr]keptPeer, vips []bgp.VIP) []speaker.Peer {
 	next := slices.Clone(file)
-	for _, v := range plan {
+	for _, v := range vips {
 		for _, p := range v.Prefixes {
 			var heard []int // in next, of those that did
 			stays := false
@@ -270,7 +277,7 @@ func (a *Announcer) settle(v *vip, now time.Duration) {
 // these were the peers, and the VIP in those groups. While no peer has it, yet or any more,
 // each that could have it counts. The caller holds the lock.
 func (a *Announcer) deprived(v *vip, groups []string, peers []speaker.Peer) (netip.Prefix, bool) {
-	if v.wish.Route == nil && (!v.planned || a.drained(v)) {
+	if v.wish.Route == nil && (!a.meant(v) || a.drained(v)) {
 		return netip.Prefix{}, false
 	}
 	now, then := bgp.VIP{Groups: v.groups}, bgp.VIP{Groups: groups}
@@ -293,6 +300,10 @@ func (a *Announcer) deprived(v *vip, groups []string, peers []speaker.Peer) (net
 	}
 	return netip.Prefix{}, false
 }
+
+// meant says whether a VIP is to be announced here, by the plan or by the node's own word. The
+// caller holds the lock.
+func (a *Announcer) meant(v *vip) bool { return v.planned || !v.part && a.announces(v.spec.Name) }
 
 // drained says whether an operator wants a VIP out here. The caller holds the lock.
 func (a *Announcer) drained(v *vip) bool {

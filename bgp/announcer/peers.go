@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"errors"
 	"fmt"
+	"maps"
 	"net/netip"
 	"slices"
 	"strings"
@@ -138,12 +139,12 @@ func (a *Announcer) movePeers(now time.Duration, frozen string) {
 		a.mu.Unlock()
 		return
 	}
-	if first := a.beginWith; first != nil && now >= a.moving.next {
+	if a.beginning {
+		wait := now < a.moving.next
 		a.mu.Unlock()
-		a.begin(first, now)
-		return
-	} else if first != nil {
-		a.mu.Unlock()
+		if !wait {
+			a.begin(now)
+		}
 		return
 	}
 	up := map[netip.Addr]bool{}
@@ -189,7 +190,7 @@ func (a *Announcer) movePeers(now time.Duration, frozen string) {
 		a.mu.Lock()
 		if m.since = now; err != nil {
 			m.next = now + peersEvery
-			a.refused()
+			a.refused(now)
 		}
 		a.mu.Unlock()
 	}
@@ -233,5 +234,6 @@ func (a *Announcer) tellPeers(have, next []speaker.Peer) (reset []string, err er
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	a.peers, a.flaps, a.dirty = next, a.flaps+lost, true
+	maps.DeleteFunc(a.proven, func(address netip.Addr, _ speaker.Peer) bool { return !named(next, address) })
 	return reset, nil
 }

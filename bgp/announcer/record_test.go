@@ -131,6 +131,7 @@ func TestAuditLosesTheNewest(t *testing.T) {
 		f := announcing(t, "a1", "b1")
 		a := f.nodes["a1"]
 		f.fillDisks("a1")
+		synctest.Wait()
 		for range maxUnwritten + 5 {
 			a.recordOperation("ann", "hold", "on and on")
 		}

@@ -11,6 +11,7 @@ import (
 	"slices"
 	"time"
 
+	"edged/bgp"
 	"edged/bgp/speaker"
 	"edged/edge"
 )
@@ -57,30 +58,41 @@ func (a *Announcer) startPeers(k kept) {
 			a.doubts[s.Address] = &doubt{was: s.Peer}
 		}
 	}
-	peers := keptGroups(restayed(a.file.Peers, had), k.Peers, a.plan.VIPs)
-	if !slices.EqualFunc(peers, a.peers, samePeer) {
-		a.begin(peers, 0)
+	if !slices.EqualFunc(a.first(), a.peers, samePeer) {
+		a.begin(0)
 	}
 }
 
+// first returns the peers to begin with. The caller holds the lock, or is the only one.
+func (a *Announcer) first() []speaker.Peer {
+	var vips []bgp.VIP
+	for _, name := range sortedKeys(a.vips) {
+		vips = append(vips, a.vips[name].spec)
+	}
+	return keptGroups(restayed(a.file.Peers, a.had), a.kept, vips)
+}
+
 // begin tells the speaker the peers to begin with. While it refuses them, that is tried again, until
-// it is late or the file is read again.
-func (a *Announcer) begin(peers []speaker.Peer, now time.Duration) {
+// it is late.
+func (a *Announcer) begin(now time.Duration) {
+	a.mu.Lock()
+	peers := a.first()
+	a.mu.Unlock()
 	_, err := a.cfg.Speaker.SetPeers(peers)
 	given := false
 	a.mu.Lock()
 	switch {
 	case err == nil:
-		a.peers, a.beginWith, a.dirty = peers, nil, true
+		a.peers, a.beginning, a.dirty = peers, false, true
 		for _, p := range peers {
 			if !named(a.file.Peers, p.Address) {
 				a.restayed[p.Address] = true
 			}
 		}
-	case now > restayFor || a.reread:
-		a.beginWith, given = nil, true
+	case now > restayFor:
+		a.beginning, given = false, true
 	default:
-		a.beginWith, a.moving.next = peers, now+peersEvery
+		a.beginning, a.moving.next = true, now+peersEvery
 	}
 	a.mu.Unlock()
 	if given {
@@ -134,35 +146,32 @@ func (a *Announcer) fallBack(up map[netip.Addr]bool, now time.Duration) (told er
 	return told
 }
 
-// refused drops doubts about sessions that the speaker does not make as they were. The caller holds the
-// lock.
-func (a *Announcer) refused() {
+// refused gives sessions that the speaker does not make as they were another turn as the file wants
+// them. The caller holds the lock.
+func (a *Announcer) refused(now time.Duration) {
 	for _, p := range a.peers {
 		if d := a.doubts[p.Address]; d != nil && d.back && !p.SameSession(d.was) {
-			delete(a.doubts, p.Address)
+			d.back, d.since = false, now
 		}
 	}
 }
 
-// reconsider has sessions tried again as the file wants them, now that it is read again, and drops doubts
-// about those of which it says something else than before. The caller holds the lock.
-func (a *Announcer) reconsider(before, after []speaker.Peer) {
-	for _, p := range before {
-		d := a.doubts[p.Address]
-		switch {
-		case d == nil:
-		case slices.ContainsFunc(after, p.SameSession):
-			d.back, d.up, d.since = false, false, a.now()
-		default:
-			delete(a.doubts, p.Address)
+// reconsider has sessions tried as the file wants them now that it is read again, and drops doubts about
+// those that it wants as they were, or not at all. The caller holds the lock.
+func (a *Announcer) reconsider(file []speaker.Peer) {
+	for address, d := range a.doubts {
+		if !named(file, address) || slices.ContainsFunc(file, d.was.SameSession) {
+			delete(a.doubts, address)
+			continue
 		}
+		d.back, d.up, d.since = false, false, a.now()
 	}
 }
 
 // sessions returns those that a restart is to begin with: as they were when they were up last, and
 // those that the file does not want. The caller holds the lock.
 func (a *Announcer) sessions() (all []keptSession) {
-	if a.beginWith != nil {
+	if a.beginning {
 		return a.had
 	}
 	for _, p := range a.peers {
@@ -214,7 +223,7 @@ func (a *Announcer) rising(up map[netip.Addr]bool, now time.Duration) string {
 	}
 	for _, name := range sortedKeys(a.vips) {
 		v := a.vips[name]
-		if sent := v.wish.Route != nil && a.wasSent(v.spec, *v.wish.Route); v.planned && !a.drained(v) && !sent && now < restayFor {
+		if sent := v.wish.Route != nil && a.wasSent(v.spec, *v.wish.Route); a.meant(v) && !a.drained(v) && !sent && now < restayFor {
 			return fmt.Sprintf("%s is announced after the start, first", name)
 		}
 	}

@@ -365,3 +365,193 @@ func TestLocalAnnounceOverRestarts(t *testing.T) {
 		}
 	})
 }
+
+// restarts stops or kills a node, and starts it with other routers in its file.
+func (n *testNode) restarts(f *fleet, crash bool, routers ...speaker.Peer) {
+	if crash {
+		f.kill(n.self.Name)
+	} else {
+		f.stop(n.self.Name)
+	}
+	n.mu.Lock()
+	n.file.Peers = routers
+	n.mu.Unlock()
+	f.start(n.self.Name)
+}
+
+// sets changes what the world does to a node.
+func (n *testNode) sets(do func()) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	do()
+}
+
+// TestOldRouterStays: a router of before stays until one of the file stands in for it, however late the
+// node announces, and whichever of them is away for how long.
+func TestOldRouterStays(t *testing.T) {
+	tor, six1 := router("a", 9), router("six", 9)
+	seven := six1
+	seven.Name, seven.Address = "seven", netip.MustParseAddr("2001:db8:1::7")
+	wrong := tor
+	wrong.Password = "wrong"
+	for what, restart := range map[string]func(f *fleet, n *testNode){
+		"it is away after a restart": func(f *fleet, n *testNode) {
+			n.sets(func() { n.refuses["a"] = true })
+			n.restarts(f, false, router("c", 9), six1)
+			time.Sleep(50 * time.Second)
+			n.sets(func() { n.refuses["a"] = false })
+		},
+		"it is away after two restarts": func(f *fleet, n *testNode) {
+			n.restarts(f, false, wrong, six1)
+			time.Sleep(5 * time.Second)
+			n.sets(func() { n.refuses["a"] = true })
+			n.restarts(f, false, router("c", 9), six1)
+			time.Sleep(time.Minute)
+			n.sets(func() { n.refuses["a"] = false })
+		},
+		"it is away at a reload": func(f *fleet, n *testNode) {
+			n.sets(func() { n.refuses["a"] = true })
+			time.Sleep(10 * time.Second)
+			n.reloads(router("c", 9), six1)
+			time.Sleep(time.Minute)
+			n.sets(func() { n.refuses["a"] = false })
+		},
+		"the node announces late": func(f *fleet, n *testNode) {
+			n.breakChecks("no zone is loaded")
+			n.restarts(f, false, tor, seven)
+			time.Sleep(50 * time.Second)
+			n.breakChecks("")
+		},
+		"the node crashes often": func(f *fleet, n *testNode) {
+			for range 4 {
+				n.restarts(f, true, tor, seven)
+				time.Sleep(12 * time.Second)
+			}
+			time.Sleep(10 * time.Minute)
+		},
+	} {
+		withRouters(t, "a1 b1 c1", 2, []netip.Prefix{first, six}, []speaker.Peer{tor, six1}, func(t *testing.T, f *fleet) {
+			for _, name := range strings.Fields("a1 b1 c1") {
+				n := f.nodes[name]
+				n.sets(func() { n.refuses["c"], n.refuses["seven"] = true, true })
+				restart(f, n)
+				time.Sleep(3 * time.Minute)
+				if four, six := f.hear(first), f.hear(six); four < 3 || six < 3 {
+					t.Fatalf("%s: with %s done %d and %d nodes are heard, want 3; its peers are %s, its alarm %q", what, name, four, six, n.peerNames(), n.alarmed())
+				}
+			}
+			n := f.nodes["a1"] // now they are there
+			n.sets(func() { n.refuses["c"], n.refuses["seven"] = false, false })
+			time.Sleep(2 * time.Minute)
+			if got := n.peerNames(); strings.Contains(got, "before") || len(strings.Fields(got)) != 2 || n.alarmed() != "" || !n.heard()[first] || !n.heard()[six] {
+				t.Errorf("%s: in the end its peers are %s, and have %v; alarm %q", what, got, n.heard(), n.alarmed())
+			}
+		})
+	}
+}
+
+// TestFallsBackYet: a reload of other settings that are wrong, or a speaker that errs for a
+// while, does not cost a node the sessions of before.
+func TestFallsBackYet(t *testing.T) {
+	wrong := router("a", 9)
+	wrong.Password = "wrong"
+	for what, meanwhile := range map[string]func(n *testNode){
+		"another hold time": func(n *testNode) {
+			time.Sleep(5 * time.Second)
+			other := wrong
+			other.Hold = 3 * time.Second
+			n.reloads(other)
+		},
+		"the speaker errs": func(n *testNode) {
+			time.Sleep(5 * time.Second)
+			n.sets(func() { n.rejects = errors.New("no") })
+			time.Sleep(9 * time.Second)
+			n.sets(func() { n.rejects = nil })
+		},
+	} {
+		withRouters(t, "a1 b1 c1", 2, []netip.Prefix{first}, []speaker.Peer{router("a", 9)}, func(t *testing.T, f *fleet) {
+			for _, name := range strings.Fields("a1 b1 c1") {
+				n := f.nodes[name]
+				n.restarts(f, false, wrong)
+				meanwhile(n)
+				time.Sleep(2 * time.Minute)
+				if got := f.hear(first); got < 3 {
+					t.Fatalf("%s: with %s restarted %d nodes are heard, want 3; its alarm is %q", what, name, got, n.alarmed())
+				}
+			}
+		})
+	}
+}
+
+// TestReadWhileBeginning: a file that is read again while the speaker refuses the peers to begin with
+// does not take the place of the routers of before.
+func TestReadWhileBeginning(t *testing.T) {
+	withRouters(t, "a1", 1, []netip.Prefix{first}, []speaker.Peer{router("a", 9)}, func(t *testing.T, f *fleet) {
+		n := f.nodes["a1"]
+		n.refuses["c"], n.refuses["d"], n.rejects = true, true, errors.New("not yet")
+		n.restarts(f, false, router("c", 9))
+		time.Sleep(2 * time.Second)
+		n.reloads(router("d", 9))
+		time.Sleep(2 * time.Second)
+		n.sets(func() { n.rejects = nil })
+		time.Sleep(2 * time.Minute)
+		if got := n.peerNames(); got != "d a" || !n.heard()[first] {
+			t.Errorf("the peers are %s, and have %v; alarm %q", got, n.heard(), n.alarmed())
+		}
+	})
+}
+
+// TestOldSettingsAreGone: those of a session that a file ended are not tried again once it is named anew.
+func TestOldSettingsAreGone(t *testing.T) {
+	withRouters(t, "a1", 1, []netip.Prefix{first}, []speaker.Peer{router("a", 9), router("b", 30)}, func(t *testing.T, f *fleet) {
+		n := f.nodes["a1"]
+		time.Sleep(time.Minute)
+		n.reloads(router("a", 9))
+		f.await("gone", time.Minute, func() bool { return n.peerNames() == "a" })
+		n.sets(func() { n.refuses["b"] = true })
+		n.reloads(router("a", 9), router("b", 3))
+		time.Sleep(time.Minute)
+		n.restarts(f, false, router("a", 9), router("b", 3))
+		time.Sleep(30 * time.Second)
+		n.sets(func() { n.refuses["b"] = false })
+		time.Sleep(2 * time.Minute)
+		if got := n.talksTo()[1]; got.Hold != 3*time.Second || n.alarmed() != "" {
+			t.Errorf("b has a hold time of %v; alarm %q", got.Hold, n.alarmed())
+		}
+	})
+}
+
+// TestGroupsOfAnnounced: a restart keeps the groups of peers that a VIP needs which no plan names.
+func TestGroupsOfAnnounced(t *testing.T) {
+	withRouters(t, "a1", 1, []netip.Prefix{first}, []speaker.Peer{router("a", 9, "fabric"), router("b", 9, "other", "fabric")}, func(t *testing.T, f *fleet) {
+		n := f.nodes["a1"]
+		two := as("ns2", 1, second)
+		two.Groups = []string{"other"}
+		n.file.VIPs = append(n.file.VIPs, two)
+		n.Use(n.file)
+		if _, err := n.Operate(t.Context(), Request{Kind: bgp.Announce, VIP: "ns2", Local: true, Reason: "new", Actor: "ann"}); err != nil {
+			t.Fatal(err)
+		}
+		f.await("announced", 20*time.Second, func() bool { return n.heard()[second] })
+		time.Sleep(5 * time.Second)
+		n.restarts(f, false, router("a", 9, "fabric"), router("b", 9, "tor", "fabric"))
+		time.Sleep(time.Minute)
+		if !n.heard()[second] || !n.heard()[first] {
+			t.Errorf("heard %v, alarm %q", n.heard(), n.alarmed())
+		}
+	})
+}
+
+// TestPassiveIsKnown: what reads what a node kept learns that a router connected to it.
+func TestPassiveIsKnown(t *testing.T) {
+	for _, passive := range []bool{false, true} {
+		p := router("a", 9)
+		p.Passive = passive
+		withRouters(t, "a1", 1, []netip.Prefix{first}, []speaker.Peer{p}, func(t *testing.T, f *fleet) {
+			f.stop("a1")
+			if got, err := IntentOf(f.nodes["a1"].dir); err != nil || got.Passive != passive {
+				t.Errorf("passive %v: %+v, %v", passive, got, err)
+			}
+		})
+	}
+}

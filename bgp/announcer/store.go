@@ -99,6 +99,7 @@ type Intent struct {
 	VIPs      []bgp.VIP // by its plan
 	Announced []bgp.VIP // by its own word, and in no plan
 	Heard     bool      // some peer had a session with it
+	Passive   bool      // and one that connects to it
 }
 
 // IntentOf returns that of the node with a folder. It changes nothing, and errs when what is kept
@@ -109,7 +110,8 @@ func IntentOf(dir string) (Intent, error) {
 	for _, path := range []string{s.path, s.copy()} {
 		k, fault := readKept(path)
 		if k != nil {
-			return Intent{k.Plan.VIPs, k.Announced, len(k.Peers) > 0}, nil
+			passive := slices.ContainsFunc(k.Sessions, func(s keptSession) bool { return s.Passive })
+			return Intent{k.Plan.VIPs, k.Announced, len(k.Peers) > 0, passive}, nil
 		}
 		if fault != nil {
 			faults = append(faults, fmt.Errorf("%q: %w", path, fault))

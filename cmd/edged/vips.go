@@ -227,11 +227,19 @@ func (n *node) startVIPs(l *loaded) (err error) {
 			return fmt.Errorf("fleet.link: %w", err)
 		}
 	}
-	n.speaker, err = speaker.New(speaker.Config{
-		ASN: uint32(c.BGP.ASN), RouterID: c.BGP.RouterID, Listen: uint16(c.BGP.Listen), Peers: l.announce.Peers, Log: n.log,
-	})
-	if err != nil {
-		return fmt.Errorf("bgp: %w", err)
+	s := speaker.Config{ASN: uint32(c.BGP.ASN), RouterID: c.BGP.RouterID, Listen: uint16(c.BGP.Listen), Peers: l.announce.Peers, Log: n.log}
+	// Routers of before may have to connect again, though the file names none that does.
+	if before, _ := announcer.IntentOf(vipsDir(c.DataDir)); before.Passive && s.Listen == 0 {
+		s.Listen = config.PortBGP
+		if n.speaker, err = speaker.New(s); err != nil {
+			n.log.Warn("routers that connected to this node before cannot now", "error", err)
+			s.Listen = 0
+		}
+	}
+	if n.speaker == nil {
+		if n.speaker, err = speaker.New(s); err != nil {
+			return fmt.Errorf("bgp: %w", err)
+		}
 	}
 	a, err := announcer.Start(announcer.Config{
 		Self: members.self, Key: key, Dir: vipsDir(c.DataDir), Log: n.log, Alarm: n.vipAlarm,
