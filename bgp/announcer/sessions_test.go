@@ -488,7 +488,7 @@ func TestFallsBackYet(t *testing.T) {
 func TestReadWhileBeginning(t *testing.T) {
 	withRouters(t, "a1", 1, []netip.Prefix{first}, []speaker.Peer{router("a", 9)}, func(t *testing.T, f *fleet) {
 		n := f.nodes["a1"]
-		n.refuses["c"], n.refuses["d"], n.rejects = true, true, errors.New("not yet")
+		n.sets(func() { n.refuses["c"], n.refuses["d"], n.rejects = true, true, errors.New("not yet") })
 		n.restarts(f, false, router("c", 9))
 		time.Sleep(2 * time.Second)
 		n.reloads(router("d", 9))
