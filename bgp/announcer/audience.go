@@ -96,13 +96,13 @@ func (a *Announcer) promised(p speaker.Peer, alone []*vip, now time.Duration) (w
 }
 
 // needs says why a peer should not go, with a session or without, though the file does not name it
-// any more; empty: all that it may carry can be carried by others of the file, by one that is up if
-// it was itself. The caller holds the lock.
+// any more; empty: others of the file carry all that it may, and are up if it ever was. The caller
+// holds the lock.
 func (a *Announcer) needs(p speaker.Peer, want []speaker.Peer) string {
 	_, was := a.proven[p.Address]
-	stands := func(q speaker.Peer) bool {
+	carries := func(q speaker.Peer, heardBy bgp.VIP, prefix netip.Prefix) bool {
 		_, up := a.up[q.Name]
-		return up || !was
+		return (up || !was) && Carries(q, heardBy, prefix) && a.takes(q, prefix, false)
 	}
 	for _, name := range sortedKeys(a.vips) {
 		v := a.vips[name]
@@ -111,9 +111,7 @@ func (a *Announcer) needs(p speaker.Peer, want []speaker.Peer) string {
 		}
 		heardBy := bgp.VIP{Groups: v.groups}
 		for _, prefix := range v.spec.Prefixes {
-			other := slices.ContainsFunc(want, func(q speaker.Peer) bool {
-				return Carries(q, heardBy, prefix) && a.takes(q, prefix, false) && stands(q)
-			})
+			other := slices.ContainsFunc(want, func(q speaker.Peer) bool { return carries(q, heardBy, prefix) })
 			if Carries(p, heardBy, prefix) && a.takes(p, prefix, true) && !other {
 				return stays(p, v, prefix)
 			}
@@ -221,10 +219,10 @@ func keptGroups(file []speaker.Peer, before map[netip.Addr]keptPeer, vips []bgp.
 	return next
 }
 
-// known returns what is kept of peers: as of when they had a session last; while there is none, also
-// of those of before. The caller holds the lock.
+// known returns what is kept of peers: as of when they had a session last; while there is none, or the
+// node has not begun with those of before, also of these. The caller holds the lock.
 func (a *Announcer) known() map[netip.Addr]keptPeer {
-	if len(a.up) == 0 {
+	if len(a.up) == 0 || a.beginning {
 		return a.kept
 	}
 	all := map[netip.Addr]keptPeer{}

@@ -233,7 +233,7 @@ func TestPromiseWantsAPeer(t *testing.T) {
 }
 
 // TestPeerWithoutSessionStays: a router that goes from the file while it has no session stays,
-// if no other one could hear a prefix.
+// until another one that carries the same is up.
 func TestPeerWithoutSessionStays(t *testing.T) {
 	withRouters(t, "a1 b1", 1, []netip.Prefix{first, six}, []speaker.Peer{router("a", 9), router("b", 9), router("six", 9)}, func(t *testing.T, f *fleet) {
 		a := f.nodes["a1"]

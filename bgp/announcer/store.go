@@ -99,7 +99,7 @@ type Intent struct {
 	VIPs      []bgp.VIP // by its plan
 	Announced []bgp.VIP // by its own word, and in no plan
 	Heard     bool      // some peer had a session with it
-	Passive   bool      // and one that connects to it
+	Passive   bool      // a peer that it had a session with connects to it
 }
 
 // IntentOf returns that of the node with a folder. It changes nothing, and errs when what is kept

@@ -227,19 +227,8 @@ func (n *node) startVIPs(l *loaded) (err error) {
 			return fmt.Errorf("fleet.link: %w", err)
 		}
 	}
-	s := speaker.Config{ASN: uint32(c.BGP.ASN), RouterID: c.BGP.RouterID, Listen: uint16(c.BGP.Listen), Peers: l.announce.Peers, Log: n.log}
-	// Routers of before may have to connect again, though the file names none that does.
-	if before, _ := announcer.IntentOf(vipsDir(c.DataDir)); before.Passive && s.Listen == 0 {
-		s.Listen = config.PortBGP
-		if n.speaker, err = speaker.New(s); err != nil {
-			n.log.Warn("routers that connected to this node before cannot now", "error", err)
-			s.Listen = 0
-		}
-	}
-	if n.speaker == nil {
-		if n.speaker, err = speaker.New(s); err != nil {
-			return fmt.Errorf("bgp: %w", err)
-		}
+	if n.speaker, err = n.newSpeaker(l); err != nil {
+		return fmt.Errorf("bgp: %w", err)
 	}
 	a, err := announcer.Start(announcer.Config{
 		Self: members.self, Key: key, Dir: vipsDir(c.DataDir), Log: n.log, Alarm: n.vipAlarm,
@@ -254,6 +243,25 @@ func (n *node) startVIPs(l *loaded) (err error) {
 		return n.link.Serve(a.Handle)
 	}
 	return nil
+}
+
+// newSpeaker listens, too, where routers connected to the node before, though its file names none that
+// does: they are to be there again.
+func (n *node) newSpeaker(l *loaded) (*speaker.Speaker, error) {
+	c := l.config
+	s := speaker.Config{ASN: uint32(c.BGP.ASN), RouterID: c.BGP.RouterID, Listen: uint16(c.BGP.Listen), Peers: l.announce.Peers, Log: n.log}
+	before, _ := announcer.IntentOf(vipsDir(c.DataDir)) // the announcer tells what cannot be read
+	if s.Listen > 0 || !before.Passive {
+		return speaker.New(s)
+	}
+	listens := s
+	listens.Listen = config.PortBGP
+	made, err := speaker.New(listens)
+	if err != nil {
+		n.log.Warn("routers that connected to this node before cannot now", "error", err)
+		return speaker.New(s)
+	}
+	return made, nil
 }
 
 // stopVIPs takes this node's VIPs away before anything else ends, and says what

@@ -249,6 +249,42 @@ func TestStayersOverRestarts(t *testing.T) {
 	})
 }
 
+// An edge is restarted with a file in which a wrong address stands for the router that connected to it.
+// The edge listens, though nothing in the file wants that, and is found again.
+func TestPassiveStaysOverRestart(t *testing.T) {
+	l := startLab(t, Config{})
+	bird, err := os.ReadFile(l.Router.file("bird.conf"))
+	l.must(err)
+	connects := strings.ReplaceAll(string(bird), "passive; direct;", "connect delay time 1; connect retry time 2; direct;")
+	l.must(os.WriteFile(l.Router.file("bird.conf"), []byte(connects), 0o600))
+	if out, err := l.Router.BIRD("configure"); err != nil || !strings.Contains(out, "Reconfigur") {
+		t.Fatalf("%v: %s", err, out)
+	}
+	e := l.Edges[0]
+	restart := func(old, now string) {
+		t.Helper()
+		text, err := os.ReadFile(e.config())
+		l.must(err)
+		changed := strings.ReplaceAll(string(text), old, now)
+		if changed == string(text) {
+			t.Fatalf("%q is not in\n%s", old, text)
+		}
+		if _, err := e.Stop(10 * time.Second); err != nil {
+			t.Fatal(err)
+		}
+		l.must(os.WriteFile(e.config(), []byte(changed), 0o600))
+		l.must(e.Start())
+		l.must(l.Reach(upWithin, vip4, l.Edges...))
+	}
+	asn := fmt.Sprintf("asn: %d, ", RouterASN)
+	restart(asn, asn+"passive: true, ")
+	wrong := strings.NewReplacer("passive: true, ", "", "address: "+router4.Addr().String(), "address: 192.0.2.99", "address: "+router6.Addr().String(), "address: 2001:db8:0:1::99")
+	text, err := os.ReadFile(e.config())
+	l.must(err)
+	restart(string(text), wrong.Replace(string(text)))
+	l.hold(stayersTried, "the router is there", func() error { return l.Reach(time.Second, vip4, l.Edges...) })
+}
+
 // stayersTried is longer than a node waits after its start for sessions that stayed before.
 const stayersTried = 32 * time.Second
 
